@@ -1,0 +1,1 @@
+"""Batch normalisation, with and without: a paired, tracked, reproducible comparison."""

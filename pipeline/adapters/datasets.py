@@ -1,0 +1,155 @@
+"""The datasets, what their files must be, and the prepared arrays. To add one, add an entry."""
+
+from __future__ import annotations
+
+import importlib.util
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from pipeline.adapters import idx
+from pipeline.adapters.files import replacing
+from pipeline.core.examples import Dataset, Examples
+from pipeline.errors import DataError, MissingInputError, UnavailableError
+
+PREPARED_FILE = Path("data/prepared.npz")
+RAW_FOLDER = Path("data/raw")
+
+
+@dataclass(frozen=True)
+class PublishedFile:
+    """A file as it was published: whatever differs is not that file."""
+
+    name: str
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Source:
+    """A dataset's files, where they are to be had, and how they are read.
+
+    `mirrors` are folders or http(s) URLs, tried in order. `read` takes the folder of raw files and
+    returns the training and the test examples.
+    """
+
+    files: tuple[PublishedFile, ...]
+    mirrors: Callable[[], tuple[str, ...]]
+    training_examples: int
+    read: Callable[[Path], tuple[Examples, Examples]]
+
+
+def _read_mnist(folder: Path) -> tuple[Examples, Examples]:
+    return (
+        idx.read_examples(
+            folder / "train-images-idx3-ubyte.gz", folder / "train-labels-idx1-ubyte.gz"
+        ),
+        idx.read_examples(
+            folder / "t10k-images-idx3-ubyte.gz", folder / "t10k-labels-idx1-ubyte.gz"
+        ),
+    )
+
+
+def _read_digits(folder: Path) -> tuple[Examples, Examples]:
+    """Returns scikit-learn's digits, the last fifth as test set, their 0…16 stretched to 0…255."""
+    path = folder / "digits.csv.gz"
+    try:
+        table = np.loadtxt(path, delimiter=",")
+    except FileNotFoundError:
+        raise MissingInputError(f"{path} is not here: `dvc repro` makes it") from None
+    except (OSError, EOFError, ValueError) as error:
+        raise DataError(f"{path.name} is damaged: {error}") from None
+    images = np.round(table[:, :-1] * (255 / 16)).astype(np.uint8).reshape(-1, 8, 8)
+    labels = table[:, -1].astype(np.uint8)
+    training = DATASETS["digits"].training_examples
+    return (
+        Examples(images[:training], labels[:training]),
+        Examples(images[training:], labels[training:]),
+    )
+
+
+def _scikit_learn_data() -> tuple[str, ...]:
+    """Returns the folder where the installed scikit-learn keeps its datasets, importing nothing."""
+    spec = importlib.util.find_spec("sklearn")
+    if spec is None or spec.origin is None:
+        raise UnavailableError("scikit-learn, which holds the digits, is not installed: `make setup`")
+    return (str(Path(spec.origin).parent / "datasets" / "data"),)
+
+
+DATASETS: dict[str, Source] = {
+    "mnist": Source(
+        files=(
+            PublishedFile(
+                "train-images-idx3-ubyte.gz",
+                9912422,
+                "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
+            ),
+            PublishedFile(
+                "train-labels-idx1-ubyte.gz",
+                28881,
+                "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c",
+            ),
+            PublishedFile(
+                "t10k-images-idx3-ubyte.gz",
+                1648877,
+                "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
+            ),
+            PublishedFile(
+                "t10k-labels-idx1-ubyte.gz",
+                4542,
+                "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
+            ),
+        ),
+        mirrors=lambda: (
+            "https://storage.googleapis.com/cvdf-datasets/mnist/",
+            "https://ossci-datasets.s3.amazonaws.com/mnist/",
+        ),
+        training_examples=60_000,
+        read=_read_mnist,
+    ),
+    "digits": Source(
+        files=(
+            PublishedFile(
+                "digits.csv.gz",
+                57523,
+                "09f66e6debdee2cd2b5ae59e0d6abbb73fc2b0e0185d2e1957e9ebb51e23aa22",
+            ),
+        ),
+        mirrors=_scikit_learn_data,
+        training_examples=1437,
+        read=_read_digits,
+    ),
+}
+
+
+def write_prepared(path: Path, dataset: Dataset) -> None:
+    """Writes all three sets into one `.npz` of plain arrays."""
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        np.savez(
+            file,
+            allow_pickle=False,
+            **{
+                f"{name}_{part}": getattr(getattr(dataset, name), part)
+                for name in ("train", "validation", "test")
+                for part in ("images", "labels")
+            },
+        )
+
+
+def read_prepared(path: Path = PREPARED_FILE) -> Dataset:
+    """Returns the three sets that `write_prepared` wrote."""
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return Dataset(
+                **{
+                    name: Examples(arrays[f"{name}_images"], arrays[f"{name}_labels"])
+                    for name in ("train", "validation", "test")
+                }
+            )
+    except FileNotFoundError:
+        raise MissingInputError(f"{path} is not here: `dvc repro` makes it") from None
+    except (zipfile.BadZipFile, KeyError, ValueError, EOFError, OSError) as error:
+        raise DataError(f"{path} is damaged: {error}; `dvc repro -f prepare` remakes it") from None

@@ -1,0 +1,83 @@
+"""The IDX format, in which MNIST was published.
+
+A file is two zero bytes, a type, the number of dimensions, each dimension as a big-endian 32-bit
+integer, then the values, rows first (LeCun, Cortes & Burges, "The MNIST database").
+"""
+
+from __future__ import annotations
+
+import gzip
+import math
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.core.examples import Examples
+from pipeline.errors import DataError, MissingInputError
+
+_UNSIGNED_BYTE = 0x08
+_CLASSES = 10
+# Five times the largest MNIST file: a forged header or a gzip bomb ends here.
+_MOST_BYTES = 256 * 2**20
+
+
+def read_examples(images_path: Path, labels_path: Path) -> Examples:
+    """Returns the images and labels of two gzipped IDX files.
+
+    Raises:
+        DataError: if either file is damaged or they do not belong together.
+    """
+    images = read_array(images_path, dimensions=3)
+    labels = read_array(labels_path, dimensions=1)
+    if len(images) != len(labels):
+        message = f"{labels_path.name} has {len(labels)} labels for {len(images)} images"
+        raise DataError(message)
+    if images.size == 0:
+        raise DataError(f"{images_path.name} holds no images")
+    if labels.max() >= _CLASSES:
+        place = int(np.argmax(labels >= _CLASSES))
+        message = f"{labels_path.name} has label {labels[place]} at place {place}; 0 to 9 are digits"
+        raise DataError(message)
+    return Examples(images, labels)
+
+
+def read_array(path: Path, *, dimensions: int) -> NDArray[np.uint8]:
+    """Returns the array [d0, d1, …] of unsigned bytes in one gzipped IDX file.
+
+    Raises:
+        DataError: naming the file and what is wrong with it.
+    """
+    try:
+        with gzip.open(path) as file:
+            shape = _read_header(file, path, dimensions)
+            expected = math.prod(shape)
+            # One byte more than promised, to notice what follows.
+            values = file.read(expected + 1)
+    except FileNotFoundError:
+        raise MissingInputError(f"{path} is not here: `dvc repro` makes it") from None
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise DataError(f"{path.name} is damaged: {error}") from None
+    if len(values) != expected:
+        what = "more" if len(values) > expected else f"{len(values)} bytes"
+        message = f"{path.name} promises {expected} bytes of values and holds {what}"
+        raise DataError(message)
+    return np.frombuffer(values, np.uint8).reshape(shape)
+
+
+def _read_header(file: gzip.GzipFile, path: Path, dimensions: int) -> tuple[int, ...]:
+    size = 4 * (1 + dimensions)
+    header = file.read(size)
+    if len(header) < size:
+        raise DataError(f"{path.name} ends within its header of {size} bytes")
+    magic, *shape = struct.unpack(f">{1 + dimensions}I", header)
+    expected = _UNSIGNED_BYTE << 8 | dimensions
+    if magic != expected:
+        message = f"{path.name} has magic number 0x{magic:08x}, expected 0x{expected:08x}"
+        raise DataError(message)
+    if math.prod(shape) > _MOST_BYTES:
+        message = f"{path.name} claims {shape} values, more than any file we know"
+        raise DataError(message)
+    return tuple(shape)

@@ -1,0 +1,202 @@
+"""Reads params.yaml; every rule that it breaks ends here, in one line."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+
+from pipeline.adapters.datasets import DATASETS
+from pipeline.core.normalization import NORMALIZATIONS
+from pipeline.errors import ParamsError
+from pipeline.params import (
+    Comparison,
+    Data,
+    Network,
+    Normalization,
+    Params,
+    Section,
+    Tracking,
+    Training,
+    Variant,
+)
+
+PARAMS_FILE = Path("params.yaml")
+_SECTIONS = tuple(Params.model_fields)
+_VARIANT_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
+
+AnySection = TypeVar("AnySection", bound=Section)
+
+
+def read_params(path: Path = PARAMS_FILE) -> Params:
+    """Returns the checked parameters.
+
+    Raises:
+        ParamsError: if the file cannot be read or a value breaks a rule; the message names the
+            key, the rule and the value.
+    """
+    tree = _mapping(_load(path), "")
+    _expect_keys(tree, _SECTIONS, "")
+    network = _section(Network, tree["network"], "network")
+    training = _section(Training, tree["training"], "training")
+    blocks = _mapping(tree["variants"], "variants")
+    params = Params(
+        data=_section(Data, tree["data"], "data"),
+        network=network,
+        training=training,
+        variants={
+            name: _variant(name, block, network=tree["network"], training=tree["training"])
+            for name, block in blocks.items()
+        },
+        comparison=_section(Comparison, tree["comparison"], "comparison"),
+        tracking=_section(Tracking, tree["tracking"], "tracking"),
+    )
+    _check_across_sections(params)
+    return params
+
+
+def _load(path: Path) -> object:
+    yaml = YAML(typ="safe", pure=True)
+    try:
+        return yaml.load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        message = f"{path} is not here: run from the project's root"
+    except (OSError, UnicodeDecodeError) as error:
+        message = f"{path} cannot be read: {error}"
+    except MarkedYAMLError as error:
+        where = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
+        message = f"{path}{where}: {_one_line(error.problem)}"
+    except (YAMLError, ValueError, RecursionError) as error:
+        message = f"{path} is not YAML: {_one_line(error)}"
+    raise ParamsError(message)
+
+
+def _variant(name: str, block: object, *, network: object, training: object) -> Variant:
+    where = f"variants.{name}"
+    if not isinstance(name, str) or not _VARIANT_NAME.fullmatch(name):
+        raise _error("a variant's name", "letters, digits, `_` and `-`", name, "variants")
+    block = dict(_mapping(block, where))
+    own = {key: _mapping(block.pop(key, {}), f"{where}.{key}") for key in ("network", "training")}
+    if "seeds" in own["training"]:
+        message = "`seeds` cannot differ between variants, whose runs are paired by seed"
+        raise ParamsError(f"{message} ({PARAMS_FILE}, {where}.training)")
+    kind = _normalization_kind(block, where)
+    _expect_keys(block, ("label", "normalization", *kind.model_fields), where)
+    label = block.pop("label")
+    del block["normalization"]
+    return _section(
+        Variant,
+        {
+            "label": label,
+            "normalization": _section(kind, block, where),
+            "network": _section(Network, _merged(network, own["network"]), f"{where}.network"),
+            "training": _section(Training, _merged(training, own["training"]), f"{where}.training"),
+        },
+        where,
+    )
+
+
+def _normalization_kind(block: Mapping[str, Any], where: str) -> type[Normalization]:
+    if "normalization" not in block:
+        raise ParamsError(f"`normalization` is missing ({PARAMS_FILE}, {where})")
+    kind = block["normalization"]
+    if not isinstance(kind, str) or kind not in NORMALIZATIONS:
+        raise _error("normalization", f"one of {', '.join(NORMALIZATIONS)}", kind, where)
+    return NORMALIZATIONS[kind]
+
+
+def _merged(base: object, override: Mapping[str, Any]) -> object:
+    """Returns `base` with the keys of `override`; a block with a `name` of its own replaces."""
+    if not isinstance(base, Mapping) or "name" in override:
+        return override
+    return dict(base) | {
+        key: _merged(base.get(key), value) if isinstance(value, Mapping) else value
+        for key, value in override.items()
+    }
+
+
+def _check_across_sections(params: Params) -> None:
+    if params.data.dataset not in DATASETS:
+        known = ", ".join(DATASETS)
+        raise _error("dataset", f"one of {known}", params.data.dataset, "data")
+    available = DATASETS[params.data.dataset].training_examples
+    if params.data.validation_size >= available:
+        rule = f"less than the {available} training examples of {params.data.dataset}"
+        raise _error("validation_size", rule, params.data.validation_size, "data")
+    training_size = available - params.data.validation_size
+    for name, variant in params.variants.items():
+        if variant.training.batch_size > training_size:
+            rule = f"at most the {training_size} examples trained on"
+            where = f"training of variant {name}"
+            raise _error("batch_size", rule, variant.training.batch_size, where)
+    for role in ("baseline", "candidate"):
+        name = getattr(params.comparison, role)
+        if name not in params.variants:
+            raise _error(role, f"one of {', '.join(params.variants)}", name, "comparison")
+    if params.comparison.baseline == params.comparison.candidate:
+        rule = "another variant than `baseline`"
+        raise _error("candidate", rule, params.comparison.candidate, "comparison")
+
+
+def _section(cls: type[AnySection], value: object, where: str) -> AnySection:
+    if not isinstance(value, Section):
+        value = dict(_mapping(value, where))
+    try:
+        return cls.model_validate(value)
+    except ValidationError as error:
+        raise ParamsError(_told(error, cls, where)) from None
+
+
+def _told(error: ValidationError, cls: type[Section], where: str) -> str:
+    """Returns the first of the errors in a line: key, rule, value, place."""
+    first = error.errors(include_url=False)[0]
+    path = list(first["loc"])
+    index = f"[{path.pop()}]" if path and isinstance(path[-1], int) else ""
+    key = f"{path.pop()}{index}" if path else ""
+    where = ".".join([where, *map(str, path)]) if where else ".".join(map(str, path))
+    place = f"({PARAMS_FILE}, {where or 'top level'})"
+    if first["type"] == "missing":
+        return f"`{key}` is missing {place}"
+    if first["type"] == "extra_forbidden":
+        known = "" if path else f"; known are {', '.join(cls.model_fields) or 'none'}"
+        return f"`{key}` is not a known key{known} {place}"
+    if first["type"] == "value_error":
+        name, _, rule = str(first["ctx"]["error"]).partition(": ")
+        return f"`{name}` does not belong here: {rule}; remove it (params.yaml, {where}.{key})"
+    rule = first["msg"].replace("Input should ", "must ").replace(" valid ", " ")
+    return f"`{key}` {_one_line(rule)}, got {_shown(first['input'])} {place}"
+
+
+def _mapping(value: object, where: str) -> Mapping[Any, Any]:
+    if not isinstance(value, Mapping) or not value and where in ("", "variants"):
+        raise _error(where or "the file", "a block of keys", value, "top level")
+    return value
+
+
+def _expect_keys(tree: Mapping[Any, Any], keys: tuple[str, ...], where: str) -> None:
+    place = f"({PARAMS_FILE}, {where or 'top level'})"
+    for key in tree:
+        if key not in keys:
+            known = ", ".join(keys)
+            raise ParamsError(f"`{key}` is not a known key; known are {known} {place}")
+    for key in keys:
+        if key not in tree:
+            raise ParamsError(f"`{key}` is missing {place}")
+
+
+def _error(key: str, rule: str, value: object, where: str) -> ParamsError:
+    return ParamsError(f"`{key}` must be {rule}, got {_shown(value)} ({PARAMS_FILE}, {where})")
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}…"
+
+
+def _one_line(text: object) -> str:
+    return " ".join(str(text).split())

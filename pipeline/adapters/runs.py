@@ -1,0 +1,173 @@
+"""What training and evaluation leave for the stages after them: tables, manifests, predictions."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import zipfile
+from collections.abc import Collection, Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from pipeline.adapters.files import replacing, write_json
+from pipeline.errors import DataError, MissingInputError
+
+if TYPE_CHECKING:
+    from pipeline.core.replicates import EpochScores
+
+RUNS = Path("runs")
+EVALUATION = Path("evaluation")
+METRICS = Path("reports/metrics")
+# The two files of a model, in a run's folder.
+ARCHITECTURE, WEIGHTS = "model.json", "model.weights.h5"
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """From what a variant's runs were made: with the same manifest they come out the same.
+
+    Attributes:
+        variant: its name in params.yaml.
+        parameters: its normalisation, network and training, overrides applied.
+        seeds: of its runs.
+        data_sha256: of the prepared data.
+        code_sha256: of the modules that training depends on.
+    """
+
+    variant: str
+    parameters: dict[str, Any]
+    seeds: tuple[int, ...]
+    data_sha256: str
+    code_sha256: str
+
+    def fingerprint(self, seed: int) -> str:
+        """Returns what tells one run from another, whatever other seeds were trained beside it."""
+        inputs = asdict(self) | {"seeds": seed}
+        return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
+
+
+@dataclass(frozen=True, eq=False)
+class Predictions:
+    """What each run made of each test image.
+
+    Attributes:
+        predicted: [runs, images], the most probable class.
+        confidence: [runs, images], its probability.
+    """
+
+    predicted: NDArray[np.uint8]
+    confidence: NDArray[np.float32]
+
+
+def run_folder(variant: str, seed: int) -> Path:
+    """Returns where a run's model lies."""
+    return RUNS / variant / f"seed-{seed:02d}"
+
+
+def write_history(variant: str, scores: Iterable[EpochScores]) -> None:
+    """Writes `history.csv`, a row for each seed, epoch and split."""
+    rows = [
+        {"seed": at.seed, "epoch": at.epoch, "split": split, **asdict(getattr(at, split))}
+        for at in scores
+        for split in ("train", "validation")
+    ]
+    _write_table(RUNS / variant / "history.csv", pd.DataFrame(rows))
+
+
+def read_history(variant: str) -> pd.DataFrame:
+    """Returns the columns `seed, epoch, split, loss, accuracy`."""
+    return _read_table(RUNS / variant / "history.csv")
+
+
+def write_manifest(manifest: Manifest) -> None:
+    """Writes `manifest.json` into the variant's folder."""
+    write_json(RUNS / manifest.variant / "manifest.json", asdict(manifest))
+
+
+def read_manifest(variant: str) -> Manifest:
+    """Returns what `write_manifest` wrote."""
+    path = RUNS / variant / "manifest.json"
+    values = read_json(path)
+    try:
+        return Manifest(**{**values, "seeds": tuple(values["seeds"])})
+    except (TypeError, KeyError) as error:
+        raise DataError(f"{path} is no manifest: {error}") from None
+
+
+def write_test_scores(variant: str, scores: pd.DataFrame) -> None:
+    """Writes `test.csv`, a row a seed: loss, accuracy, calibration, recall of each class."""
+    _write_table(EVALUATION / variant / "test.csv", scores)
+
+
+def read_test_scores(variant: str) -> pd.DataFrame:
+    """Returns what `write_test_scores` wrote."""
+    return _read_table(EVALUATION / variant / "test.csv")
+
+
+def write_predictions(variant: str, predictions: Predictions) -> None:
+    """Writes `predictions.npz`."""
+    path = EVALUATION / variant / "predictions.npz"
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        np.savez(file, allow_pickle=False, **vars(predictions))
+
+
+def read_predictions(variant: str) -> Predictions:
+    """Returns what `write_predictions` wrote."""
+    path = EVALUATION / variant / "predictions.npz"
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return Predictions(arrays["predicted"], arrays["confidence"])
+    except FileNotFoundError:
+        raise _missing(path) from None
+    except (zipfile.BadZipFile, KeyError, ValueError, EOFError, OSError) as error:
+        raise DataError(f"{path} is damaged: {error}") from None
+
+
+def read_json(path: Path) -> Any:
+    """Returns the value in a JSON file."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise _missing(path) from None
+    except ValueError as error:
+        raise DataError(f"{path} is damaged: {error}") from None
+
+
+def remove(variant: str) -> None:
+    """Removes all runs of a variant, so that none is left of more seeds than there are now."""
+    shutil.rmtree(RUNS / variant, ignore_errors=True)
+
+
+def remove_undeclared(variants: Collection[str]) -> None:
+    """Removes the runs of variants that params.yaml no longer has.
+
+    DVC leaves the outputs of a stage that is gone; they would change the hash of `runs`, on which
+    later stages depend. They stay in DVC's cache.
+    """
+    for folder in RUNS.glob("*/"):
+        if folder.name not in variants:
+            remove(folder.name)
+
+
+def _write_table(path: Path, table: pd.DataFrame) -> None:
+    with replacing(path) as temporary:
+        table.to_csv(temporary, index=False, lineterminator="\n")
+
+
+def _read_table(path: Path) -> pd.DataFrame:
+    try:
+        return pd.read_csv(path)
+    except FileNotFoundError:
+        raise _missing(path) from None
+    except ValueError as error:
+        raise DataError(f"{path} is damaged: {error}") from None
+
+
+def _missing(path: Path) -> MissingInputError:
+    return MissingInputError(f"{path} is not here: `dvc repro` makes it")

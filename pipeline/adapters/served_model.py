@@ -1,0 +1,34 @@
+"""The model as MLflow serves it; MLflow copies this file beside the weights and runs it there.
+
+It stands alone: where it is loaded, nothing else of this project need be installed.
+"""
+
+import os
+from typing import Any
+
+import mlflow.pyfunc
+import numpy as np
+from mlflow.models import set_model
+
+
+class DigitClassifier(mlflow.pyfunc.PythonModel):
+    """Raw images [examples, height, width], uint8, to probabilities [examples, classes]."""
+
+    def load_context(self, context: Any) -> None:
+        """Builds the network and loads its weights."""
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+        import keras
+
+        with open(context.artifacts["model.json"], encoding="utf-8") as file:
+            self._model = keras.models.model_from_json(file.read())
+        self._model.load_weights(context.artifacts["model.weights.h5"])
+
+    def predict(self, context: Any, model_input: Any, params: Any = None) -> np.ndarray:
+        """Returns the probability of each class."""
+        import keras
+
+        logits = self._model(np.asarray(model_input, np.uint8), training=False)
+        return keras.ops.convert_to_numpy(keras.ops.softmax(logits))
+
+
+set_model(DigitClassifier())

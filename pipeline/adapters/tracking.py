@@ -1,0 +1,167 @@
+"""The MLflow store: a mirror of the files, found again by fingerprint, never written twice."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+# MLflow reads these when it is imported. Nothing of the user's is to be sent anywhere, and a
+# server that is gone should cost seconds: `track` reconciles afterwards.
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
+
+import mlflow
+import numpy as np
+from filelock import FileLock
+from mlflow.entities import Metric, Param, Run, RunTag
+from mlflow.models import ModelSignature
+from mlflow.tracking import MlflowClient
+from mlflow.types import Schema, TensorSpec
+from numpy.typing import NDArray
+
+from pipeline.adapters.provenance import lineage_tags, project_root, tracking_uri
+from pipeline.adapters.runs import ARCHITECTURE, WEIGHTS
+
+FINGERPRINT = "bnlab.fingerprint"
+_SERVED_MODEL = Path(__file__).with_name("served_model.py")
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """A run as MLflow should show it.
+
+    Attributes:
+        fingerprint: what tells this run from every other.
+        name: as shown in the list of runs.
+        params: name to value.
+        tags: name to value, beside those of its lineage.
+        description: Markdown, shown on the run's page.
+    """
+
+    fingerprint: str
+    name: str
+    params: Mapping[str, str] = field(default_factory=dict)
+    tags: Mapping[str, str] = field(default_factory=dict)
+    description: str = ""
+
+
+@dataclass(frozen=True)
+class Point:
+    """One value of a metric; the step is the epoch, counting from 0."""
+
+    key: str
+    value: float
+    step: int = 0
+
+
+class Store:
+    """The runs of one MLflow experiment."""
+
+    def __init__(self, experiment: str) -> None:
+        """Opens the store, and creates it and the experiment where they are not there yet."""
+        root = project_root()
+        self._uri = tracking_uri()
+        mlflow.set_tracking_uri(self._uri)
+        self._client = MlflowClient(self._uri)
+        # Two processes that create the same schema, experiment or run would trip over each other.
+        self._lock = FileLock(root / ".mlflow.lock")
+        self._lineage = lineage_tags()
+        with self._lock:
+            known = self._client.get_experiment_by_name(experiment)
+            self._experiment_id = (
+                known.experiment_id
+                if known
+                else self._client.create_experiment(experiment, _artifact_location(self._uri, root))
+            )
+
+    def open(self, record: RunRecord) -> Run:
+        """Returns the run of this fingerprint, created if there is none."""
+        with self._lock:
+            found = self._client.search_runs(
+                [self._experiment_id], f"tags.`{FINGERPRINT}` = '{record.fingerprint}'"
+            )
+            if found:
+                return found[0]
+            run = self._client.create_run(self._experiment_id, run_name=record.name)
+            tags = {FINGERPRINT: record.fingerprint, **self._lineage, **record.tags}
+            if record.description:
+                tags["mlflow.note.content"] = record.description
+            self._client.log_batch(
+                run.info.run_id,
+                params=[Param(key, value) for key, value in record.params.items()],
+                tags=[RunTag(key, value) for key, value in tags.items()],
+            )
+        return run
+
+    def log(self, run: Run, points: Iterable[Point]) -> None:
+        """Adds the points that the run does not have yet."""
+        points = list(points)
+        there = {
+            (metric.key, metric.step)
+            for key in {point.key for point in points} & run.data.metrics.keys()
+            for metric in self._client.get_metric_history(run.info.run_id, key)
+        }
+        now = int(time.time() * 1000)
+        missing = [
+            Metric(point.key, point.value, now, point.step)
+            for point in points
+            if (point.key, point.step) not in there
+        ]
+        if missing:
+            self._client.log_batch(run.info.run_id, metrics=missing)
+
+    def log_model(self, run: Run, folder: Path, images: NDArray[np.uint8], classes: int) -> None:
+        """Logs a run's model, if it has none yet, to be loaded by `mlflow.pyfunc.load_model`.
+
+        Args:
+            run: whose model it is.
+            folder: where its architecture and weights lie.
+            images: [examples, height, width], an example of what it takes.
+            classes: number of probabilities that it returns for each image.
+        """
+        if self._client.search_logged_models(
+            [self._experiment_id], f"source_run_id = '{run.info.run_id}'"
+        ):
+            return
+        signature = ModelSignature(
+            Schema([TensorSpec(np.dtype(np.uint8), (-1, *images.shape[1:]))]),
+            Schema([TensorSpec(np.dtype(np.float32), (-1, classes))]),
+        )
+        with mlflow.start_run(run.info.run_id):
+            mlflow.pyfunc.log_model(
+                name="model",
+                python_model=str(_SERVED_MODEL),
+                artifacts={name: str(folder / name) for name in (ARCHITECTURE, WEIGHTS)},
+                signature=signature,
+                input_example=images,
+                # Named, or MLflow imports TensorFlow once more to find out.
+                pip_requirements=_served_requirements(),
+            )
+
+    def log_folder(self, run: Run, folder: Path, name: str) -> None:
+        """Adds the files of a folder to the run's artifacts, below `name`."""
+        self._client.log_artifacts(run.info.run_id, str(folder), name)
+
+    def finish(self, run: Run) -> None:
+        """Marks the run as complete."""
+        self._client.set_terminated(run.info.run_id, "FINISHED")
+
+
+def is_finished(run: Run) -> bool:
+    """Returns whether everything about the run has been logged."""
+    return run.info.status == "FINISHED"
+
+
+def _artifact_location(uri: str, root: Path) -> str | None:
+    # A server decides for itself; a database would put them below the current folder, wherever.
+    return None if uri.startswith("http") else (root / "mlartifacts").as_uri()
+
+
+def _served_requirements() -> list[str]:
+    from importlib.metadata import version
+
+    return [f"{name}=={version(name)}" for name in ("keras", "numpy", "tensorflow")]

@@ -1,0 +1,221 @@
+"""The command line: the stages, and what is no stage. Each command imports only what it needs."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import click
+
+from pipeline.errors import CannotCreateError, PipelineError, WriteError
+
+_CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+
+
+@click.group(context_settings=_CONTEXT)
+def pipeline() -> None:
+    """Does batch normalisation help, by how much, and how surely?
+
+    `dvc repro` runs the stages in order: download, prepare, train (each variant), evaluate,
+    compare, track. Each can be run by hand as well. All values come from params.yaml.
+    """
+
+
+@pipeline.command()
+def download() -> None:
+    """Fetch the dataset's files and verify them.
+
+    \b
+    Example:
+      MNIST_MIRROR=/data/mnist,https://example.org/mnist python -m pipeline download
+
+    Mirrors (folders or URLs) in MNIST_MIRROR are tried before the built-in ones.
+    """
+    from pipeline.adapters.params_file import read_params
+
+    params = read_params()
+    from pipeline.stages import download as stage
+
+    stage.run(params)
+
+
+@pipeline.command()
+def prepare() -> None:
+    """Decode, split and describe the data.
+
+    \b
+    Example:
+      python -m pipeline prepare
+    """
+    from pipeline.adapters.params_file import read_params
+
+    params = read_params()
+    from pipeline.stages import prepare as stage
+
+    stage.run(params)
+
+
+@pipeline.command()
+@click.argument("variant")
+@click.option(
+    "--workers",
+    type=click.IntRange(min=1),
+    envvar="BNLAB_WORKERS",
+    help="Threads that train at once [default: the number of processors]. Changes no result.",
+)
+def train(variant: str, workers: int | None) -> None:
+    """Train VARIANT, as params.yaml names it, on all its seeds.
+
+    \b
+    Example:
+      python -m pipeline train batch_norm --workers 2
+    """
+    from pipeline.adapters.params_file import read_params
+
+    params = read_params()
+    if variant not in params.variants:
+        known = ", ".join(params.variants)
+        raise click.BadParameter(f"{variant!r} is not in params.yaml, which has {known}")
+    with _quiet_start():
+        from pipeline.stages import train as stage
+
+    stage.run(params, variant, workers)
+
+
+@pipeline.command()
+def evaluate() -> None:
+    """Score every run on the test set.
+
+    \b
+    Example:
+      python -m pipeline evaluate
+    """
+    from pipeline.adapters.params_file import read_params
+
+    params = read_params()
+    with _quiet_start():
+        from pipeline.stages import evaluate as stage
+
+    stage.run(params)
+
+
+@pipeline.command()
+def compare() -> None:
+    """Compare candidate and baseline: statistics, figures, report.
+
+    \b
+    Example:
+      python -m pipeline compare
+    """
+    from pipeline.adapters.params_file import read_params
+
+    params = read_params()
+    from pipeline.stages import compare as stage
+
+    stage.run(params)
+
+
+@pipeline.command()
+def track() -> None:
+    """Bring MLflow up to date with the files.
+
+    \b
+    Example:
+      MLFLOW_TRACKING_URI=http://127.0.0.1:5000 python -m pipeline track
+
+    Adds what is missing and nothing else; safe to repeat.
+    """
+    from pipeline.adapters.params_file import read_params
+
+    params = read_params()
+    from pipeline.stages import track as stage
+
+    stage.run(params)
+
+
+@pipeline.command("params")
+def show_params() -> None:
+    """Check params.yaml and print what each variant trains with.
+
+    \b
+    Example:
+      python -m pipeline params
+    """
+    from pipeline.adapters.params_file import read_params
+    from pipeline.params import flat
+
+    for name, variant in read_params().variants.items():
+        click.echo(f"{name} ({variant.label})")
+        for key, value in flat(variant.parameters | {"seeds": variant.training.seeds}):
+            click.echo(f"  {key}: {value}")
+
+
+@pipeline.command()
+def demo() -> None:
+    """Run the whole pipeline in a minute on scikit-learn's digits, without network.
+
+    \b
+    Example:
+      python -m pipeline demo
+
+    Works in the folder .demo and leaves everything else as it is.
+    """
+    from pipeline import demo as demonstration
+
+    demonstration.run()
+
+
+@pipeline.command()
+@click.option("--port", default=5000, show_default=True, type=click.IntRange(1, 65535))
+def ui(port: int) -> None:
+    """Serve MLflow's UI on 127.0.0.1, in two light processes.
+
+    \b
+    Example:
+      python -m pipeline ui --port 5001
+    """
+    from pipeline.adapters.provenance import tracking_uri
+
+    # Without these MLflow starts fifteen processes and takes 3 GB.
+    os.environ |= {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
+    arguments = ["ui", "--workers", "1", "--host", "127.0.0.1", "--port", str(port)]
+    os.execv(
+        sys.executable,
+        [sys.executable, "-m", "mlflow", *arguments, "--backend-store-uri", tracking_uri()],
+    )
+
+
+def main() -> None:
+    """Runs the command line; what the user can mend ends in one line and its exit code."""
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
+    try:
+        pipeline(prog_name="python -m pipeline")
+    except PipelineError as error:
+        _end(error)
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        _end((WriteError if full else CannotCreateError)(str(error)))
+
+
+def _end(error: PipelineError) -> None:
+    click.echo(f"error: {error}", err=True)
+    sys.exit(error.exit_code)
+
+
+@contextmanager
+def _quiet_start() -> Iterator[None]:
+    """Keeps TensorFlow's remarks about absent GPUs, written by native code, off the screen."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    kept = os.dup(2)
+    silent = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(silent, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(silent)

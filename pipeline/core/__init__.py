@@ -1,0 +1,1 @@
+"""The experiment itself: values in, values out."""

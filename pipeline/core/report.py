@@ -1,0 +1,124 @@
+"""The answer in one page, as Markdown and as HTML that carries its pictures inside."""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Mapping
+
+import pandas as pd
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markdown_it import MarkdownIt
+
+from pipeline.core.published import PublishedCurve
+from pipeline.core.statistics import FEWEST_PAIRS, Interval, PairedComparison, Summary, summary
+from pipeline.params import Params, flat
+
+_ABSENT = "–"
+
+
+def verdict_sentence(result: PairedComparison, candidate: str, baseline: str) -> str:
+    """Returns the verdict in words; the labels of the variants name them."""
+    return {
+        "candidate_better": f"{candidate} is better than {baseline}",
+        "baseline_better": f"{baseline} is better than {candidate}",
+        "not_settled": f"Not settled: {candidate} and {baseline} cannot be told apart",
+        "too_few_pairs": f"No verdict: {result.n} paired runs are fewer than {FEWEST_PAIRS}",
+    }[result.verdict]
+
+
+def markdown(
+    params: Params,
+    result: PairedComparison,
+    beyond: Interval,
+    loss: PairedComparison,
+    scores: Mapping[str, pd.DataFrame],
+    published: Mapping[str, PublishedCurve],
+) -> str:
+    """Returns the report, its pictures linked as `figures/<name>.png`.
+
+    Args:
+        params: of the experiment.
+        result: the comparison of test accuracy.
+        beyond: the interval of the same difference over other images too.
+        loss: the comparison of test loss, lower being better.
+        scores: of every variant, one row a seed.
+        published: of those variants that have it, what the notebook printed.
+    """
+    confidence = params.comparison.confidence
+    return _ENVIRONMENT.get_template("report.md.j2").render(
+        params=params,
+        candidate=params.variants[params.comparison.candidate].label,
+        baseline=params.variants[params.comparison.baseline].label,
+        result=result,
+        beyond=beyond,
+        loss=loss,
+        sentence=verdict_sentence,
+        summaries={
+            name: {
+                measure: summary(table[measure].to_numpy(), confidence)
+                for measure in ("accuracy", "loss", "expected_calibration_error")
+            }
+            for name, table in scores.items()
+        },
+        published=published,
+        settings=_settings(params),
+        needed=FEWEST_PAIRS,
+    )
+
+
+def html(text: str, pictures: Mapping[str, bytes]) -> str:
+    """Returns the Markdown `text` as one HTML page.
+
+    Args:
+        text: Markdown whose pictures are named as in `pictures`.
+        pictures: link to PNG file content.
+    """
+    body = MarkdownIt("commonmark").enable("table").render(text)
+    for link, content in pictures.items():
+        inside = f"data:image/png;base64,{base64.b64encode(content).decode()}"
+        body = body.replace(f'src="{link}"', f'src="{inside}"')
+    title = re.search(r"<h1>(.*?)</h1>", body)
+    return _ENVIRONMENT.get_template("report.html.j2").render(
+        title=title.group(1) if title else "Report", body=body
+    )
+
+
+def _settings(params: Params) -> list[tuple[str, list[str]]]:
+    """Returns each parameter with its value in every variant; absent ones as a dash."""
+    columns = [dict(flat(variant.parameters)) for variant in params.variants.values()]
+    keys = dict.fromkeys(key for column in columns for key in column)
+    return [(key, [str(column.get(key, _ABSENT)) for column in columns]) for key in keys]
+
+
+def _percent(value: float | None, decimals: int = 2) -> str:
+    return _ABSENT if value is None else f"{100 * value:.{decimals}f}"
+
+
+def _number(value: float | None, decimals: int = 4) -> str:
+    return _ABSENT if value is None else f"{value:.{decimals}f}"
+
+
+def _p_value(value: float | None) -> str:
+    if value is None:
+        return _ABSENT
+    return f"{value:.2g}" if value >= 0.0001 else "< 0.0001"
+
+
+def _interval(of: Summary | PairedComparison | Interval, scale: float, decimals: int) -> str:
+    if of.ci_low is None or of.ci_high is None:
+        return "no interval"
+    return f"{scale * of.ci_low:.{decimals}f} to {scale * of.ci_high:.{decimals}f}"
+
+
+_ENVIRONMENT = Environment(
+    loader=PackageLoader("pipeline.core"),
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+    keep_trailing_newline=True,
+    autoescape=False,  # Markdown; the HTML page is rendered from it by a parser that escapes.
+)
+_ENVIRONMENT.filters |= {
+    "percent": _percent, "number": _number, "p_value": _p_value, "interval": _interval,
+}  # fmt: skip

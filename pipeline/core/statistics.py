@@ -1,0 +1,206 @@
+"""Paired comparison of two variants: the seed is the unit, a pair shares weights and batches."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+FEWEST_PAIRS = 6
+# From which probability of outperforming on a difference is meaningful (Bouthillier et al. 2021).
+MEANINGFUL = 0.75
+
+Verdict = Literal["candidate_better", "baseline_better", "not_settled", "too_few_pairs"]
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Mean over seeds, standard deviation, and Student's interval for the mean."""
+
+    mean: float
+    sd: float | None
+    ci_low: float | None
+    ci_high: float | None
+
+
+@dataclass(frozen=True)
+class PairedComparison:
+    """How a candidate does against a baseline, higher values being better.
+
+    Differences are candidate minus baseline. A figure that the data cannot give is None.
+
+    Attributes:
+        n: number of pairs.
+        mean: mean difference.
+        sd: standard deviation of the differences.
+        ci_low: lower end of the BCa bootstrap interval of the mean difference (Efron 1987).
+        ci_high: its upper end.
+        wins: pairs in which the candidate is ahead.
+        ties: pairs in which neither is.
+        probability_of_outperforming: share of pairs won, a tie counting half.
+        probability_ci_low: Clopper-Pearson bound, ties counted as lost. Exact, where a bootstrap
+            would have no width when every pair is won.
+        probability_ci_high: Clopper-Pearson bound, ties counted as won.
+        wilcoxon_p: two-sided Wilcoxon signed-rank test.
+        t_test_p: two-sided paired t test.
+        pairing_correlation: Pearson correlation of the pairs; near 0, pairing gained nothing.
+        verdict: see `verdict`.
+    """
+
+    n: int
+    mean: float
+    sd: float | None
+    ci_low: float | None
+    ci_high: float | None
+    wins: int
+    ties: int
+    probability_of_outperforming: float
+    probability_ci_low: float
+    probability_ci_high: float
+    wilcoxon_p: float | None
+    t_test_p: float | None
+    pairing_correlation: float | None
+    verdict: Verdict
+
+
+@dataclass(frozen=True)
+class Interval:
+    """An interval at the comparison's confidence."""
+
+    ci_low: float
+    ci_high: float
+
+
+def summary(values: NDArray[np.floating], confidence: float) -> Summary:
+    """Returns mean, spread and Student's interval of one value a seed."""
+    mean, n = float(np.mean(values)), len(values)
+    if n < 2:
+        return Summary(mean, None, None, None)
+    sd = float(np.std(values, ddof=1))
+    half = float(stats.t.ppf((1 + confidence) / 2, n - 1)) * sd / math.sqrt(n)
+    return Summary(mean, sd, mean - half, mean + half)
+
+
+def paired_comparison(
+    candidate: NDArray[np.floating],
+    baseline: NDArray[np.floating],
+    confidence: float,
+    *,
+    resamples: int = 10_000,
+    seed: int = 0,
+) -> PairedComparison:
+    """Compares two values a seed, [pairs] each, in the same order of seeds.
+
+    Args:
+        candidate: [pairs], higher is better.
+        baseline: [pairs].
+        confidence: of every interval, in (0, 1).
+        resamples: bootstrap draws.
+        seed: of the bootstrap.
+    """
+    differences = np.asarray(candidate, np.float64) - np.asarray(baseline, np.float64)
+    n, wins, ties = len(differences), int((differences > 0).sum()), int((differences == 0).sum())
+    ci = _bca(differences, confidence, resamples, seed)
+    probability_low = stats.binomtest(wins, n).proportion_ci(confidence).low
+    probability_high = stats.binomtest(wins + ties, n).proportion_ci(confidence).high
+    probability = (wins + ties / 2) / n
+    varies = n > 1 and bool(np.ptp(differences) > 0)
+    return PairedComparison(
+        n=n,
+        mean=float(differences.mean()),
+        sd=float(differences.std(ddof=1)) if n > 1 else None,
+        ci_low=ci.ci_low if ci else None,
+        ci_high=ci.ci_high if ci else None,
+        wins=wins,
+        ties=ties,
+        probability_of_outperforming=probability,
+        probability_ci_low=float(probability_low),
+        probability_ci_high=float(probability_high),
+        wilcoxon_p=float(stats.wilcoxon(differences).pvalue) if ties < n else None,
+        t_test_p=float(stats.ttest_1samp(differences, 0).pvalue) if varies else None,
+        pairing_correlation=_correlation(candidate, baseline),
+        verdict=verdict(n, ci, probability, float(probability_low), float(probability_high)),
+    )
+
+
+def verdict(
+    pairs: int, ci: Interval | None, probability: float, low: float, high: float
+) -> Verdict:
+    """Returns which variant is better, by a rule fixed beforehand.
+
+    A variant is better if the interval of the mean difference leaves out 0 on its side, and its
+    probability of outperforming can be told from 0.5 and reaches `MEANINGFUL` (Bouthillier et al.
+    2021, section 4). Fewer than `FEWEST_PAIRS` pairs cannot tell: with five, even winning all
+    leaves 0.5 inside the 95 % interval.
+    """
+    if pairs < FEWEST_PAIRS:
+        return "too_few_pairs"
+    if ci is None:
+        return "not_settled"
+    if ci.ci_low > 0 and low > 0.5 and probability >= MEANINGFUL:
+        return "candidate_better"
+    if ci.ci_high < 0 and high < 0.5 and 1 - probability >= MEANINGFUL:
+        return "baseline_better"
+    return "not_settled"
+
+
+def beyond_test_set(
+    candidate_right: NDArray[np.bool_],
+    baseline_right: NDArray[np.bool_],
+    confidence: float,
+    *,
+    resamples: int = 2_000,
+    seed: int = 0,
+) -> Interval:
+    """Returns a percentile interval of the mean difference over other seeds and other images.
+
+    Seeds and test images are resampled together, independently of each other; the interval speaks
+    of images drawn like these, where that of `paired_comparison` takes the test set as given.
+
+    Args:
+        candidate_right: [pairs, images], whether each run got each image right.
+        baseline_right: [pairs, images].
+        confidence: in (0, 1).
+        resamples: bootstrap draws.
+        seed: of the bootstrap.
+    """
+    differences = candidate_right.astype(np.float32) - baseline_right.astype(np.float32)
+    pairs, images = differences.shape
+    rng = np.random.default_rng(seed)
+    seed_weights = rng.multinomial(pairs, np.full(pairs, 1 / pairs), size=resamples)
+    by_image = seed_weights.astype(np.float32) @ differences / pairs
+    means = [
+        rng.multinomial(images, np.full(images, 1 / images)) @ row / images for row in by_image
+    ]
+    tail = (1 - confidence) / 2
+    low, high = np.quantile(means, [tail, 1 - tail])
+    return Interval(float(low), float(high))
+
+
+def _bca(
+    differences: NDArray[np.float64], confidence: float, resamples: int, seed: int
+) -> Interval | None:
+    # Equal differences, or too few for the jackknife, have no BCa interval.
+    if len(differences) < 3 or np.ptp(differences) == 0:
+        return None
+    low, high = stats.bootstrap(
+        (differences,),
+        np.mean,
+        confidence_level=confidence,
+        n_resamples=resamples,
+        method="BCa",
+        rng=np.random.default_rng(seed),
+    ).confidence_interval
+    return Interval(float(low), float(high)) if math.isfinite(low + high) else None
+
+
+def _correlation(
+    candidate: NDArray[np.floating], baseline: NDArray[np.floating]
+) -> float | None:
+    if len(candidate) < 3 or np.ptp(candidate) == 0 or np.ptp(baseline) == 0:
+        return None
+    return float(stats.pearsonr(candidate, baseline).statistic)

@@ -1,0 +1,43 @@
+"""What may go wrong for reasons the user can mend, each with its exit code (BSD sysexits)."""
+
+
+class PipelineError(Exception):
+    """A fault to be told in one line, without a traceback."""
+
+    exit_code = 1
+
+
+class ParamsError(PipelineError):
+    """A value in params.yaml breaks a rule."""
+
+    exit_code = 2
+
+
+class DataError(PipelineError):
+    """A file does not hold what its format promises."""
+
+    exit_code = 65
+
+
+class MissingInputError(PipelineError):
+    """A file that an earlier stage should have written is not there."""
+
+    exit_code = 66
+
+
+class UnavailableError(PipelineError):
+    """No source could deliver a file."""
+
+    exit_code = 69
+
+
+class CannotCreateError(PipelineError):
+    """A file or folder could not be created."""
+
+    exit_code = 73
+
+
+class WriteError(PipelineError):
+    """Writing failed half-way, for instance on a full disk."""
+
+    exit_code = 74

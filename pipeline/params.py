@@ -1,0 +1,166 @@
+"""The types of params.yaml: frozen, strict, closed to unknown keys.
+
+Nothing here reads a file and nothing here has a default: defaults stand in params.yaml alone.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+if TYPE_CHECKING:
+    import keras
+
+# Keras' own names. A list, because checking a value must not cost the import of TensorFlow;
+# a test holds it against keras.activations.
+Activation = Literal[
+    "celu", "elu", "exponential", "gelu", "hard_sigmoid", "hard_silu", "hard_swish", "hard_tanh",
+    "leaky_relu", "linear", "log_sigmoid", "mish", "relu", "relu6", "selu", "sigmoid", "silu",
+    "soft_shrink", "softplus", "softsign", "squareplus", "swish", "tanh", "tanh_shrink",
+]  # fmt: skip
+
+# What each optimizer takes beside its name and learning rate, as Keras spells it.
+OPTIMIZER_ARGUMENTS: dict[str, frozenset[str]] = {
+    "adagrad": frozenset({"initial_accumulator_value", "epsilon"}),
+    "adam": frozenset({"beta_1", "beta_2", "epsilon", "amsgrad"}),
+    "adamax": frozenset({"beta_1", "beta_2", "epsilon"}),
+    "adamw": frozenset({"beta_1", "beta_2", "epsilon", "amsgrad", "weight_decay"}),
+    "lion": frozenset({"beta_1", "beta_2", "weight_decay"}),
+    "nadam": frozenset({"beta_1", "beta_2", "epsilon"}),
+    "rmsprop": frozenset({"rho", "momentum", "epsilon", "centered"}),
+    "sgd": frozenset({"momentum", "nesterov"}),
+}
+
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+Positive = Annotated[float, Field(gt=0)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class Section(BaseModel):
+    """One block of params.yaml."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
+
+
+class Data(Section):
+    """Which examples are learnt from, and how many of the first are kept for validation."""
+
+    dataset: str
+    validation_size: Count
+
+
+class Network(Section):
+    """A stack of dense layers; input and output sizes come from the data."""
+
+    hidden_dims: Annotated[tuple[Count, ...], Field(min_length=1, strict=False)]
+    activation: Activation
+
+
+class Optimizer(Section):
+    """An optimizer by its Keras name. A field left out keeps Keras' own value."""
+
+    name: Literal["adagrad", "adam", "adamax", "adamw", "lion", "nadam", "rmsprop", "sgd"]
+    learning_rate: Positive
+    beta_1: Fraction | None = None
+    beta_2: Fraction | None = None
+    epsilon: Positive | None = None
+    rho: Fraction | None = None
+    momentum: Fraction | None = None
+    weight_decay: Annotated[float, Field(ge=0)] | None = None
+    initial_accumulator_value: Annotated[float, Field(ge=0)] | None = None
+    amsgrad: bool | None = None
+    centered: bool | None = None
+    nesterov: bool | None = None
+
+    @model_validator(mode="after")
+    def _takes_only_its_own_arguments(self) -> Optimizer:
+        takes = OPTIMIZER_ARGUMENTS[self.name]
+        for name in self.arguments:
+            if name not in takes | {"learning_rate"}:
+                message = f"{name}: {self.name} takes {', '.join(sorted(takes))} only"
+                raise ValueError(message)
+        return self
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """What is handed to the Keras optimizer."""
+        return self.model_dump(exclude={"name"}, exclude_none=True)
+
+
+class Training(Section):
+    """How a variant is trained, and on how many seeds."""
+
+    epochs: Count
+    batch_size: Count
+    optimizer: Optimizer
+    seeds: Count
+
+
+class Normalization(Section, ABC):
+    """What stands between a dense layer and its activation.
+
+    Subclasses live in `core.normalization`; each names itself by `kind`, the value of
+    `normalization:` in params.yaml, and its fields are the keys beside it.
+    """
+
+    kind: ClassVar[str]
+
+    @abstractmethod
+    def layer(self, name: str) -> keras.layers.Layer:
+        """The layer, unbuilt."""
+
+
+class Variant(Section):
+    """One arm of the comparison, its own `network` and `training` overrides already applied."""
+
+    label: Annotated[str, Field(min_length=1)]
+    normalization: Normalization
+    network: Network
+    training: Training
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """What decides each run beside its seed, in the shape of params.yaml."""
+        return {
+            "normalization": self.normalization.kind,
+            **self.normalization.model_dump(),
+            "network": self.network.model_dump(mode="json"),
+            "training": self.training.model_dump(exclude={"seeds"}, exclude_none=True),
+        }
+
+
+class Comparison(Section):
+    """Which variant is set against which."""
+
+    baseline: str
+    candidate: str
+    confidence: Annotated[float, Field(gt=0, lt=1)]
+
+
+class Tracking(Section):
+    """Where runs appear in MLflow."""
+
+    experiment: Annotated[str, Field(min_length=1)]
+
+
+class Params(Section):
+    """The whole of params.yaml."""
+
+    data: Data
+    network: Network
+    training: Training
+    variants: dict[str, Variant]
+    comparison: Comparison
+    tracking: Tracking
+
+
+def flat(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yields the leaves of nested blocks, named as DVC does: `training.optimizer.name`."""
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            yield from flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value

@@ -1,0 +1,23 @@
+"""Fetches the dataset's published files and verifies them."""
+
+from pipeline.adapters.datasets import DATASETS, RAW_FOLDER
+from pipeline.adapters.mirrors import fetch, mirrors_for
+from pipeline.errors import UnavailableError
+from pipeline.params import Params
+
+
+def run(params: Params) -> None:
+    """Fills `data/raw` with the files of `data.dataset`.
+
+    Raises:
+        UnavailableError: if a file could not be had from any mirror.
+    """
+    name = params.data.dataset
+    source = DATASETS[name]
+    mirrors = mirrors_for(name, source.mirrors())
+    try:
+        for file in source.files:
+            fetch(file, mirrors, RAW_FOLDER)
+    except UnavailableError as error:
+        way_out = f"set {name.upper()}_MIRROR to a folder or URL that has it, or try `make demo`"
+        raise UnavailableError(f"{error}. {way_out[0].upper()}{way_out[1:]}") from None

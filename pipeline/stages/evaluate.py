@@ -1,0 +1,54 @@
+"""Scores every run on the test set, once."""
+
+import numpy as np
+import pandas as pd
+
+from pipeline.adapters import runs
+from pipeline.adapters.datasets import read_prepared
+from pipeline.adapters.files import write_json
+from pipeline.adapters.models import read_model
+from pipeline.core.examples import Examples
+from pipeline.core.scores import confusion_matrix, expected_calibration_error, recall
+from pipeline.core.solver import Scorer
+from pipeline.core.statistics import summary
+from pipeline.params import Params
+
+
+def run(params: Params) -> None:
+    """Writes test scores and predictions of each run, and a summary of each variant."""
+    test = read_prepared().test
+    runs.remove_undeclared(params.variants)
+    for name, variant in params.variants.items():
+        scores, predictions = _score_runs(name, variant.training.seeds, test)
+        runs.write_test_scores(name, scores)
+        runs.write_predictions(name, predictions)
+        write_json(runs.METRICS / f"{name}.json", _summary(scores, params.comparison.confidence))
+
+
+def _score_runs(variant: str, seeds: int, test: Examples) -> tuple[pd.DataFrame, runs.Predictions]:
+    rows, predicted, confidence = [], [], []
+    scorer = Scorer(read_model(runs.run_folder(variant, 0)))
+    for seed in range(seeds):
+        # One network, compiled once, takes the weights of each run.
+        scorer.model.set_weights(read_model(runs.run_folder(variant, seed)).get_weights())
+        probabilities = scorer.predict(test.images)
+        predicted.append(probabilities.argmax(axis=1).astype(np.uint8))
+        confidence.append(probabilities.max(axis=1))
+        scores = scorer.evaluate(test.images, test.labels)
+        error = expected_calibration_error(test.labels, predicted[-1], confidence[-1])
+        found = recall(confusion_matrix(test.labels, predicted[-1], probabilities.shape[1]))
+        rows.append(
+            {"seed": seed, "loss": scores.loss, "accuracy": scores.accuracy}
+            | {"expected_calibration_error": error}
+            | {f"recall_{digit}": share for digit, share in enumerate(found)}
+        )
+    table = pd.DataFrame(rows).round(7)
+    return table, runs.Predictions(np.stack(predicted), np.stack(confidence))
+
+
+def _summary(scores: pd.DataFrame, confidence: float) -> dict[str, object]:
+    measured = ("accuracy", "loss", "expected_calibration_error")
+    return {
+        "test": {name: vars(summary(scores[name].to_numpy(), confidence)) for name in measured},
+        "seeds": len(scores),
+    }

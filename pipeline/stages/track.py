@@ -1,0 +1,57 @@
+"""Mirrors every run and the comparison to MLflow."""
+
+import hashlib
+from pathlib import Path
+
+from tqdm import tqdm
+
+from pipeline.adapters import runs
+from pipeline.adapters.datasets import read_prepared
+from pipeline.adapters.records import history_points, run_record, test_points
+from pipeline.adapters.tracking import Point, RunRecord, Store, is_finished
+from pipeline.params import Params
+
+REPORTS = Path("reports")
+
+
+def run(params: Params) -> None:
+    """Brings MLflow up to date with the files; whatever is there already stays as it is."""
+    manifests = [runs.read_manifest(variant) for variant in params.variants]
+    test = read_prepared().test
+
+    store = Store(params.tracking.experiment)
+    total = sum(len(manifest.seeds) for manifest in manifests)
+    with tqdm(total=total, desc="MLflow", unit="run", disable=None) as bar:
+        for manifest in manifests:
+            history = runs.read_history(manifest.variant)
+            scores = runs.read_test_scores(manifest.variant).set_index("seed")
+            for seed in manifest.seeds:
+                mirrored = store.open(run_record(manifest, seed))
+                if not is_finished(mirrored):
+                    store.log(mirrored, history_points(history[history["seed"] == seed]))
+                    store.log(mirrored, test_points(scores.loc[seed]))
+                    folder = runs.run_folder(manifest.variant, seed)
+                    store.log_model(mirrored, folder, test.images[:2], int(test.labels.max()) + 1)
+                    store.finish(mirrored)
+                bar.update()
+    _mirror_comparison(store, params, manifests)
+
+
+def _mirror_comparison(store: Store, params: Params, manifests: list[runs.Manifest]) -> None:
+    comparison = runs.read_json(REPORTS / "comparison.json")
+    made_from = [manifest.fingerprint(seed) for manifest in manifests for seed in manifest.seeds]
+    content = (REPORTS / "comparison.json").read_bytes() + "".join(made_from).encode()
+    candidate, baseline = params.comparison.candidate, params.comparison.baseline
+    mirrored = store.open(
+        RunRecord(
+            fingerprint=hashlib.sha256(content).hexdigest(),
+            name=f"{candidate}-against-{baseline}",
+            tags={"kind": "comparison", "verdict": comparison["verdict"]},
+            description=(REPORTS / "report.md").read_text(encoding="utf-8"),
+        )
+    )
+    if not is_finished(mirrored):
+        figures = {key: value for key, value in comparison.items() if isinstance(value, int | float)}
+        store.log(mirrored, [Point(f"difference/{key}", value) for key, value in figures.items()])
+        store.log_folder(mirrored, REPORTS, "reports")
+        store.finish(mirrored)

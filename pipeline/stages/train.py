@@ -1,0 +1,57 @@
+"""Trains one variant on all its seeds."""
+
+import os
+from multiprocessing.pool import ThreadPool
+
+import tensorflow as tf
+
+from pipeline.adapters import runs
+from pipeline.adapters.datasets import PREPARED_FILE, read_prepared
+from pipeline.adapters.files import sha256
+from pipeline.adapters.live import LiveView
+from pipeline.adapters.models import write_model
+from pipeline.adapters.progress import EpochProgress
+from pipeline.adapters.provenance import training_code_sha256
+from pipeline.core.replicates import EpochScores, train_variant
+from pipeline.params import Params
+
+
+def run(params: Params, variant: str, workers: int | None = None) -> None:
+    """Writes `runs/<variant>`: history, manifest, and a model for each seed.
+
+    Args:
+        params: of the whole experiment.
+        variant: its name in params.yaml.
+        workers: threads that train at once, by default as many as there are processors. Results
+            do not depend on it.
+    """
+    dataset = read_prepared()
+    chosen = params.variants[variant]
+    manifest = runs.Manifest(
+        variant=variant,
+        parameters=chosen.parameters,
+        seeds=tuple(range(chosen.training.seeds)),
+        data_sha256=sha256(PREPARED_FILE),
+        code_sha256=training_code_sha256(),
+    )
+
+    # Seeds run side by side on threads of ours: a thread pool inside each step costs more than it brings.
+    tf.config.threading.set_intra_op_parallelism_threads(1)
+    epochs = chosen.training.epochs * chosen.training.seeds
+    with (
+        ThreadPool(workers or os.cpu_count()) as pool,
+        EpochProgress(chosen.label, epochs) as progress,
+        LiveView(params.tracking.experiment, manifest) as live,
+    ):
+
+        def tell(scores: EpochScores) -> None:
+            progress.tell(scores)
+            live.tell(scores)
+
+        trained = train_variant(chosen, dataset, pool, tell)
+
+    runs.remove(variant)
+    for one in trained:
+        write_model(runs.run_folder(variant, one.seed), one.architecture, one.weights)
+    runs.write_history(variant, [scores for one in trained for scores in one.history])
+    runs.write_manifest(manifest)

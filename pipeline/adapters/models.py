@@ -28,12 +28,23 @@ def write_model(folder: Path, architecture: str, weights: Sequence[NDArray[np.fl
 
 def read_model(folder: Path) -> keras.Model:
     """Returns the model that `write_model` wrote."""
+    path = folder / ARCHITECTURE
     try:
-        model = keras.models.model_from_json((folder / ARCHITECTURE).read_text(encoding="utf-8"))
-        model.load_weights(folder / WEIGHTS)
-    except FileNotFoundError as error:
-        message = f"{error.filename or folder} is not here: `dvc repro` makes it"
-        raise MissingInputError(message) from None
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{folder} holds no readable model: {error}") from None
+        model = keras.models.model_from_json(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise MissingInputError(f"{path} is not here: `dvc repro` makes it") from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{path} describes no model: {error}") from None
+    read_weights(model, folder)
     return model
+
+
+def read_weights(model: keras.Model, folder: Path) -> None:
+    """Gives `model` the weights of another of the same architecture."""
+    path = folder / WEIGHTS
+    try:
+        model.load_weights(path)
+    except FileNotFoundError:
+        raise MissingInputError(f"{path} is not here: `dvc repro` makes it") from None
+    except (OSError, ValueError, KeyError) as error:
+        raise DataError(f"{path} holds no weights for its model: {error}") from None

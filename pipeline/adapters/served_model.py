@@ -23,7 +23,8 @@ class DigitClassifier(mlflow.pyfunc.PythonModel):
             self._model = keras.models.model_from_json(file.read())
         self._model.load_weights(context.artifacts["model.weights.h5"])
 
-    def predict(self, context: Any, model_input: Any, params: Any = None) -> np.ndarray:
+    # An array is the one type from which MLflow does not try to read a schema.
+    def predict(self, context: Any, model_input: np.ndarray, params: Any = None) -> np.ndarray:
         """Returns the probability of each class."""
         import keras
 

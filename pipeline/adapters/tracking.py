@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import tempfile
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from pathlib import Path
 
 # MLflow reads these when it is imported. Nothing of the user's is to be sent anywhere, and a
@@ -13,12 +15,14 @@ from pathlib import Path
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
+os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
 
 import mlflow
 import numpy as np
 from filelock import FileLock
-from mlflow.entities import Metric, Param, Run, RunTag
-from mlflow.models import ModelSignature
+from mlflow.entities import LoggedModelOutput, Metric, Param, Run, RunTag
+from mlflow.models import Model, ModelSignature
 from mlflow.tracking import MlflowClient
 from mlflow.types import Schema, TensorSpec
 from numpy.typing import NDArray
@@ -28,6 +32,7 @@ from pipeline.adapters.runs import ARCHITECTURE, WEIGHTS
 
 FINGERPRINT = "bnlab.fingerprint"
 _SERVED_MODEL = Path(__file__).with_name("served_model.py")
+_SERVED_WITH = ("keras", "numpy", "tensorflow")
 
 
 @dataclass(frozen=True)
@@ -64,9 +69,8 @@ class Store:
     def __init__(self, experiment: str) -> None:
         """Opens the store, and creates it and the experiment where they are not there yet."""
         root = project_root()
-        self._uri = tracking_uri()
-        mlflow.set_tracking_uri(self._uri)
-        self._client = MlflowClient(self._uri)
+        uri = tracking_uri()
+        self._client = MlflowClient(uri)
         # Two processes that create the same schema, experiment or run would trip over each other.
         self._lock = FileLock(root / ".mlflow.lock")
         self._lineage = lineage_tags()
@@ -75,7 +79,7 @@ class Store:
             self._experiment_id = (
                 known.experiment_id
                 if known
-                else self._client.create_experiment(experiment, _artifact_location(self._uri, root))
+                else self._client.create_experiment(experiment, _artifact_location(uri, root))
             )
 
     def open(self, record: RunRecord) -> Run:
@@ -97,8 +101,8 @@ class Store:
             )
         return run
 
-    def log(self, run: Run, points: Iterable[Point]) -> None:
-        """Adds the points that the run does not have yet."""
+    def log(self, run: Run, points: Iterable[Point], model_id: str | None = None) -> None:
+        """Adds the points that the run does not have yet; `model_id` says whose scores they are."""
         points = list(points)
         there = {
             (metric.key, metric.step)
@@ -107,40 +111,56 @@ class Store:
         }
         now = int(time.time() * 1000)
         missing = [
-            Metric(point.key, point.value, now, point.step)
+            Metric(point.key, point.value, now, point.step, model_id=model_id)
             for point in points
             if (point.key, point.step) not in there
         ]
         if missing:
             self._client.log_batch(run.info.run_id, metrics=missing)
 
-    def log_model(self, run: Run, folder: Path, images: NDArray[np.uint8], classes: int) -> None:
+    def log_model(self, run: Run, folder: Path, images: NDArray[np.uint8], classes: int) -> str:
         """Logs a run's model, if it has none yet, to be loaded by `mlflow.pyfunc.load_model`.
+
+        Goes step by step where `mlflow.pyfunc.log_model` would load each model to try its example,
+        and TensorFlow with it.
 
         Args:
             run: whose model it is.
             folder: where its architecture and weights lie.
             images: [examples, height, width], an example of what it takes.
             classes: number of probabilities that it returns for each image.
+
+        Returns:
+            The model's id.
         """
-        if self._client.search_logged_models(
-            [self._experiment_id], f"source_run_id = '{run.info.run_id}'"
-        ):
-            return
-        signature = ModelSignature(
-            Schema([TensorSpec(np.dtype(np.uint8), (-1, *images.shape[1:]))]),
-            Schema([TensorSpec(np.dtype(np.float32), (-1, classes))]),
+        run_id = run.info.run_id
+        ready = f"source_run_id = '{run_id}' AND status = 'READY'"
+        if known := self._client.search_logged_models([self._experiment_id], ready):
+            return known[0].model_id
+        model = self._client.create_logged_model(
+            self._experiment_id, run.info.run_name, source_run_id=run_id, params=run.data.params
         )
-        with mlflow.start_run(run.info.run_id):
-            mlflow.pyfunc.log_model(
-                name="model",
+        with tempfile.TemporaryDirectory() as temporary:
+            saved = Path(temporary) / "model"
+            mlflow.pyfunc.save_model(
+                saved,
+                mlflow_model=Model(
+                    model.artifact_location, run_id, model_uuid=model.model_id, model_id=model.model_id
+                ),
                 python_model=str(_SERVED_MODEL),
                 artifacts={name: str(folder / name) for name in (ARCHITECTURE, WEIGHTS)},
-                signature=signature,
+                signature=ModelSignature(
+                    Schema([TensorSpec(np.dtype(np.uint8), (-1, *images.shape[1:]))]),
+                    Schema([TensorSpec(np.dtype(np.float32), (-1, classes))]),
+                ),
                 input_example=images,
-                # Named, or MLflow imports TensorFlow once more to find out.
-                pip_requirements=_served_requirements(),
+                # Named, or MLflow would import TensorFlow to find out.
+                pip_requirements=[f"{name}=={version(name)}" for name in _SERVED_WITH],
             )
+            self._client.log_model_artifacts(model.model_id, str(saved))
+        self._client.finalize_logged_model(model.model_id, "READY")
+        self._client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=0)])
+        return model.model_id
 
     def log_folder(self, run: Run, folder: Path, name: str) -> None:
         """Adds the files of a folder to the run's artifacts, below `name`."""
@@ -159,9 +179,3 @@ def is_finished(run: Run) -> bool:
 def _artifact_location(uri: str, root: Path) -> str | None:
     # A server decides for itself; a database would put them below the current folder, wherever.
     return None if uri.startswith("http") else (root / "mlartifacts").as_uri()
-
-
-def _served_requirements() -> list[str]:
-    from importlib.metadata import version
-
-    return [f"{name}=={version(name)}" for name in ("keras", "numpy", "tensorflow")]

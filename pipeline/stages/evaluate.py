@@ -6,7 +6,7 @@ import pandas as pd
 from pipeline.adapters import runs
 from pipeline.adapters.datasets import read_prepared
 from pipeline.adapters.files import write_json
-from pipeline.adapters.models import read_model
+from pipeline.adapters.models import read_model, read_weights
 from pipeline.core.examples import Examples
 from pipeline.core.scores import confusion_matrix, expected_calibration_error, recall
 from pipeline.core.solver import Scorer
@@ -30,7 +30,7 @@ def _score_runs(variant: str, seeds: int, test: Examples) -> tuple[pd.DataFrame,
     scorer = Scorer(read_model(runs.run_folder(variant, 0)))
     for seed in range(seeds):
         # One network, compiled once, takes the weights of each run.
-        scorer.model.set_weights(read_model(runs.run_folder(variant, seed)).get_weights())
+        read_weights(scorer.model, runs.run_folder(variant, seed))
         probabilities = scorer.predict(test.images)
         predicted.append(probabilities.argmax(axis=1).astype(np.uint8))
         confidence.append(probabilities.max(axis=1))

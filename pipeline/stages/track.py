@@ -29,9 +29,9 @@ def run(params: Params) -> None:
                 mirrored = store.open(run_record(manifest, seed))
                 if not is_finished(mirrored):
                     store.log(mirrored, history_points(history[history["seed"] == seed]))
-                    store.log(mirrored, test_points(scores.loc[seed]))
-                    folder = runs.run_folder(manifest.variant, seed)
-                    store.log_model(mirrored, folder, test.images[:2], int(test.labels.max()) + 1)
+                    folder, classes = runs.run_folder(manifest.variant, seed), test.labels.max() + 1
+                    model_id = store.log_model(mirrored, folder, test.images[:2], int(classes))
+                    store.log(mirrored, test_points(scores.loc[seed]), model_id)
                     store.finish(mirrored)
                 bar.update()
     _mirror_comparison(store, params, manifests)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import queue
 import threading
+import time
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ logger = logging.getLogger(__name__)
 
 # How long the end of training waits for what is still to be shown.
 _LAST_WORDS_SECONDS = 60
+_GATHER_SECONDS = 1.5
 
 
 class LiveView:
@@ -48,23 +50,41 @@ class LiveView:
         self._thread.join(_LAST_WORDS_SECONDS if error is None else 0)
 
     def _show(self) -> None:
-        first = self._told.get()
-        if first is None:
+        news = self._news()
+        if not news:
             return
         # MLflow takes seconds to import: here they pass while others train.
-        from mlflow.exceptions import MlflowException
-        from sqlalchemy.exc import SQLAlchemyError
-
         from pipeline.adapters.records import epoch_points, run_record
-        from pipeline.adapters.tracking import Store, is_finished
+        from pipeline.adapters.tracking import TRACKING_ERRORS, Store, is_finished
 
         try:
             store, runs = Store(self._experiment), {}
-            for scores in (first, *iter(self._told.get, None)):
-                if scores.seed not in runs:
-                    runs[scores.seed] = store.open(run_record(self._manifest, scores.seed))
-                if not is_finished(runs[scores.seed]):
-                    store.log(runs[scores.seed], epoch_points(scores))
-        except (MlflowException, SQLAlchemyError, OSError) as error:
+            while news:
+                for seed, epochs in news.items():
+                    if seed not in runs:
+                        runs[seed] = store.open(run_record(self._manifest, seed))
+                    if not is_finished(runs[seed]):
+                        points = [point for scores in epochs for point in epoch_points(scores)]
+                        store.log(runs[seed], points)
+                news = self._news()
+        except TRACKING_ERRORS as error:
             told = " ".join(str(error).split())[:200]
             logger.warning("no live view in MLflow: %s; the stage `track` will add these runs", told)
+
+    def _news(self) -> dict[int, list[EpochScores]]:
+        """Waits for an epoch, gathers those after it for a while; empty when all has been told.
+
+        To MLflow it matters how often something is logged, not how much.
+        """
+        news: dict[int, list[EpochScores]] = {}
+        scores = self._told.get()
+        until = time.monotonic() + _GATHER_SECONDS
+        while scores is not None:
+            news.setdefault(scores.seed, []).append(scores)
+            try:
+                scores = self._told.get(timeout=max(0, until - time.monotonic()))
+            except queue.Empty:
+                return news
+        # What comes after the end is nothing: leave a mark for the next call.
+        self._told.put(None)
+        return news

@@ -6,7 +6,7 @@ import hashlib
 import json
 import shutil
 import zipfile
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 RUNS = Path("runs")
 EVALUATION = Path("evaluation")
 METRICS = Path("reports/metrics")
+CURVES = Path("reports/curves")
 # The two files of a model, in a run's folder.
 ARCHITECTURE, WEIGHTS = "model.json", "model.weights.h5"
 
@@ -83,6 +84,23 @@ def write_history(variant: str, scores: Iterable[EpochScores]) -> None:
 def read_history(variant: str) -> pd.DataFrame:
     """Returns the columns `seed, epoch, split, loss, accuracy`."""
     return _read_table(RUNS / variant / "history.csv")
+
+
+def write_curves(histories: Mapping[str, pd.DataFrame]) -> None:
+    """Writes the means over seeds by epoch, a file a split, for `dvc plots`.
+
+    Args:
+        histories: what `read_history` gives, by the variant's label.
+    """
+    means = pd.concat(
+        history.groupby(["split", "epoch"], as_index=False)[["loss", "accuracy"]]
+        .mean()
+        .assign(variant=label)
+        for label, history in histories.items()
+    ).round(6)
+    for split, table in means.groupby("split"):
+        columns = ["variant", "epoch", "loss", "accuracy"]
+        _write_table(CURVES / f"{split}.csv", table[columns])
 
 
 def write_manifest(manifest: Manifest) -> None:

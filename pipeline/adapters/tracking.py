@@ -22,14 +22,18 @@ import mlflow
 import numpy as np
 from filelock import FileLock
 from mlflow.entities import LoggedModelOutput, Metric, Param, Run, RunTag
+from mlflow.exceptions import MlflowException
 from mlflow.models import Model, ModelSignature
 from mlflow.tracking import MlflowClient
 from mlflow.types import Schema, TensorSpec
 from numpy.typing import NDArray
+from sqlalchemy.exc import SQLAlchemyError
 
 from pipeline.adapters.provenance import lineage_tags, project_root, tracking_uri
 from pipeline.adapters.runs import ARCHITECTURE, WEIGHTS
 
+# What a store that is gone, locked or damaged may raise.
+TRACKING_ERRORS = (MlflowException, SQLAlchemyError, OSError)
 FINGERPRINT = "bnlab.fingerprint"
 _SERVED_MODEL = Path(__file__).with_name("served_model.py")
 _SERVED_WITH = ("keras", "numpy", "tensorflow")

@@ -1,5 +1,6 @@
 """Sets the candidate against the baseline: statistics, figures, report."""
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from pipeline.adapters.pictures import write_figure
 from pipeline.core import figures, report
 from pipeline.core.published import NOTEBOOK, NOTEBOOK_DATASET, PublishedCurve
 from pipeline.core.scores import confusion_matrix
-from pipeline.core.statistics import beyond_test_set, paired_comparison
+from pipeline.core.statistics import PairedComparison, beyond_test_set, paired_comparison
 from pipeline.params import Params
 
 FIGURES = Path("reports/figures")
@@ -55,6 +56,8 @@ def run(params: Params) -> None:
             "loss": {key: getattr(loss, key) for key in ("mean", "ci_low", "ci_high", "wilcoxon_p")},
         },
     )
+    write_json(Path("reports/summary.json"), _headline(result, scores))
+    runs.write_curves({history.label: history.scores for history in histories.values()})
     drawn = {
         "curves": figures.learning_curves(list(histories.values()), confidence),
         "paired_differences": figures.paired_differences(
@@ -69,6 +72,20 @@ def run(params: Params) -> None:
     write_text(Path("reports/report.md"), text)
     pictures = {f"figures/{path.name}": path.read_bytes() for path in sorted(FIGURES.glob("*.png"))}
     write_text(Path("reports/report.html"), report.html(text, pictures))
+
+
+def _headline(result: PairedComparison, scores: Mapping[str, pd.DataFrame]) -> dict[str, object]:
+    """Returns the few figures that belong into the tables of `dvc metrics` and `dvc exp show`."""
+    return {
+        "verdict": result.verdict,
+        "accuracy": {name: round(table["accuracy"].mean(), 5) for name, table in scores.items()},
+        "loss": {name: round(table["loss"].mean(), 5) for name, table in scores.items()},
+        "difference": {
+            "mean": round(result.mean, 5),
+            "ci_low": result.ci_low and round(result.ci_low, 5),
+            "ci_high": result.ci_high and round(result.ci_high, 5),
+        },
+    }
 
 
 def _published(params: Params) -> dict[str, PublishedCurve]:

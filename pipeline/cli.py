@@ -27,7 +27,7 @@ def pipeline() -> None:
 
 @pipeline.command()
 def download() -> None:
-    """Fetch the dataset's files and verify them.
+    r"""Fetch the dataset's files and verify them.
 
     \b
     Example:
@@ -45,7 +45,7 @@ def download() -> None:
 
 @pipeline.command()
 def prepare() -> None:
-    """Decode, split and describe the data.
+    r"""Decode, split and describe the data.
 
     \b
     Example:
@@ -68,7 +68,7 @@ def prepare() -> None:
     help="Threads that train at once [default: the number of processors]. Changes no result.",
 )
 def train(variant: str, workers: int | None) -> None:
-    """Train VARIANT, as params.yaml names it, on all its seeds.
+    r"""Train VARIANT, as params.yaml names it, on all its seeds.
 
     \b
     Example:
@@ -88,7 +88,7 @@ def train(variant: str, workers: int | None) -> None:
 
 @pipeline.command()
 def evaluate() -> None:
-    """Score every run on the test set.
+    r"""Score every run on the test set.
 
     \b
     Example:
@@ -105,7 +105,7 @@ def evaluate() -> None:
 
 @pipeline.command()
 def compare() -> None:
-    """Compare candidate and baseline: statistics, figures, report.
+    r"""Compare candidate and baseline: statistics, figures, report.
 
     \b
     Example:
@@ -121,7 +121,7 @@ def compare() -> None:
 
 @pipeline.command()
 def track() -> None:
-    """Bring MLflow up to date with the files.
+    r"""Bring MLflow up to date with the files.
 
     \b
     Example:
@@ -139,7 +139,7 @@ def track() -> None:
 
 @pipeline.command("params")
 def show_params() -> None:
-    """Check params.yaml and print what each variant trains with.
+    r"""Check params.yaml and print what each variant trains with.
 
     \b
     Example:
@@ -156,7 +156,7 @@ def show_params() -> None:
 
 @pipeline.command()
 def demo() -> None:
-    """Run the whole pipeline in a minute on scikit-learn's digits, without network.
+    r"""Run the whole pipeline in a minute on scikit-learn's digits, without network.
 
     \b
     Example:
@@ -172,7 +172,7 @@ def demo() -> None:
 @pipeline.command()
 @click.option("--port", default=5000, show_default=True, type=click.IntRange(1, 65535))
 def ui(port: int) -> None:
-    """Serve MLflow's UI on 127.0.0.1, in two light processes.
+    r"""Serve MLflow's UI on 127.0.0.1, in two light processes.
 
     \b
     Example:
@@ -181,7 +181,8 @@ def ui(port: int) -> None:
     from pipeline.adapters.provenance import tracking_uri
 
     # Without these MLflow starts fifteen processes and takes 3 GB.
-    os.environ |= {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
+    os.environ["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] = "false"
+    os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
     arguments = ["ui", "--workers", "1", "--host", "127.0.0.1", "--port", str(port)]
     os.execv(
         sys.executable,

@@ -75,7 +75,9 @@ def _scikit_learn_data() -> tuple[str, ...]:
     """Returns the folder where the installed scikit-learn keeps its datasets, importing nothing."""
     spec = importlib.util.find_spec("sklearn")
     if spec is None or spec.origin is None:
-        raise UnavailableError("scikit-learn, which holds the digits, is not installed: `make setup`")
+        raise UnavailableError(
+            "scikit-learn, which holds the digits, is not installed: `make setup`"
+        )
     return (str(Path(spec.origin).parent / "datasets" / "data"),)
 
 

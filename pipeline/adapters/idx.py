@@ -39,8 +39,7 @@ def read_examples(images_path: Path, labels_path: Path) -> Examples:
         raise DataError(f"{images_path.name} holds no images")
     if labels.max() >= _CLASSES:
         place = int(np.argmax(labels >= _CLASSES))
-        message = f"{labels_path.name} has label {labels[place]} at place {place}; 0 to 9 are digits"
-        raise DataError(message)
+        raise DataError(f"{labels_path.name} has label {labels[place]}, at place {place}")
     return Examples(images, labels)
 
 

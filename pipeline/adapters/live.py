@@ -7,7 +7,7 @@ import queue
 import threading
 import time
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from pipeline.adapters.runs import Manifest
 
@@ -34,7 +34,7 @@ class LiveView:
         """Hands over one epoch; returns at once."""
         self._told.put(scores)
 
-    def __enter__(self) -> LiveView:
+    def __enter__(self) -> Self:
         """Starts the thread."""
         self._thread.start()
         return self
@@ -69,7 +69,9 @@ class LiveView:
                 news = self._news()
         except TRACKING_ERRORS as error:
             told = " ".join(str(error).split())[:200]
-            logger.warning("no live view in MLflow: %s; the stage `track` will add these runs", told)
+            logger.warning(
+                "no live view in MLflow: %s; the stage `track` will add these runs", told
+            )
 
     def _news(self) -> dict[int, list[EpochScores]]:
         """Waits for an epoch, gathers those after it for a while; empty when all has been told.

@@ -71,9 +71,12 @@ def fetch(file: PublishedFile, mirrors: tuple[str, ...], folder: Path) -> None:
 
 def _fetch_from(mirror: str, file: PublishedFile, target: Path) -> None:
     opened = _open_url if "://" in mirror else _open_in_folder
-    with opened(mirror, file) as source, replacing(target) as temporary:
-        with temporary.open("wb") as sink:
-            _copy(source, sink, file)
+    with (
+        opened(mirror, file) as source,
+        replacing(target) as temporary,
+        temporary.open("wb") as sink,
+    ):
+        _copy(source, sink, file)
 
 
 def _copy(source: _Readable, sink: BinaryIO, file: PublishedFile) -> None:
@@ -121,7 +124,7 @@ def _open_url(mirror: str, file: PublishedFile) -> Iterator[_Readable]:
         for scheme in ("http://", "https://"):
             session.mount(scheme, HTTPAdapter(max_retries=_RETRIES))
         try:
-            # Unencoded: the files are gzip themselves, and their hash is that of the compressed bytes.
+            # Unencoded: the files are gzip themselves, and hashed as such.
             response = session.get(
                 f"{mirror.rstrip('/')}/{file.name}",
                 stream=True,

@@ -27,6 +27,7 @@ from pipeline.params import (
 )
 
 PARAMS_FILE = Path("params.yaml")
+_LONGEST_SHOWN = 60
 _SECTIONS = tuple(Params.model_fields)
 _VARIANT_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
 
@@ -173,7 +174,7 @@ def _told(error: ValidationError, cls: type[Section], where: str) -> str:
 
 
 def _mapping(value: object, where: str) -> Mapping[Any, Any]:
-    if not isinstance(value, Mapping) or not value and where in ("", "variants"):
+    if not isinstance(value, Mapping) or (not value and where in ("", "variants")):
         raise _error(where or "the file", "a block of keys", value, "top level")
     return value
 
@@ -195,7 +196,7 @@ def _error(key: str, rule: str, value: object, where: str) -> ParamsError:
 
 def _shown(value: object) -> str:
     text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}…"
+    return text if len(text) <= _LONGEST_SHOWN else f"{text[: _LONGEST_SHOWN - 1]}…"
 
 
 def _one_line(text: object) -> str:

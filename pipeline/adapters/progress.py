@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from tqdm import tqdm
 
@@ -37,7 +37,7 @@ class EpochProgress:
                 self._bar.set_postfix_str(text, refresh=False)
                 self._bar.update()
 
-    def __enter__(self) -> EpochProgress:
+    def __enter__(self) -> Self:
         """Starts the bar's clock where the work starts."""
         self._bar.unpause()
         return self

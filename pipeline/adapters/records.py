@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -41,15 +41,18 @@ def epoch_points(scores: EpochScores) -> list[Point]:
     ]
 
 
-def history_points(history: pd.DataFrame) -> list[Point]:
-    """Returns the points of one seed's rows of `history.csv`."""
+def history_points(history: pd.DataFrame, seed: int) -> list[Point]:
+    """Returns the points of one seed, from `history.csv`."""
     return [
-        Point(f"{row.split}/{name}", getattr(row, name), int(row.epoch))
-        for row in history.itertuples()
+        Point(f"{row['split']}/{name}", float(row[name]), int(row["epoch"]))
+        for row in history[history["seed"] == seed].to_dict("records")
         for name in ("loss", "accuracy")
     ]
 
 
-def test_points(scores: Mapping[str, float]) -> list[Point]:
-    """Returns the points of one seed's row of `test.csv`."""
-    return [Point(f"test/{name}", float(value)) for name, value in scores.items() if name != "seed"]
+def test_points(scores: pd.DataFrame, seed: int) -> list[Point]:
+    """Returns the points of one seed, from `test.csv`; the recall of an absent class is none."""
+    (row,) = scores[scores["seed"] == seed].drop(columns="seed").to_dict("records")
+    return [
+        Point(f"test/{name}", float(value)) for name, value in row.items() if math.isfinite(value)
+    ]

@@ -113,8 +113,9 @@ def read_manifest(variant: str) -> Manifest:
     path = RUNS / variant / "manifest.json"
     values = read_json(path)
     try:
-        return Manifest(**{**values, "seeds": tuple(values["seeds"])})
-    except (TypeError, KeyError) as error:
+        seeds = tuple(values.pop("seeds"))
+        return Manifest(seeds=seeds, **values)
+    except (TypeError, KeyError, AttributeError) as error:
         raise DataError(f"{path} is no manifest: {error}") from None
 
 

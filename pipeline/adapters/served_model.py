@@ -4,6 +4,7 @@ It stands alone: where it is loaded, nothing else of this project need be instal
 """
 
 import os
+from pathlib import Path
 from typing import Any
 
 import mlflow.pyfunc
@@ -19,12 +20,17 @@ class DigitClassifier(mlflow.pyfunc.PythonModel):
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
         import keras
 
-        with open(context.artifacts["model.json"], encoding="utf-8") as file:
-            self._model = keras.models.model_from_json(file.read())
+        architecture = Path(context.artifacts["model.json"]).read_text(encoding="utf-8")
+        self._model = keras.models.model_from_json(architecture)
         self._model.load_weights(context.artifacts["model.weights.h5"])
 
     # An array is the one type from which MLflow does not try to read a schema.
-    def predict(self, context: Any, model_input: np.ndarray, params: Any = None) -> np.ndarray:
+    def predict(  # pyrefly: ignore[bad-override]
+        self,
+        context: Any,  # noqa: ARG002
+        model_input: np.ndarray,
+        params: Any = None,  # noqa: ARG002
+    ) -> np.ndarray:
         """Returns the probability of each class."""
         import keras
 

@@ -149,7 +149,10 @@ class Store:
             mlflow.pyfunc.save_model(
                 saved,
                 mlflow_model=Model(
-                    model.artifact_location, run_id, model_uuid=model.model_id, model_id=model.model_id
+                    model.artifact_location,
+                    run_id,
+                    model_uuid=model.model_id,
+                    model_id=model.model_id,
                 ),
                 python_model=str(_SERVED_MODEL),
                 artifacts={name: str(folder / name) for name in (ARCHITECTURE, WEIGHTS)},

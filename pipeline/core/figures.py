@@ -2,41 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import numpy as np
-import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 from numpy.typing import NDArray
 
 from pipeline.core.examples import Examples
-from pipeline.core.published import PublishedCurve
+from pipeline.core.results import VariantResults
 from pipeline.core.statistics import PairedComparison, summary
 
 # Okabe & Ito's palette, told apart by every kind of colour vision.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 _GREY = "#666666"
-_PANELS = (("train", "loss"), ("validation", "loss"), ("train", "accuracy"), ("validation", "accuracy"))
-
-
-@dataclass(frozen=True, eq=False)
-class VariantHistory:
-    """A variant's scores by epoch.
-
-    Attributes:
-        label: for legends.
-        color: one for each variant, the same in every figure.
-        scores: columns `seed, epoch, split, loss, accuracy`.
-        published: the curve to lay beside it, if there is one.
-    """
-
-    label: str
-    color: str
-    scores: pd.DataFrame
-    published: PublishedCurve | None = None
+_PANELS = (
+    ("train", "loss"),
+    ("validation", "loss"),
+    ("train", "accuracy"),
+    ("validation", "accuracy"),
+)
 
 
 def sample_digits(examples: Examples, each: int = 20) -> Figure:
@@ -52,12 +38,12 @@ def sample_digits(examples: Examples, each: int = 20) -> Figure:
     return figure
 
 
-def learning_curves(histories: Sequence[VariantHistory], confidence: float) -> Figure:
+def learning_curves(results: Sequence[VariantResults], confidence: float) -> Figure:
     """Shows loss and accuracy by epoch: each seed thin, the mean thick, its interval shaded."""
     figure = Figure(figsize=(10, 7.2), layout="constrained")
     for axis, (split, score) in zip(figure.subplots(2, 2).flat, _PANELS, strict=True):
-        for history in histories:
-            _draw_curve(axis, history, split, score, confidence)
+        for one in results:
+            _draw_curve(axis, one, split, score, confidence)
         axis.set_title(f"{split.capitalize()} {score}", fontsize=11)
         axis.set_xlabel("Epoch")
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -65,35 +51,25 @@ def learning_curves(histories: Sequence[VariantHistory], confidence: float) -> F
             axis.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
         else:
             axis.set_ylabel("Cross-entropy")
-        axis.set_ylim(*_most_of(histories, split, score))
+        axis.set_ylim(*_most_of(results, split, score))
         _tidy(axis)
     handles, labels = figure.axes[0].get_legend_handles_labels()
-    columns = min(len(histories), 3)
+    columns = min(len(results), 3)
     figure.legend(handles, labels, loc="outside lower center", ncols=columns, frameon=False)
     return figure
 
 
 def paired_differences(
-    candidate: pd.DataFrame,
-    baseline: pd.DataFrame,
-    labels: tuple[str, str],
-    colors: tuple[str, str],
+    candidate: VariantResults,
+    baseline: VariantResults,
     result: PairedComparison,
     confidence: float,
 ) -> Figure:
-    """Shows what each pair of runs differs by in test accuracy, and the mean with its interval.
-
-    Args:
-        candidate: columns `seed, accuracy`, a row a pair.
-        baseline: the same seeds.
-        labels: of candidate and baseline.
-        colors: of candidate and baseline.
-        result: their comparison.
-        confidence: of its interval.
-    """
+    """Shows what each pair of runs differs by in test accuracy, and the mean with its interval."""
     figure = Figure(figsize=(10, 4.4), layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=[1, 1.5])
-    pairs = np.array([baseline["accuracy"], candidate["accuracy"]])
+    labels, colors = (candidate.label, baseline.label), (candidate.color, baseline.color)
+    pairs = np.array([baseline.scores["accuracy"], candidate.scores["accuracy"]])
     left.plot([0, 1], pairs, color=_GREY, linewidth=0.8, zorder=1)
     for place, side in enumerate((1, 0)):
         left.scatter(np.full(result.n, place), pairs[place], color=colors[side], s=28, zorder=2)
@@ -104,7 +80,7 @@ def paired_differences(
 
     points = 100 * (pairs[1] - pairs[0])
     ahead = [colors[0] if value > 0 else colors[1] for value in points]
-    right.scatter(points, candidate["seed"], color=ahead, s=28)
+    right.scatter(points, candidate.scores["seed"], color=ahead, s=28)
     right.axvline(0, color="black", linewidth=0.8)
     right.axvline(100 * result.mean, color=colors[0], linewidth=1.6)
     if result.ci_low is not None and result.ci_high is not None:
@@ -120,12 +96,9 @@ def paired_differences(
     return figure
 
 
-def confusion_matrices(confusions: Mapping[str, NDArray[np.integer]]) -> Figure:
-    """Shows, for each variant, how often a digit is taken for another, in runs' mean per cent.
-
-    Args:
-        confusions: label to counts [classes, classes], row the true class.
-    """
+def confusion_matrices(results: Sequence[VariantResults], labels: NDArray[np.uint8]) -> Figure:
+    """Shows what each digit is taken for by each variant; `labels` [images] are the true ones."""
+    confusions = {one.label: one.mean_confusion(labels) for one in results}
     shares = {
         label: 100 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
         for label, counts in confusions.items()
@@ -134,8 +107,12 @@ def confusion_matrices(confusions: Mapping[str, NDArray[np.integer]]) -> Figure:
     mistakes = {label: np.where(np.eye(len(s)) > 0, np.nan, s) for label, s in shares.items()}
     worst = max(float(np.nanmax(m)) for m in mistakes.values())
     figure = Figure(figsize=(5.6 * len(shares), 5.4), layout="constrained")
-    figure.suptitle("What each digit is taken for: per cent of its test images, mean of all runs", fontsize=11)
-    for axis, (label, share) in zip(figure.subplots(1, len(shares), squeeze=False)[0], shares.items(), strict=True):
+    figure.suptitle(
+        "What each digit is taken for: per cent of its test images, mean of all runs", fontsize=11
+    )
+    for axis, (label, share) in zip(
+        figure.subplots(1, len(shares), squeeze=False)[0], shares.items(), strict=True
+    ):
         axis.imshow(mistakes[label], cmap="Reds", vmin=0, vmax=worst)
         for (row, column), value in np.ndenumerate(share):
             shown = f"{value:.1f}" if value >= 0.05 else ""
@@ -153,20 +130,11 @@ def confusion_matrices(confusions: Mapping[str, NDArray[np.integer]]) -> Figure:
 
 
 def divided_digits(
-    test: Examples,
-    right: tuple[NDArray[np.bool_], NDArray[np.bool_]],
-    labels: tuple[str, str],
-    each: int = 12,
+    test: Examples, candidate: VariantResults, baseline: VariantResults, each: int = 12
 ) -> Figure:
-    """Shows the test digits on which two variants differ most, those of either in two rows.
-
-    Args:
-        test: the test set.
-        right: of both variants, whether each run got each image right: [runs, images].
-        labels: of both variants.
-        each: digits shown for either.
-    """
-    shares = right[0].mean(axis=0), right[1].mean(axis=0)
+    """Shows the test digits on which two variants differ most, `each` of those of either."""
+    labels = (candidate.label, baseline.label)
+    shares = [(one.predicted == test.labels).mean(axis=0) for one in (candidate, baseline)]
     columns = each // 2
     height, width = test.images.shape[1:]
     figure = Figure(figsize=(1.35 * columns, 6.9), layout="constrained")
@@ -207,36 +175,34 @@ def _draw_images(axis: Axes, images: NDArray[np.uint8], columns: int) -> None:
     axis.spines[:].set_visible(False)
 
 
-def _draw_curve(
-    axis: Axes, history: VariantHistory, split: str, score: str, confidence: float
-) -> None:
-    scores = history.scores[history.scores["split"] == split]
+def _draw_curve(axis: Axes, one: VariantResults, split: str, score: str, confidence: float) -> None:
+    scores = one.history[one.history["split"] == split]
     by_epoch = scores.pivot_table(index="epoch", columns="seed", values=score)
-    axis.plot(by_epoch.index, by_epoch, color=history.color, linewidth=0.6, alpha=0.35)
+    axis.plot(by_epoch.index, by_epoch, color=one.color, linewidth=0.6, alpha=0.35)
     means = [summary(row.to_numpy(), confidence) for _, row in by_epoch.iterrows()]
     axis.plot(
-        by_epoch.index, [m.mean for m in means], color=history.color, linewidth=2.2,
-        label=f"{history.label} (mean of {by_epoch.shape[1]})",
+        by_epoch.index, [m.mean for m in means], color=one.color, linewidth=2.2,
+        label=f"{one.label} (mean of {by_epoch.shape[1]})",
     )  # fmt: skip
     if means[0].sd is not None:
-        low, high = [m.ci_low for m in means], [m.ci_high for m in means]
-        axis.fill_between(by_epoch.index, low, high, color=history.color, alpha=0.2, linewidth=0)
-    printed = _printed(history, split, score)
-    label = f"{history.label}, as the notebook printed it" if printed else None
-    axis.plot(range(len(printed)), printed, ":", color=history.color, linewidth=1.5, label=label)
+        low, high = np.array([(m.ci_low, m.ci_high) for m in means], dtype=float).T
+        axis.fill_between(by_epoch.index, low, high, color=one.color, alpha=0.2, linewidth=0)
+    printed = _printed(one, split, score)
+    label = f"{one.label}, as the notebook printed it" if printed else None
+    axis.plot(range(len(printed)), printed, ":", color=one.color, linewidth=1.5, label=label)
 
 
-def _printed(history: VariantHistory, split: str, score: str) -> tuple[float, ...]:
-    return getattr(history.published, f"{split}_{score}", ())
+def _printed(one: VariantResults, split: str, score: str) -> tuple[float, ...]:
+    return getattr(one.published, f"{split}_{score}", ())
 
 
-def _most_of(histories: Sequence[VariantHistory], split: str, score: str) -> tuple[float, float]:
+def _most_of(results: Sequence[VariantResults], split: str, score: str) -> tuple[float, float]:
     """Returns limits that show all but the rare far-off point, which would flatten the rest."""
-    tables = [history.scores for history in histories]
+    tables = [one.history for one in results]
     values = np.concatenate([t.loc[t["split"] == split, score].to_numpy() for t in tables])
     values = values[np.isfinite(values)]
     seen = list(np.quantile(values, [0.01, 0.99])) if len(values) else [0.0, 1.0]
-    seen += [value for history in histories for value in _printed(history, split, score)]
+    seen += [value for one in results for value in _printed(one, split, score)]
     room = 0.06 * (max(seen) - min(seen)) or 0.01
     return min(seen) - room, max(seen) + room
 

@@ -42,4 +42,5 @@ def draw_kernels(model: keras.Model, seed: int) -> None:
         sequence = np.random.SeedSequence(seed, spawn_key=(_WEIGHTS, place))
         initializer = layer.kernel_initializer
         config = initializer.get_config() | {"seed": int(sequence.generate_state(1)[0])}
-        layer.kernel.assign(type(initializer).from_config(config)(layer.kernel.shape))
+        kernel = layer.trainable_variables[0]
+        kernel.assign(type(initializer).from_config(config)(kernel.shape))

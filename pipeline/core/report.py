@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
-import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markdown_it import MarkdownIt
 
-from pipeline.core.published import PublishedCurve
+from pipeline.core.results import Comparison, VariantResults
 from pipeline.core.statistics import FEWEST_PAIRS, Interval, PairedComparison, Summary, summary
 from pipeline.params import Params, flat
 
-_ABSENT = "–"
+_ABSENT = "–"  # noqa: RUF001
 
 
 def verdict_sentence(result: PairedComparison, candidate: str, baseline: str) -> str:
@@ -27,42 +26,25 @@ def verdict_sentence(result: PairedComparison, candidate: str, baseline: str) ->
     }[result.verdict]
 
 
-def markdown(
-    params: Params,
-    result: PairedComparison,
-    beyond: Interval,
-    loss: PairedComparison,
-    scores: Mapping[str, pd.DataFrame],
-    published: Mapping[str, PublishedCurve],
-) -> str:
-    """Returns the report, its pictures linked as `figures/<name>.png`.
-
-    Args:
-        params: of the experiment.
-        result: the comparison of test accuracy.
-        beyond: the interval of the same difference over other images too.
-        loss: the comparison of test loss, lower being better.
-        scores: of every variant, one row a seed.
-        published: of those variants that have it, what the notebook printed.
-    """
+def markdown(params: Params, results: Mapping[str, VariantResults], comparison: Comparison) -> str:
+    """Returns the report, its pictures linked as `figures/<name>.png`."""
     confidence = params.comparison.confidence
+    measures = ("accuracy", "loss", "expected_calibration_error")
     return _ENVIRONMENT.get_template("report.md.j2").render(
         params=params,
-        candidate=params.variants[params.comparison.candidate].label,
-        baseline=params.variants[params.comparison.baseline].label,
-        result=result,
-        beyond=beyond,
-        loss=loss,
+        results=results,
+        candidate=results[params.comparison.candidate].label,
+        baseline=results[params.comparison.baseline].label,
+        result=comparison.accuracy,
+        beyond=comparison.beyond_test_set,
+        loss=comparison.loss,
         sentence=verdict_sentence,
         summaries={
-            name: {
-                measure: summary(table[measure].to_numpy(), confidence)
-                for measure in ("accuracy", "loss", "expected_calibration_error")
-            }
-            for name, table in scores.items()
+            name: {key: summary(one.scores[key].to_numpy(), confidence) for key in measures}
+            for name, one in results.items()
         },
-        published=published,
-        settings=_settings(params),
+        published=any(one.published for one in results.values()),
+        settings=_settings(list(results.values())),
         needed=FEWEST_PAIRS,
     )
 
@@ -84,9 +66,9 @@ def html(text: str, pictures: Mapping[str, bytes]) -> str:
     )
 
 
-def _settings(params: Params) -> list[tuple[str, list[str]]]:
+def _settings(results: Sequence[VariantResults]) -> list[tuple[str, list[str]]]:
     """Returns each parameter with its value in every variant; absent ones as a dash."""
-    columns = [dict(flat(variant.parameters)) for variant in params.variants.values()]
+    columns = [dict(flat(one.parameters)) for one in results]
     keys = dict.fromkeys(key for column in columns for key in column)
     return [(key, [str(column.get(key, _ABSENT)) for column in columns]) for key in keys]
 
@@ -117,7 +99,7 @@ _ENVIRONMENT = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
     keep_trailing_newline=True,
-    autoescape=False,  # Markdown; the HTML page is rendered from it by a parser that escapes.
+    autoescape=False,  # noqa: S701  Markdown: what makes HTML of it escapes.
 )
 _ENVIRONMENT.filters |= {
     "percent": _percent, "number": _number, "p_value": _p_value, "interval": _interval,

@@ -28,7 +28,7 @@ def expected_calibration_error(
     confidence: NDArray[np.floating],
     bins: int = CALIBRATION_BINS,
 ) -> float:
-    """Returns how far confidence and accuracy lie apart on average, 0 to 1 (Guo et al. 2017, eq. 3).
+    """Returns how far confidence and accuracy lie apart, 0 to 1 (Guo et al. 2017, equation 3).
 
     Args:
         labels: [examples], the true classes.

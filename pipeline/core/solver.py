@@ -11,7 +11,6 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from pipeline.core.examples import Examples
 from pipeline.core.network import draw_kernels
 from pipeline.params import Optimizer
 
@@ -44,11 +43,12 @@ class Scorer:
             batch_size: how many pass the network at once, by default what is fastest. The last
                 batch may be smaller. It changes speed and memory, and scores by rounding alone.
         """
-        batch_size = min(batch_size or _CACHE_FRIENDLY, len(images))
-        loss, correct = self._sums(images, labels, batch_size=batch_size)
+        examples = len(images)
+        batch_size = min(batch_size or _CACHE_FRIENDLY, examples)
+        loss, correct = self._sums(images, labels, examples=examples, batch_size=batch_size)
         # float32 carries seven digits: the files should not show more.
-        mean_loss = float(f"{float(loss) / len(images):.7g}")
-        return Scores(mean_loss, float(f"{int(correct) / len(images):.7g}"))
+        mean_loss = float(f"{float(loss) / examples:.7g}")
+        return Scores(mean_loss, float(f"{int(correct) / examples:.7g}"))
 
     def predict(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Returns the probabilities [examples, classes] of each class."""
@@ -59,9 +59,10 @@ class Scorer:
         return tf.nn.softmax(self.model(images, training=False))
 
     @_compiled
-    def _sums(self, images: tf.Tensor, labels: tf.Tensor, *, batch_size: int) -> list[tf.Tensor]:
+    def _sums(
+        self, images: tf.Tensor, labels: tf.Tensor, *, examples: int, batch_size: int
+    ) -> list[tf.Tensor]:
         """Returns the summed loss and the number of right answers."""
-        examples = images.shape[0]
         whole = examples // batch_size
 
         def add_batch(i: tf.Tensor, loss: tf.Tensor, correct: tf.Tensor) -> list[tf.Tensor]:
@@ -133,7 +134,10 @@ class Solver(Scorer):
 
         def step(i: tf.Tensor, total: tf.Tensor) -> list[tf.Tensor]:
             chosen = batches[i]
-            return [i + 1, total + self.train_step(tf.gather(images, chosen), tf.gather(labels, chosen))]
+            return [
+                i + 1,
+                total + self.train_step(tf.gather(images, chosen), tf.gather(labels, chosen)),
+            ]
 
         _, total = tf.while_loop(lambda i, _: i < steps, step, [0, 0.0])
         return total / steps

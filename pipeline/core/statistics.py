@@ -198,9 +198,7 @@ def _bca(
     return Interval(float(low), float(high)) if math.isfinite(low + high) else None
 
 
-def _correlation(
-    candidate: NDArray[np.floating], baseline: NDArray[np.floating]
-) -> float | None:
+def _correlation(candidate: NDArray[np.floating], baseline: NDArray[np.floating]) -> float | None:
     if len(candidate) < 3 or np.ptp(candidate) == 0 or np.ptp(baseline) == 0:
         return None
     return float(stats.pearsonr(candidate, baseline).statistic)

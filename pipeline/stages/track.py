@@ -24,14 +24,14 @@ def run(params: Params) -> None:
     with tqdm(total=total, desc="MLflow", unit="run", disable=None) as bar:
         for manifest in manifests:
             history = runs.read_history(manifest.variant)
-            scores = runs.read_test_scores(manifest.variant).set_index("seed")
+            scores = runs.read_test_scores(manifest.variant)
             for seed in manifest.seeds:
                 mirrored = store.open(run_record(manifest, seed))
                 if not is_finished(mirrored):
-                    store.log(mirrored, history_points(history[history["seed"] == seed]))
+                    store.log(mirrored, history_points(history, seed))
                     folder, classes = runs.run_folder(manifest.variant, seed), test.labels.max() + 1
                     model_id = store.log_model(mirrored, folder, test.images[:2], int(classes))
-                    store.log(mirrored, test_points(scores.loc[seed]), model_id)
+                    store.log(mirrored, test_points(scores, seed), model_id)
                     store.finish(mirrored)
                 bar.update()
     _mirror_comparison(store, params, manifests)
@@ -51,7 +51,9 @@ def _mirror_comparison(store: Store, params: Params, manifests: list[runs.Manife
         )
     )
     if not is_finished(mirrored):
-        figures = {key: value for key, value in comparison.items() if isinstance(value, int | float)}
+        figures = {
+            key: value for key, value in comparison.items() if isinstance(value, int | float)
+        }
         store.log(mirrored, [Point(f"difference/{key}", value) for key, value in figures.items()])
         store.log_folder(mirrored, REPORTS, "reports")
         store.finish(mirrored)

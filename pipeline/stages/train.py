@@ -35,7 +35,7 @@ def run(params: Params, variant: str, workers: int | None = None) -> None:
         code_sha256=training_code_sha256(),
     )
 
-    # Seeds run side by side on threads of ours: a thread pool inside each step costs more than it brings.
+    # Seeds run side by side on our threads: more threads inside a step would only wait.
     tf.config.threading.set_intra_op_parallelism_threads(1)
     epochs = chosen.training.epochs * chosen.training.seeds
     with (

@@ -1,0 +1,54 @@
+.DEFAULT_GOAL := help
+.PHONY: help setup run demo test check ui lock clean
+
+# The first interpreter on the path that the locked packages were made for.
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
+	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' 2>/dev/null \
+	&& echo $$p && break; done)
+PORT ?= 5000
+READY := .venv/.ready
+# DVC's stages call `python`: it has to be that of .venv.
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+
+help:  ## show this list
+	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
+
+setup: $(READY)  ## make .venv with the locked packages; nothing the second time
+
+$(READY): requirements.lock
+	@test -n "$(PYTHON)" || { echo "error: no Python 3.11, 3.12 or 3.13 found; name one: make PYTHON=..."; exit 69; }
+	$(PYTHON) -m venv --clear .venv
+	@# uv, itself locked in the same file, installs the rest several times faster than pip.
+	sed -n '/^uv==/,/# via/p' requirements.lock > .venv/uv.lock
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r .venv/uv.lock
+	@# Without bytecode TensorFlow takes three times as long to import.
+	uv pip sync --quiet --python .venv --require-hashes --compile-bytecode requirements.lock
+	@touch $@
+
+run: setup  ## download MNIST, train, compare, track; then print the answer
+	@python -m pipeline params > /dev/null
+	dvc repro
+	@sed -n '1,3p' reports/report.md
+
+demo: setup  ## the same on 1,797 digits that are already here, in a folder of its own
+	@python -m pipeline demo
+
+test: setup  ## run the tests
+	pytest
+
+check: setup  ## lint, types, import layers, spelling
+	ruff check
+	ruff format --check
+	pyrefly check --summary=none
+	lint-imports --no-logo
+	git ls-files -z ':!reports' ':!requirements.lock' | xargs -0 codespell
+
+ui: setup  ## MLflow's UI on 127.0.0.1 (PORT=5000)
+	@python -m pipeline ui --port $(PORT)
+
+lock: setup  ## resolve requirements.lock anew from pyproject.toml
+	uv pip compile --quiet --upgrade --universal --generate-hashes --python-version 3.11 \
+		--group dev --custom-compile-command "make lock" pyproject.toml -o requirements.lock
+
+clean:  ## remove what the pipeline makes; MLflow's store, DVC's cache and .venv stay
+	rm -rf data runs evaluation .demo .pytest_cache .ruff_cache .import_linter_cache .hypothesis .coverage

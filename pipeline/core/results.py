@@ -1,0 +1,79 @@
+"""All that is known of a variant once its runs are trained and scored."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from pipeline.core.published import PublishedCurve
+from pipeline.core.scores import confusion_matrix
+from pipeline.core.statistics import Interval, PairedComparison, beyond_test_set, paired_comparison
+
+
+@dataclass(frozen=True, eq=False)
+class VariantResults:
+    """A variant's runs.
+
+    Attributes:
+        label: its name for people.
+        color: its own in every figure.
+        parameters: normalisation, network and training, in the shape of params.yaml.
+        history: columns `seed, epoch, split, loss, accuracy`.
+        scores: on the test set, a row a seed: `seed, loss, accuracy, expected_calibration_error`
+            and the recall of each class.
+        predicted: [runs, images], the class that each run gave each test image.
+        published: what the notebook printed of this variant, if anything.
+    """
+
+    label: str
+    color: str
+    parameters: Mapping[str, Any]
+    history: pd.DataFrame
+    scores: pd.DataFrame
+    predicted: NDArray[np.uint8]
+    published: PublishedCurve | None = None
+
+    def mean_confusion(self, labels: NDArray[np.uint8]) -> NDArray[np.float64]:
+        """Returns the runs' mean counts [classes, classes], given the true `labels` [images]."""
+        classes = int(max(labels.max(), self.predicted.max())) + 1
+        counts = [confusion_matrix(labels, row, classes) for row in self.predicted]
+        return np.mean(counts, axis=0)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A candidate against a baseline on the test set.
+
+    Attributes:
+        accuracy: on these test images, over seeds.
+        beyond_test_set: the interval of the mean difference in accuracy over other images too.
+        loss: of the test losses; lower is better, so its wins and its verdict mean nothing.
+    """
+
+    accuracy: PairedComparison
+    beyond_test_set: Interval
+    loss: PairedComparison
+
+
+def compare(
+    candidate: VariantResults,
+    baseline: VariantResults,
+    labels: NDArray[np.uint8],
+    confidence: float,
+) -> Comparison:
+    """Returns how `candidate` does against `baseline`; `labels` [images] are the true classes."""
+    accuracy, loss = (
+        paired_comparison(
+            candidate.scores[measure].to_numpy(), baseline.scores[measure].to_numpy(), confidence
+        )
+        for measure in ("accuracy", "loss")
+    )
+    beyond = beyond_test_set(
+        candidate.predicted == labels, baseline.predicted == labels, confidence
+    )
+    return Comparison(accuracy, beyond, loss)

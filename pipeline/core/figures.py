@@ -28,12 +28,15 @@ _PANELS = (
 def sample_digits(examples: Examples, each: int = 20) -> Figure:
     """Shows the first examples of every class, a class a row."""
     classes = np.unique(examples.labels)
+    border = examples.images.shape[1] // 8
     rows = [examples.images[examples.labels == digit][:each] for digit in classes]
+    images = np.concatenate([_padded(row, each) for row in rows])
+    images = np.pad(images, ((0, 0), (border, border), (border, border)))
     figure = Figure(figsize=(8, 8 * len(classes) / each + 0.5), layout="constrained")
     axis = figure.subplots()
-    _draw_images(axis, np.concatenate([_padded(row, each) for row in rows]), each)
+    _draw_images(axis, images, each)
     axis.set_title("The first training digits of each class", fontsize=11)
-    axis.set_yticks((np.arange(len(classes)) + 0.5) * examples.images.shape[1], map(str, classes))
+    axis.set_yticks((np.arange(len(classes)) + 0.5) * images.shape[1], map(str, classes))
     axis.set_xticks([])
     return figure
 
@@ -48,7 +51,7 @@ def learning_curves(results: Sequence[VariantResults], confidence: float) -> Fig
         axis.set_xlabel("Epoch")
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         if score == "accuracy":
-            axis.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+            axis.yaxis.set_major_formatter(PercentFormatter(1))
         else:
             axis.set_ylabel("Cross-entropy")
         axis.set_ylim(*_most_of(results, split, score))
@@ -137,13 +140,13 @@ def divided_digits(
     shares = [(one.predicted == test.labels).mean(axis=0) for one in (candidate, baseline)]
     columns = each // 2
     height, width = test.images.shape[1:]
-    figure = Figure(figsize=(1.35 * columns, 6.9), layout="constrained")
+    figure = Figure(figsize=(1.35 * columns, 7.3), layout="constrained")
     for axis, side in zip(figure.subplots(2, 1), (0, 1), strict=True):
         ahead = shares[side] - shares[1 - side]
         # A stable order: of equals, the earlier image.
         order = np.argsort(-ahead, kind="stable")[:each]
         chosen = order[ahead[order] > 0]
-        caption = height // 4
+        caption = height // 3 + 1
         room = np.pad(test.images[chosen], ((0, 0), (caption, 0), (0, 0)))
         _draw_images(axis, _padded(room, each), columns)
         for place, i in enumerate(chosen):

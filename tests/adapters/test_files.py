@@ -1,0 +1,116 @@
+import json
+import os
+import resource
+
+import pytest
+
+from pipeline.adapters.files import replacing, sha256, write_json, write_text
+from pipeline.errors import CannotCreateError, WriteError
+
+
+def test_the_file_appears_only_when_the_block_ends(tmp_path):
+    path = tmp_path / "new" / "folder" / "file.txt"
+
+    with replacing(path) as temporary:
+        temporary.write_text("whole")
+        assert not path.exists()
+
+    assert path.read_text() == "whole"
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_an_error_leaves_the_old_file_and_no_temporary_one(tmp_path):
+    path = tmp_path / "file.txt"
+    path.write_text("old")
+
+    with pytest.raises(KeyboardInterrupt), replacing(path) as temporary:
+        temporary.write_text("ha")
+        raise KeyboardInterrupt
+
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(
+    ("umask", "mode"), [(0o022, 0o644), (0o077, 0o600), (0o002, 0o664), (0o000, 0o666)]
+)
+def test_permissions_follow_the_umask(tmp_path, umask, mode):
+    before = os.umask(umask)
+    try:
+        write_text(tmp_path / "file.txt", "")
+        assert os.umask(umask) == umask, "the umask is left as it was"
+    finally:
+        os.umask(before)
+
+    assert (tmp_path / "file.txt").stat().st_mode & 0o777 == mode
+
+
+def test_a_parent_that_is_a_file_is_told(tmp_path):
+    (tmp_path / "parent").write_text("I am a file")
+
+    with pytest.raises(CannotCreateError, match=r"parent/file\.txt cannot be written: "):
+        write_text(tmp_path / "parent" / "file.txt", "")
+
+
+def test_a_folder_in_the_files_place_is_told_and_stays(tmp_path):
+    (tmp_path / "taken").mkdir()
+
+    with pytest.raises(CannotCreateError, match="taken cannot be written: Is a directory"):
+        write_text(tmp_path / "taken", "")
+
+    assert [path.name for path in tmp_path.iterdir()] == ["taken"]
+
+
+def test_writing_that_fails_half_way_is_told_and_leaves_nothing(tmp_path):
+    _, most = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, most))
+    try:
+        with pytest.raises(WriteError, match=r"big\.txt cannot be written: File too large"):
+            write_text(tmp_path / "big.txt", "x" * 100_000)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
+
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.xfail(strict=True, reason="h5py's errors have no strerror: `cannot be written: None`")
+def test_an_error_without_a_number_is_told_in_its_own_words(tmp_path):
+    with (
+        pytest.raises(CannotCreateError, match="unable to flush"),
+        replacing(tmp_path / "model.weights.h5"),
+    ):
+        raise OSError("unable to flush")
+
+
+def test_text_is_utf_8_with_plain_line_ends(tmp_path):
+    write_text(tmp_path / "file.txt", "±1\n")
+
+    assert (tmp_path / "file.txt").read_bytes() == b"\xc2\xb11\n"
+
+
+def test_json_is_readable_and_comes_back(tmp_path):
+    value = {"label": "With BN · é", "accuracy": 0.1 + 0.2, "none": None}
+
+    write_json(tmp_path / "file.json", value)
+
+    text = (tmp_path / "file.json").read_text(encoding="utf-8")
+    assert json.loads(text) == value
+    assert text.startswith('{\n  "label": "With BN · é",\n')
+    assert text.endswith("}\n")
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+def test_json_refuses_what_it_has_no_word_for(tmp_path, value):
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        write_json(tmp_path / "file.json", {"loss": value})
+
+    assert not list(tmp_path.iterdir())
+
+
+def test_sha256_is_that_of_the_standard(tmp_path):
+    # FIPS 180-2, appendix B.1.
+    (tmp_path / "abc").write_bytes(b"abc")
+
+    assert sha256(tmp_path / "abc") == (
+        "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    )

@@ -1,0 +1,54 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from pipeline.core.normalization import NORMALIZATIONS
+from pipeline.core.results import VariantResults
+
+SETTINGS = {"momentum": 0.9, "epsilon": 0.01, "center": True, "scale": True}
+
+
+@pytest.fixture(scope="session", params=NORMALIZATIONS.values(), ids=NORMALIZATIONS)
+def normalization(request):
+    """Every normalisation there is, for the contracts that all of them keep."""
+    return request.param(**{field: SETTINGS[field] for field in request.param.model_fields})
+
+
+@pytest.fixture(scope="session")
+def test_labels():
+    return np.tile(np.arange(4, dtype=np.uint8), 25)
+
+
+@pytest.fixture(scope="session")
+def variant_results(test_labels):
+    """Makes the results of a variant of which each run's test accuracy is given."""
+
+    def make(label, accuracy, **fields):
+        rng = np.random.default_rng(len(label))
+        seeds, images = len(accuracy), len(test_labels)
+        wrong = np.arange(images) >= 100 * np.reshape(accuracy, (-1, 1))
+        epochs = pd.MultiIndex.from_product(
+            [range(seeds), range(3), ["train", "validation"]], names=["seed", "epoch", "split"]
+        ).to_frame(index=False)
+        return VariantResults(
+            **{
+                "label": label,
+                "color": "#0072B2",
+                "parameters": {"normalization": "none", "network": {"hidden_dims": [4]}},
+                "history": epochs.assign(
+                    loss=rng.random(len(epochs)), accuracy=rng.random(len(epochs))
+                ),
+                "scores": pd.DataFrame(
+                    {
+                        "seed": range(seeds),
+                        "loss": 1 - np.array(accuracy),
+                        "accuracy": accuracy,
+                        "expected_calibration_error": 0.01,
+                    }
+                ),
+                "predicted": ((test_labels + wrong) % 4).astype(np.uint8),
+            }
+            | fields
+        )
+
+    return make

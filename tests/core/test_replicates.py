@@ -1,0 +1,141 @@
+from multiprocessing.pool import ThreadPool
+
+import keras
+import numpy as np
+import pytest
+
+from pipeline.core.batches import epoch_batches
+from pipeline.core.examples import Dataset, Examples
+from pipeline.core.network import build
+from pipeline.core.normalization import BatchNorm, NoNorm
+from pipeline.core.replicates import Cell, Training, train_variant
+from pipeline.core.solver import Solver
+from pipeline.params import Network, Optimizer, Variant
+from pipeline.params import Training as TrainingParams
+
+
+class InTurn:
+    """A pool of nobody."""
+
+    def imap_unordered(self, function, values):
+        return map(function, values)
+
+
+class Backwards:
+    """A pool that finishes last what it was given first."""
+
+    def imap_unordered(self, function, values):
+        return map(function, reversed(list(values)))
+
+
+def examples(rng, count):
+    labels = rng.integers(0, 3, count).astype(np.uint8)
+    return Examples(rng.integers(0, 256, (count, 3, 3), np.uint8), labels)
+
+
+def variant(normalization):
+    return Variant(
+        label=normalization.kind,
+        normalization=normalization,
+        network=Network(hidden_dims=(4,), activation="relu"),
+        training=TrainingParams(
+            epochs=2, batch_size=5, optimizer=Optimizer(name="adam", learning_rate=0.05), seeds=3
+        ),
+    )
+
+
+BATCH_NORM = variant(BatchNorm(momentum=0.9, epsilon=0.001, center=True, scale=True))
+NO_NORM = variant(NoNorm())
+
+
+@pytest.fixture(scope="module")
+def dataset():
+    rng = np.random.default_rng(0)
+    return Dataset(examples(rng, 23), examples(rng, 9), examples(rng, 7))
+
+
+@pytest.fixture(scope="module")
+def trained(dataset):
+    """What training one seed after the other gives: runs and what was told, by variant."""
+    given = {}
+    for one in (BATCH_NORM, NO_NORM):
+        told = []
+        given[one.label] = train_variant(one, dataset, InTurn(), told.append), told
+    return given
+
+
+def assert_same_run(run, expected):
+    assert run.seed == expected.seed
+    assert run.history == expected.history
+    assert run.architecture == expected.architecture
+    for weight, same in zip(run.weights, expected.weights, strict=True):
+        np.testing.assert_array_equal(weight, same)
+
+
+@pytest.mark.parametrize(
+    "make_pool", [lambda: ThreadPool(1), lambda: ThreadPool(2)], ids=["1 thread", "2 threads"]
+)
+def test_runs_do_not_depend_on_the_number_of_threads(dataset, trained, make_pool):
+    told = []
+    with make_pool() as pool:
+        runs = train_variant(BATCH_NORM, dataset, pool, told.append)
+    expected, told_in_turn = trained["batch"]
+    for run, same in zip(runs, expected, strict=True):
+        assert_same_run(run, same)
+    assert sorted(told, key=lambda at: (at.seed, at.epoch)) == told_in_turn
+
+
+def test_runs_come_by_seed_whichever_is_finished_first(dataset, trained):
+    runs = train_variant(NO_NORM, dataset, Backwards(), lambda _: None)
+    assert [run.seed for run in runs] == [0, 1, 2]
+    for run, same in zip(runs, trained["none"][0], strict=True):
+        assert_same_run(run, same)
+
+
+def test_a_run_depends_on_nothing_that_its_thread_trained_before(dataset, trained):
+    train = Training(dataset, lambda _: None)
+    train(Cell(NO_NORM, seed=1))
+    assert_same_run(train(Cell(BATCH_NORM, seed=2)), trained["batch"][0][2])
+
+
+def test_seeds_give_different_runs(trained):
+    runs, _ = trained["batch"]
+    for i, run in enumerate(runs):
+        other = runs[i - 1]
+        assert run.history[-1].train.loss != other.history[-1].train.loss
+        assert (run.weights[0] != other.weights[0]).any()
+
+
+def test_each_epoch_is_told_once_and_counts_from_0(trained):
+    for runs, told in trained.values():
+        assert [(at.seed, at.epoch) for at in told] == [
+            (seed, epoch) for seed in range(3) for epoch in range(2)
+        ]
+        assert told == [at for run in runs for at in run.history]
+
+
+@pytest.mark.parametrize("one", [BATCH_NORM, NO_NORM], ids=lambda one: one.label)
+def test_last_scores_are_those_of_the_model_that_is_returned(dataset, trained, one):
+    for run in trained[one.label][0]:
+        model = keras.models.model_from_json(run.architecture)
+        model.set_weights(run.weights)
+        for split in ("train", "validation"):
+            data, scores = getattr(dataset, split), getattr(run.history[-1], split)
+            logits = model(data.images, training=False).numpy().astype(np.float64)
+            losses = np.log(np.exp(logits).sum(1)) - logits[np.arange(len(data)), data.labels]
+            assert scores.loss == pytest.approx(losses.mean(), rel=1e-5)
+            assert scores.accuracy == pytest.approx((logits.argmax(1) == data.labels).mean())
+
+
+@pytest.mark.parametrize("one", [BATCH_NORM, NO_NORM], ids=lambda one: one.label)
+def test_every_variant_starts_from_the_seeds_kernels_and_sees_the_seeds_batches(
+    dataset, trained, one
+):
+    model = build(one.network, one.normalization, image_shape=(3, 3), classes=3)
+    solver = Solver(model, one.training.optimizer)
+    solver.reset(seed=2)
+    for epoch in range(2):
+        batches = epoch_batches(2, epoch, examples=23, batch_size=5)
+        solver.train_epoch(dataset.train.images, dataset.train.labels, batches)
+    for weight, same in zip(trained[one.label][0][2].weights, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(weight, same)

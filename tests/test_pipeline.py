@@ -1,0 +1,227 @@
+"""The whole pipeline by its own commands, in a clone, on the digits inside scikit-learn."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import pandas as pd
+import pytest
+from ruamel.yaml import YAML
+
+from pipeline.adapters import runs
+
+pytestmark = pytest.mark.slow
+
+SEEDS, EPOCHS = 6, 2
+
+
+class Clone:
+    """A clone of what would be committed, with DVC and git at hand."""
+
+    def __init__(self, folder):
+        self.folder = folder
+
+    def run(self, *command, check=True):
+        clean = {
+            k: v for k, v in os.environ.items() if not k.startswith(("DVC_", "MLFLOW_", "GIT_"))
+        }
+        clean["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{clean['PATH']}"
+        ended = subprocess.run(
+            command, cwd=self.folder, env=clean, capture_output=True, text=True, check=False
+        )
+        if check and ended.returncode != 0:
+            pytest.fail(f"{command}:\n{ended.stdout}\n{ended.stderr}")
+        return ended
+
+    def set(self, **values):
+        yaml = YAML()
+        params = yaml.load(self.folder / "params.yaml")
+        for name, value in values.items():
+            *path, last = name.split("__")
+            block = params
+            for key in path:
+                block = block[key]
+            block[last] = value
+        yaml.dump(params, self.folder / "params.yaml")
+
+    def hashes(self, *names):
+        return {
+            str(path.relative_to(self.folder)): path.read_bytes()
+            for name in names
+            for path in sorted((self.folder / name).rglob("*"))
+            if path.is_file()
+        }
+
+    def finished_runs(self):
+        client = mlflow.MlflowClient(f"sqlite:///{self.folder / 'mlflow.db'}")
+        ids = [experiment.experiment_id for experiment in client.search_experiments()]
+        found = client.search_runs(ids, max_results=1000)
+        assert {run.info.status for run in found} == {"FINISHED"}
+        return client, [run for run in found if run.data.tags["kind"] == "run"], found
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("clone") / "bnlab"
+    listed = subprocess.run(
+        ["git", "ls-files", "-co", "--exclude-standard", "-z"],
+        capture_output=True, text=True, check=True,
+    ).stdout  # fmt: skip
+    for name in filter(None, listed.split("\0")):
+        if Path(name).is_file():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(name, folder / name)
+    clone = Clone(folder)
+    clone.set(
+        data__dataset="digits",
+        data__validation_size=200,
+        training__epochs=EPOCHS,
+        training__seeds=SEEDS,
+    )
+    clone.run("git", "init", "-q", "-b", "main")
+    identity = ["-c", "user.name=Test", "-c", "user.email=test@example.org"]
+    clone.run("git", "add", "-A")
+    clone.run("git", *identity, "commit", "-qm", "Digits")
+    return clone
+
+
+@pytest.fixture(scope="module")
+def reproduced(clone):
+    clone.output = clone.run("dvc", "repro")
+    return clone
+
+
+def test_every_file_of_the_design_is_made(reproduced):
+    for variant in ("batch_norm", "no_norm"):
+        history = pd.read_csv(reproduced.folder / "runs" / variant / "history.csv")
+        assert list(history.columns) == ["seed", "epoch", "split", "loss", "accuracy"]
+        assert len(history) == SEEDS * EPOCHS * 2
+        assert set(history["epoch"]) == set(range(EPOCHS))
+        for seed in range(SEEDS):
+            folder = reproduced.folder / "runs" / variant / f"seed-{seed:02d}"
+            assert sorted(p.name for p in folder.iterdir()) == ["model.json", "model.weights.h5"]
+        metrics = json.loads((reproduced.folder / f"reports/metrics/{variant}.json").read_text())
+        test = pd.read_csv(reproduced.folder / "evaluation" / variant / "test.csv")
+        assert metrics["test"]["accuracy"]["mean"] == pytest.approx(test["accuracy"].mean())
+        assert metrics["test"]["accuracy"]["sd"] == pytest.approx(test["accuracy"].std(ddof=1))
+    comparison = json.loads((reproduced.folder / "reports/comparison.json").read_text())
+    assert comparison["n"] == SEEDS
+
+
+def test_training_tells_a_line_an_epoch_where_there_is_no_terminal(reproduced):
+    told = reproduced.output.stdout + reproduced.output.stderr
+    assert told.count("validation accuracy") == 2 * SEEDS * EPOCHS
+    assert "Warning" not in told
+    assert "Traceback" not in told
+
+
+def test_mlflow_has_each_run_once_with_history_and_model(reproduced):
+    client, trained, every = reproduced.finished_runs()
+    assert len(trained) == 2 * SEEDS
+    assert len(every) == 2 * SEEDS + 1
+    history = pd.read_csv(reproduced.folder / "runs/no_norm/history.csv")
+    expected = history.query("seed == 3 and split == 'validation'")["loss"].tolist()
+    (run,) = [run for run in trained if run.info.run_name == "no_norm-seed-03"]
+    points = sorted(
+        client.get_metric_history(run.info.run_id, "validation/loss"), key=lambda p: p.step
+    )
+    assert [point.value for point in points] == expected
+    models = client.search_logged_models([run.info.experiment_id])
+    assert len(models) == 2 * SEEDS
+
+
+def test_a_second_repro_does_nothing(reproduced):
+    before = reproduced.hashes("reports", "runs", "dvc.lock")
+    said = reproduced.run("dvc", "repro").stdout
+    assert "Running stage" not in said
+    assert "up to date" in said
+    assert reproduced.hashes("reports", "runs", "dvc.lock") == before
+
+
+def test_tracking_again_adds_nothing_and_a_lost_store_comes_back(reproduced):
+    _, _, before = reproduced.finished_runs()
+    reproduced.run(sys.executable, "-m", "pipeline", "track")
+    _, _, again = reproduced.finished_runs()
+    assert {run.info.run_id for run in again} == {run.info.run_id for run in before}
+
+    (reproduced.folder / "mlflow.db").unlink()
+    reproduced.run(sys.executable, "-m", "pipeline", "track")
+    client, _, restored = reproduced.finished_runs()
+
+    def shown(found):
+        return {run.info.run_name: (run.data.params, run.data.metrics) for run in found}
+
+    assert shown(restored) == shown(before)
+    for run in restored:
+        for key in run.data.metrics:
+            steps = [point.step for point in client.get_metric_history(run.info.run_id, key)]
+            assert (
+                len(steps)
+                == len(set(steps))
+                == (1 if "/" in key and key.split("/")[0] in {"test", "difference"} else EPOCHS)
+            )
+
+
+def test_retraining_gives_the_same_bytes(reproduced):
+    before = reproduced.hashes("runs/no_norm")
+    assert before
+    reproduced.run(sys.executable, "-m", "pipeline", "train", "no_norm", "--workers", "1")
+    assert reproduced.hashes("runs/no_norm") == before
+
+
+def test_a_changed_variant_alone_is_trained_again(reproduced):
+    kept = reproduced.hashes("runs/no_norm")
+    _, trained, _ = reproduced.finished_runs()
+    reproduced.set(variants__batch_norm__momentum=0.9)
+    said = reproduced.run("dvc", "repro").stdout
+    assert "Running stage 'train@batch_norm'" in said
+    assert "Stage 'train@no_norm' didn't change, skipping" in said
+    assert reproduced.hashes("runs/no_norm") == kept
+    _, now, _ = reproduced.finished_runs()
+    assert len(now) == len(trained) + SEEDS
+    difference = reproduced.run("dvc", "params", "diff").stdout
+    assert "variants.batch_norm.momentum" in difference
+
+
+def test_what_a_seed_gives_is_the_same_for_both_variants_but_for_the_normalisation(reproduced):
+    manifests = {}
+    for variant in ("batch_norm", "no_norm"):
+        manifests[variant] = json.loads(
+            (reproduced.folder / "runs" / variant / "manifest.json").read_text()
+        )
+    one, other = (manifests[name]["parameters"] for name in ("batch_norm", "no_norm"))
+    assert one["training"] == other["training"]
+    assert one["network"] == other["network"]
+    fingerprints = {
+        runs.Manifest(**{**values, "seeds": tuple(values["seeds"])}).fingerprint(seed)
+        for values in manifests.values()
+        for seed in values["seeds"]
+    }
+    assert len(fingerprints) == 2 * SEEDS
+
+
+def test_the_demo_leaves_the_project_as_it_was(clone):
+    clone.set(training__epochs=1, training__seeds=1)
+    guarded = ("params.yaml", "dvc.lock", "reports", "mlflow.db", "runs")
+    for name in guarded:
+        if not (clone.folder / name).exists():
+            (clone.folder / name).write_text("as it was")
+    before = {name: _content(clone.folder / name) for name in guarded}
+    said = clone.run(sys.executable, "-m", "pipeline", "demo").stdout
+    assert {name: _content(clone.folder / name) for name in guarded} == before
+    report = Path(said.strip().splitlines()[-1].removeprefix("The answer is in "))
+    assert report.is_file()
+    assert clone.run("git", "status", "--porcelain", ".demo").stdout == ""
+    predictions = np.load(clone.folder / ".demo/evaluation/no_norm/predictions.npz")
+    assert predictions["predicted"].shape == (1, 360)
+
+
+def _content(path):
+    if path.is_file():
+        return path.read_bytes()
+    return {str(p): p.read_bytes() for p in path.rglob("*") if p.is_file()}

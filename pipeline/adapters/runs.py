@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 RUNS = Path("runs")
 EVALUATION = Path("evaluation")
-METRICS = Path("reports/metrics")
 CURVES = Path("reports/curves")
 # The two files of a model, in a run's folder.
 ARCHITECTURE, WEIGHTS = "model.json", "model.weights.h5"

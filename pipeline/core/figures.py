@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -11,8 +12,11 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from numpy.typing import NDArray
 
 from pipeline.core.examples import Examples
-from pipeline.core.results import VariantResults
-from pipeline.core.statistics import PairedComparison, summary
+
+if TYPE_CHECKING:
+    # `prepare` draws too, and need not import statistics for that.
+    from pipeline.core.results import VariantResults
+    from pipeline.core.statistics import PairedComparison
 
 # Okabe & Ito's palette, told apart by every kind of colour vision.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -180,16 +184,13 @@ def _draw_images(axis: Axes, images: NDArray[np.uint8], columns: int) -> None:
 
 def _draw_curve(axis: Axes, one: VariantResults, split: str, score: str, confidence: float) -> None:
     scores = one.history[one.history["split"] == split]
-    by_epoch = scores.pivot_table(index="epoch", columns="seed", values=score)
-    axis.plot(by_epoch.index, by_epoch, color=one.color, linewidth=0.6, alpha=0.35)
-    means = [summary(row.to_numpy(), confidence) for _, row in by_epoch.iterrows()]
-    axis.plot(
-        by_epoch.index, [m.mean for m in means], color=one.color, linewidth=2.2,
-        label=f"{one.label} (mean of {by_epoch.shape[1]})",
-    )  # fmt: skip
-    if means[0].sd is not None:
-        low, high = np.array([(m.ci_low, m.ci_high) for m in means], dtype=float).T
-        axis.fill_between(by_epoch.index, low, high, color=one.color, alpha=0.2, linewidth=0)
+    by_seed = scores.pivot_table(index="epoch", columns="seed", values=score)
+    axis.plot(by_seed.index, by_seed, color=one.color, linewidth=0.6, alpha=0.35)
+    curve = one.curve(split, score, confidence)
+    label = f"{one.label} (mean of {by_seed.shape[1]})"
+    axis.plot(curve.index, curve["mean"], color=one.color, linewidth=2.2, label=label)
+    low, high = curve["ci_low"], curve["ci_high"]
+    axis.fill_between(curve.index, low, high, color=one.color, alpha=0.2, linewidth=0)
     printed = _printed(one, split, score)
     label = f"{one.label}, as the notebook printed it" if printed else None
     axis.plot(range(len(printed)), printed, ":", color=one.color, linewidth=1.5, label=label)

@@ -12,7 +12,13 @@ from numpy.typing import NDArray
 
 from pipeline.core.published import PublishedCurve
 from pipeline.core.scores import confusion_matrix
-from pipeline.core.statistics import Interval, PairedComparison, beyond_test_set, paired_comparison
+from pipeline.core.statistics import (
+    Interval,
+    PairedComparison,
+    beyond_test_set,
+    paired_comparison,
+    summary,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,6 +43,12 @@ class VariantResults:
     scores: pd.DataFrame
     predicted: NDArray[np.uint8]
     published: PublishedCurve | None = None
+
+    def curve(self, split: str, measure: str, confidence: float) -> pd.DataFrame:
+        """Returns, indexed by epoch, the mean over seeds with its interval: `ci_low, ci_high`."""
+        rows = self.history[self.history["split"] == split].groupby("epoch")[measure]
+        of_epochs = {epoch: vars(summary(group.to_numpy(), confidence)) for epoch, group in rows}
+        return pd.DataFrame.from_dict(of_epochs, orient="index").astype(float)
 
     def mean_confusion(self, labels: NDArray[np.uint8]) -> NDArray[np.float64]:
         """Returns the runs' mean counts [classes, classes], given the true `labels` [images]."""

@@ -12,13 +12,14 @@ from pipeline.adapters.pictures import write_figure
 from pipeline.core import figures, report
 from pipeline.core.published import NOTEBOOK, NOTEBOOK_DATASET
 from pipeline.core.results import Comparison, VariantResults, compare
+from pipeline.core.statistics import summary
 from pipeline.params import Params
 
 REPORTS = Path("reports")
 
 
 def run(params: Params) -> None:
-    """Writes `reports/comparison.json`, a summary, the figures and the report."""
+    """Writes the metrics, the comparison, the figures and the report."""
     test = read_prepared().test
     results = {
         name: _read_results(name, params, color)
@@ -40,6 +41,8 @@ def run(params: Params) -> None:
         "divided_digits": figures.divided_digits(test, candidate, baseline),
     }
 
+    for name, one in results.items():
+        write_json(REPORTS / "metrics" / f"{name}.json", _metrics(one, confidence))
     write_json(REPORTS / "comparison.json", _full(params, comparison))
     write_json(REPORTS / "summary.json", _headline(results, comparison))
     runs.write_curves({one.label: one.history for one in results.values()})
@@ -64,6 +67,16 @@ def _read_results(name: str, params: Params, color: str) -> VariantResults:
         predicted=runs.read_predictions(name).predicted,
         published=notebook.get(variant.normalization.kind),
     )
+
+
+def _metrics(one: VariantResults, confidence: float) -> dict[str, object]:
+    return {
+        "test": {
+            measure: vars(summary(one.scores[measure].to_numpy(), confidence))
+            for measure in ("accuracy", "loss", "expected_calibration_error")
+        },
+        "seeds": len(one.scores),
+    }
 
 
 def _full(params: Params, comparison: Comparison) -> dict[str, object]:

@@ -5,24 +5,21 @@ import pandas as pd
 
 from pipeline.adapters import runs
 from pipeline.adapters.datasets import read_prepared
-from pipeline.adapters.files import write_json
 from pipeline.adapters.models import read_model, read_weights
 from pipeline.core.examples import Examples
 from pipeline.core.scores import confusion_matrix, expected_calibration_error, recall
 from pipeline.core.solver import Scorer
-from pipeline.core.statistics import summary
 from pipeline.params import Params
 
 
 def run(params: Params) -> None:
-    """Writes test scores and predictions of each run, and a summary of each variant."""
+    """Writes test scores and predictions of each run of every variant."""
     test = read_prepared().test
     runs.remove_undeclared(params.variants)
     for name, variant in params.variants.items():
         scores, predictions = _score_runs(name, variant.training.seeds, test)
         runs.write_test_scores(name, scores)
         runs.write_predictions(name, predictions)
-        write_json(runs.METRICS / f"{name}.json", _summary(scores, params.comparison.confidence))
 
 
 def _score_runs(variant: str, seeds: int, test: Examples) -> tuple[pd.DataFrame, runs.Predictions]:
@@ -44,11 +41,3 @@ def _score_runs(variant: str, seeds: int, test: Examples) -> tuple[pd.DataFrame,
         )
     table = pd.DataFrame(rows).round(7)
     return table, runs.Predictions(np.stack(predicted), np.stack(confidence))
-
-
-def _summary(scores: pd.DataFrame, confidence: float) -> dict[str, object]:
-    measured = ("accuracy", "loss", "expected_calibration_error")
-    return {
-        "test": {name: vars(summary(scores[name].to_numpy(), confidence)) for name in measured},
-        "seeds": len(scores),
-    }

@@ -36,6 +36,8 @@ from pipeline.adapters.runs import ARCHITECTURE, WEIGHTS
 TRACKING_ERRORS = (MlflowException, SQLAlchemyError, OSError)
 FINGERPRINT = "bnlab.fingerprint"
 _SERVED_MODEL = Path(__file__).with_name("served_model.py")
+# Which of its pages MLflow's UI opens first: those for training, not those for chat.
+_SHOWN_AS = {"mlflow.experimentKind": "custom_model_development"}
 _SERVED_WITH = ("keras", "numpy", "tensorflow")
 
 
@@ -83,7 +85,9 @@ class Store:
             self._experiment_id = (
                 known.experiment_id
                 if known
-                else self._client.create_experiment(experiment, _artifact_location(uri, root))
+                else self._client.create_experiment(
+                    experiment, _artifact_location(uri, root), tags=_SHOWN_AS
+                )
             )
 
     def open(self, record: RunRecord) -> Run:

@@ -47,7 +47,7 @@ def _mirror_comparison(store: Store, params: Params, manifests: list[runs.Manife
             fingerprint=hashlib.sha256(content).hexdigest(),
             name=f"{candidate}-against-{baseline}",
             tags={"kind": "comparison", "verdict": comparison["verdict"]},
-            description=(REPORTS / "report.md").read_text(encoding="utf-8"),
+            description=_without_pictures((REPORTS / "report.md").read_text(encoding="utf-8")),
         )
     )
     if not is_finished(mirrored):
@@ -57,3 +57,8 @@ def _mirror_comparison(store: Store, params: Params, manifests: list[runs.Manife
         store.log(mirrored, [Point(f"difference/{key}", value) for key, value in figures.items()])
         store.log_folder(mirrored, REPORTS, "reports")
         store.finish(mirrored)
+
+
+def _without_pictures(markdown: str) -> str:
+    """Returns the text alone: MLflow's page of a run cannot show what lies among its artifacts."""
+    return "\n".join(line for line in markdown.splitlines() if not line.startswith("!["))

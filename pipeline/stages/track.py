@@ -51,10 +51,16 @@ def _mirror_comparison(store: Store, params: Params, manifests: list[runs.Manife
         )
     )
     if not is_finished(mirrored):
-        figures = {
-            key: value for key, value in comparison.items() if isinstance(value, int | float)
-        }
-        store.log(mirrored, [Point(f"difference/{key}", value) for key, value in figures.items()])
+        # Few: each gets a chart of its own on MLflow's first page. The rest is in the report.
+        shown = {key: comparison[key] for key in ("mean", "ci_low", "ci_high", "wins", "n")}
+        store.log(
+            mirrored,
+            [
+                Point(f"difference/{key}", value)
+                for key, value in shown.items()
+                if value is not None
+            ],
+        )
         store.log_folder(mirrored, REPORTS, "reports")
         store.finish(mirrored)
 

@@ -27,7 +27,7 @@ def pipeline() -> None:
 
 @pipeline.command()
 def download() -> None:
-    r"""Fetch the dataset's files and verify them.
+    """Fetch the dataset's files and verify them.
 
     \b
     Example:
@@ -45,7 +45,7 @@ def download() -> None:
 
 @pipeline.command()
 def prepare() -> None:
-    r"""Decode, split and describe the data.
+    """Decode, split and describe the data.
 
     \b
     Example:
@@ -68,7 +68,7 @@ def prepare() -> None:
     help="Threads that train at once [default: the number of processors]. Changes no result.",
 )
 def train(variant: str, workers: int | None) -> None:
-    r"""Train VARIANT, as params.yaml names it, on all its seeds.
+    """Train VARIANT, as params.yaml names it, on all its seeds.
 
     \b
     Example:
@@ -88,7 +88,7 @@ def train(variant: str, workers: int | None) -> None:
 
 @pipeline.command()
 def evaluate() -> None:
-    r"""Score every run on the test set.
+    """Score every run on the test set.
 
     \b
     Example:
@@ -105,7 +105,7 @@ def evaluate() -> None:
 
 @pipeline.command()
 def compare() -> None:
-    r"""Compare candidate and baseline: statistics, figures, report.
+    """Compare candidate and baseline: statistics, figures, report.
 
     \b
     Example:
@@ -121,7 +121,7 @@ def compare() -> None:
 
 @pipeline.command()
 def track() -> None:
-    r"""Bring MLflow up to date with the files.
+    """Bring MLflow up to date with the files.
 
     \b
     Example:
@@ -139,7 +139,7 @@ def track() -> None:
 
 @pipeline.command("params")
 def show_params() -> None:
-    r"""Check params.yaml and print what each variant trains with.
+    """Check params.yaml and print what each variant trains with.
 
     \b
     Example:
@@ -156,7 +156,7 @@ def show_params() -> None:
 
 @pipeline.command()
 def demo() -> None:
-    r"""Run the whole pipeline in a minute on scikit-learn's digits, without network.
+    """Run the whole pipeline in a minute on scikit-learn's digits, without network.
 
     \b
     Example:
@@ -172,7 +172,7 @@ def demo() -> None:
 @pipeline.command()
 @click.option("--port", default=5000, show_default=True, type=click.IntRange(1, 65535))
 def ui(port: int) -> None:
-    r"""Serve MLflow's UI on 127.0.0.1, in two light processes.
+    """Serve MLflow's UI on 127.0.0.1, in two light processes.
 
     \b
     Example:

@@ -31,6 +31,12 @@ class UnavailableError(PipelineError):
     exit_code = 69
 
 
+class PendingError(PipelineError):
+    """Something else is not ready; trying again later may do."""
+
+    exit_code = 75
+
+
 class CannotCreateError(PipelineError):
     """A file or folder could not be created."""
 

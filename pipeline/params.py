@@ -5,11 +5,12 @@ Nothing here reads a file and nothing here has a default: defaults stand in para
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 if TYPE_CHECKING:
     import keras
@@ -17,9 +18,10 @@ if TYPE_CHECKING:
 # Keras' own names. A list, because checking a value must not cost the import of TensorFlow;
 # a test holds it against keras.activations.
 Activation = Literal[
-    "celu", "elu", "exponential", "gelu", "hard_sigmoid", "hard_silu", "hard_swish", "hard_tanh",
-    "leaky_relu", "linear", "log_sigmoid", "mish", "relu", "relu6", "selu", "sigmoid", "silu",
-    "soft_shrink", "softplus", "softsign", "squareplus", "swish", "tanh", "tanh_shrink",
+    "celu", "elu", "exponential", "gelu", "hard_shrink", "hard_sigmoid", "hard_silu", "hard_swish",
+    "hard_tanh", "leaky_relu", "linear", "log_sigmoid", "mish", "relu", "relu6", "selu",
+    "sigmoid", "silu", "soft_shrink", "softplus", "softsign", "sparse_plus", "sparse_sigmoid",
+    "squareplus", "swish", "tanh", "tanh_shrink",
 ]  # fmt: skip
 
 # What each optimizer takes beside its name and learning rate, as Keras spells it.
@@ -39,6 +41,17 @@ Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
 
 
+def _plain(text: str) -> str:
+    # Labels are drawn, and set in Markdown and HTML, where other signs mean something.
+    if not re.fullmatch(r"[^\W_]([^\W_]|[ .,:;()+=/%'-]){0,39}", text):
+        allowed = "at most 40 letters, digits, spaces and .,:;()+=/%'- after a letter or digit"
+        raise ValueError(f"`label` must be {allowed}, got {text!r}")
+    return text
+
+
+Label = Annotated[str, AfterValidator(_plain)]
+
+
 class Section(BaseModel):
     """One block of params.yaml."""
 
@@ -52,10 +65,14 @@ class Data(Section):
     validation_size: Count
 
 
+def _listed(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
 class Network(Section):
     """A stack of dense layers; input and output sizes come from the data."""
 
-    hidden_dims: Annotated[tuple[Count, ...], Field(min_length=1, strict=False)]
+    hidden_dims: Annotated[tuple[Count, ...], BeforeValidator(_listed), Field(min_length=1)]
     activation: Activation
 
 
@@ -80,8 +97,8 @@ class Optimizer(Section):
         takes = OPTIMIZER_ARGUMENTS[self.name]
         for name in self.arguments:
             if name not in takes | {"learning_rate"}:
-                message = f"{name}: {self.name} takes {', '.join(sorted(takes))} only"
-                raise ValueError(message)
+                others = ", ".join(sorted(takes))
+                raise ValueError(f"remove `{name}`: {self.name} takes {others} only")
         return self
 
     @property
@@ -116,7 +133,7 @@ class Normalization(Section, ABC):
 class Variant(Section):
     """One arm of the comparison, its own `network` and `training` overrides already applied."""
 
-    label: Annotated[str, Field(min_length=1)]
+    label: Label
     normalization: Normalization
     network: Network
     training: Training

@@ -1,11 +1,8 @@
 """What tests of several rooms stand on."""
 
 import shutil
-from pathlib import Path
 
 import pytest
-
-CHECKOUT = Path(__file__).parents[1]
 
 
 @pytest.fixture(scope="session")

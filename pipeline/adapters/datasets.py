@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import importlib.util
-import zipfile
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,12 +12,15 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.adapters import idx
-from pipeline.adapters.files import replacing
+from pipeline.adapters.files import missing, read_arrays, write_arrays
 from pipeline.core.examples import Dataset, Examples
-from pipeline.errors import DataError, MissingInputError, UnavailableError
+from pipeline.errors import DataError, UnavailableError
 
 PREPARED_FILE = Path("data/prepared.npz")
 RAW_FOLDER = Path("data/raw")
+_SETS = ("train", "validation", "test")
+# Images of 8 by 8 pixels, and the label.
+_DIGITS_SHAPE = (1797, 65)
 
 
 @dataclass(frozen=True)
@@ -57,10 +61,13 @@ def _read_digits(folder: Path) -> tuple[Examples, Examples]:
     """Returns scikit-learn's digits, the last fifth as test set, their 0…16 stretched to 0…255."""
     path = folder / "digits.csv.gz"
     try:
-        table = np.loadtxt(path, delimiter=",")
+        lines = gzip.decompress(path.read_bytes()).decode("ascii").splitlines()
+        if len(lines) != _DIGITS_SHAPE[0]:
+            raise DataError(f"{path.name} has {len(lines)} digits, not {_DIGITS_SHAPE[0]}")
+        table = np.loadtxt(lines, delimiter=",").reshape(_DIGITS_SHAPE)
     except FileNotFoundError:
-        raise MissingInputError(f"{path} is not here: `dvc repro` makes it") from None
-    except (OSError, EOFError, ValueError) as error:
+        raise missing(path) from None
+    except (OSError, EOFError, zlib.error, ValueError) as error:
         raise DataError(f"{path.name} is damaged: {error}") from None
     images = np.round(table[:, :-1] * (255 / 16)).astype(np.uint8).reshape(-1, 8, 8)
     labels = table[:, -1].astype(np.uint8)
@@ -129,29 +136,18 @@ DATASETS: dict[str, Source] = {
 
 def write_prepared(path: Path, dataset: Dataset) -> None:
     """Writes all three sets into one `.npz` of plain arrays."""
-    with replacing(path) as temporary, temporary.open("wb") as file:
-        np.savez(
-            file,
-            allow_pickle=False,
-            **{
-                f"{name}_{part}": getattr(getattr(dataset, name), part)
-                for name in ("train", "validation", "test")
-                for part in ("images", "labels")
-            },
-        )
+    sets = {name: getattr(dataset, name) for name in _SETS}
+    write_arrays(
+        path,
+        {f"{name}_images": examples.images for name, examples in sets.items()}
+        | {f"{name}_labels": examples.labels for name, examples in sets.items()},
+    )
 
 
 def read_prepared(path: Path = PREPARED_FILE) -> Dataset:
     """Returns the three sets that `write_prepared` wrote."""
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            return Dataset(
-                **{
-                    name: Examples(arrays[f"{name}_images"], arrays[f"{name}_labels"])
-                    for name in ("train", "validation", "test")
-                }
-            )
-    except FileNotFoundError:
-        raise MissingInputError(f"{path} is not here: `dvc repro` makes it") from None
-    except (zipfile.BadZipFile, KeyError, ValueError, EOFError, OSError) as error:
-        raise DataError(f"{path} is damaged: {error}; `dvc repro -f prepare` remakes it") from None
+    names = [f"{name}_{part}" for name in _SETS for part in ("images", "labels")]
+    arrays = read_arrays(path, names)
+    return Dataset(
+        **{name: Examples(arrays[f"{name}_images"], arrays[f"{name}_labels"]) for name in _SETS}
+    )

@@ -7,13 +7,23 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+import zipfile
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from pipeline.errors import CannotCreateError, WriteError
+import numpy as np
+from numpy.typing import NDArray
 
+from pipeline.errors import CannotCreateError, DataError, MissingInputError, WriteError
+
+# All that NumPy and zipfile were seen to raise for files with flipped bytes.
+_NO_NPZ = (
+    zipfile.BadZipFile, zlib.error, LookupError, ValueError, EOFError, OSError, TypeError,
+    RuntimeError,
+)  # fmt: skip
 _MID_WRITE = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG}
 
 
@@ -37,7 +47,7 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.replace(path)
     except OSError as error:
         kind = WriteError if error.errno in _MID_WRITE else CannotCreateError
-        raise kind(f"{path} cannot be written: {error.strerror}") from error
+        raise kind(f"{path} cannot be written: {error.strerror or error}") from error
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
@@ -52,6 +62,38 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, value: Any) -> None:
     """Writes `value` as readable JSON; nan and infinity are refused, for JSON has none."""
     write_text(path, json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False) + "\n")
+
+
+def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
+    """Writes an `.npz` of plain arrays."""
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        np.savez(file, allow_pickle=False, **arrays)
+
+
+def read_arrays(path: Path, names: Iterable[str]) -> dict[str, NDArray[Any]]:
+    """Returns the named arrays of an `.npz`; pickled objects are refused.
+
+    Raises:
+        MissingInputError: if it is not there.
+        DataError: if it is no `.npz`, or lacks one of them.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return {name: arrays[name] for name in names}
+    except FileNotFoundError:
+        raise missing(path) from None
+    except _NO_NPZ as error:
+        raise damaged(path, error) from None
+
+
+def damaged(path: Path, error: object) -> DataError:
+    """Returns the error of a file that no longer holds what a stage wrote."""
+    return DataError(f"{path} is damaged: {error}; remove it, and `dvc repro` makes it again")
+
+
+def missing(path: Path) -> MissingInputError:
+    """Returns the error of a file that an earlier stage should have made."""
+    return MissingInputError(f"{path} is not here: `dvc repro` makes it")
 
 
 def sha256(path: Path) -> str:

@@ -15,8 +15,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.adapters.files import missing
 from pipeline.core.examples import Examples
-from pipeline.errors import DataError, MissingInputError
+from pipeline.errors import DataError
 
 _UNSIGNED_BYTE = 0x08
 _CLASSES = 10
@@ -56,7 +57,7 @@ def read_array(path: Path, *, dimensions: int) -> NDArray[np.uint8]:
             # One byte more than promised, to notice what follows.
             values = file.read(expected + 1)
     except FileNotFoundError:
-        raise MissingInputError(f"{path} is not here: `dvc repro` makes it") from None
+        raise missing(path) from None
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise DataError(f"{path.name} is damaged: {error}") from None
     if len(values) != expected:

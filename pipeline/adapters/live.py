@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 # How long the end of training waits for what is still to be shown.
-_LAST_WORDS_SECONDS = 60
+_LAST_WORDS_SECONDS = 30
+_WILL_BE_ADDED = "the stage `track` will add these runs"
 _GATHER_SECONDS = 1.5
 
 
@@ -47,7 +48,10 @@ class LiveView:
     ) -> None:
         """Waits until all that was told is shown, but not for ever."""
         self._told.put(None)
-        self._thread.join(_LAST_WORDS_SECONDS if error is None else 0)
+        if error is None:
+            self._thread.join(_LAST_WORDS_SECONDS)
+            if self._thread.is_alive():
+                logger.warning("no live view in MLflow: it does not answer; %s", _WILL_BE_ADDED)
 
     def _show(self) -> None:
         news = self._news()
@@ -69,9 +73,7 @@ class LiveView:
                 news = self._news()
         except TRACKING_ERRORS as error:
             told = " ".join(str(error).split())[:200]
-            logger.warning(
-                "no live view in MLflow: %s; the stage `track` will add these runs", told
-            )
+            logger.warning("no live view in MLflow: %s; %s", told, _WILL_BE_ADDED)
 
     def _news(self) -> dict[int, list[EpochScores]]:
         """Waits for an epoch, gathers those after it for a while; empty when all has been told.

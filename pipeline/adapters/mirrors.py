@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, Protocol
-from urllib.parse import urlsplit, urlunsplit
+from typing import Any, BinaryIO, Protocol
 
 import requests
 import urllib3
@@ -29,12 +29,23 @@ _DEADLINE_SECONDS = 300
 _RETRIES = urllib3.Retry(total=2, backoff_factor=0.5, status_forcelist=[500, 502, 503, 504])
 
 
+_REASONS: dict[type[Exception], str] = {
+    requests.TooManyRedirects: "too many redirects",
+    requests.exceptions.SSLError: "its certificate is not accepted",
+    urllib3.exceptions.TimeoutError: "no answer in time",
+    urllib3.exceptions.ProtocolError: "the connection broke off",
+    requests.exceptions.InvalidSchema: "a redirect to what is neither http nor https",
+    requests.exceptions.InvalidURL: "no proper URL",
+    urllib3.exceptions.LocationParseError: "no proper URL",
+}
+
+
 class _MirrorError(Exception):
     """One mirror could not deliver; its text is the reason."""
 
 
 class _Readable(Protocol):
-    def read(self, size: int, /) -> bytes: ...
+    def read1(self, size: int, /) -> bytes: ...
 
 
 def mirrors_for(dataset: str, built_in: tuple[str, ...]) -> tuple[str, ...]:
@@ -102,24 +113,28 @@ def _copy(source: _Readable, sink: BinaryIO, file: PublishedFile) -> None:
 
 def _read(source: _Readable) -> bytes:
     try:
-        return source.read(_CHUNK)
+        # What is there, not all that was asked for: a mirror that drips must not stop the clock.
+        return source.read1(_CHUNK)
     except (urllib3.exceptions.HTTPError, OSError) as error:
-        raise _MirrorError(f"reading broke off: {_reason(error)}") from None
+        raise _MirrorError(_reason(error)) from None
 
 
 @contextmanager
 def _open_in_folder(mirror: str, file: PublishedFile) -> Iterator[_Readable]:
-    path = Path(mirror).expanduser() / file.name
     try:
-        source = path.open("rb")
+        source = (Path(mirror).expanduser() / file.name).open("rb")
     except OSError as error:
         raise _MirrorError(str(error.strerror)) from None
+    except RuntimeError:
+        raise _MirrorError("no such user") from None
     with source:
         yield source
 
 
 @contextmanager
 def _open_url(mirror: str, file: PublishedFile) -> Iterator[_Readable]:
+    if not mirror.startswith(("http://", "https://")):
+        raise _MirrorError("neither a folder nor an http or https URL")
     with requests.Session() as session:
         for scheme in ("http://", "https://"):
             session.mount(scheme, HTTPAdapter(max_retries=_RETRIES))
@@ -143,16 +158,32 @@ def _open_url(mirror: str, file: PublishedFile) -> Iterator[_Readable]:
             yield response.raw
 
 
-def _reason(error: BaseException) -> str:
-    """Returns the innermost cause, in a word or two: `Connection refused`, not a page."""
-    while isinstance(error.args[0] if error.args else None, BaseException):
-        error = error.args[0]
-    error = getattr(error, "reason", error)
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    return str(error).partition(": ")[2] or str(error) or type(error).__name__
+def _reason(error: Exception) -> str:
+    """Returns the cause in a few words, and without the URL, which may hold a password."""
+    causes = _causes(error)
+    for cause in causes:
+        if isinstance(cause, urllib3.exceptions.ResponseError):
+            return str(cause)
+        if isinstance(cause, OSError) and cause.strerror:
+            return cause.strerror
+    for kind, reason in _REASONS.items():
+        if any(isinstance(cause, kind) for cause in causes):
+            return reason
+    return "no connection"
+
+
+def _causes(error: BaseException) -> list[BaseException]:
+    """Returns the error and all that it wraps: requests wraps what urllib3 wraps."""
+    found: list[BaseException] = []
+    open_ends: list[Any] = [error]
+    while open_ends:
+        cause = open_ends.pop(0)
+        if isinstance(cause, BaseException) and cause not in found:
+            found.append(cause)
+            reason = getattr(cause, "reason", None)
+            open_ends += [*cause.args, reason, cause.__cause__, cause.__context__]
+    return found
 
 
 def _without_password(mirror: str) -> str:
-    parts = urlsplit(mirror)
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+    return re.sub("//.*@", "//", mirror)

@@ -12,9 +12,9 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.adapters.files import replacing, write_text
+from pipeline.adapters.files import missing, replacing, write_text
 from pipeline.adapters.runs import ARCHITECTURE, WEIGHTS
-from pipeline.errors import DataError, MissingInputError
+from pipeline.errors import DataError
 
 
 def write_model(folder: Path, architecture: str, weights: Sequence[NDArray[np.float32]]) -> None:
@@ -32,9 +32,11 @@ def read_model(folder: Path) -> keras.Model:
     try:
         model = keras.models.model_from_json(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise MissingInputError(f"{path} is not here: `dvc repro` makes it") from None
-    except (ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{path} describes no model: {error}") from None
+        raise missing(path) from None
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        raise DataError(f"{path} describes no model: {_first_line(error)}") from None
+    if not isinstance(model, keras.Model):
+        raise DataError(f"{path} describes no model")
     read_weights(model, folder)
     return model
 
@@ -45,6 +47,10 @@ def read_weights(model: keras.Model, folder: Path) -> None:
     try:
         model.load_weights(path)
     except FileNotFoundError:
-        raise MissingInputError(f"{path} is not here: `dvc repro` makes it") from None
-    except (OSError, ValueError, KeyError) as error:
-        raise DataError(f"{path} holds no weights for its model: {error}") from None
+        raise missing(path) from None
+    except (OSError, ValueError, LookupError, RuntimeError) as error:
+        raise DataError(f"{path} holds no weights for its model: {_first_line(error)}") from None
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0]

@@ -31,6 +31,9 @@ _LONGEST_SHOWN = 60
 _SECTIONS = tuple(Params.model_fields)
 _VARIANT_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
 
+# What ruamel.yaml raises for text that is almost YAML: `!!bool maybe`, `!!int ""`.
+_NOT_YAML = (YAMLError, ValueError, LookupError, TypeError, AttributeError, RecursionError)
+
 AnySection = TypeVar("AnySection", bound=Section)
 
 
@@ -72,7 +75,7 @@ def _load(path: Path) -> object:
     except MarkedYAMLError as error:
         where = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
         message = f"{path}{where}: {_one_line(error.problem)}"
-    except (YAMLError, ValueError, RecursionError) as error:
+    except _NOT_YAML as error:
         message = f"{path} is not YAML: {_one_line(error)}"
     raise ParamsError(message)
 
@@ -139,6 +142,9 @@ def _check_across_sections(params: Params) -> None:
         name = getattr(params.comparison, role)
         if name not in params.variants:
             raise _error(role, f"one of {', '.join(params.variants)}", name, "comparison")
+    labels = [variant.label for variant in params.variants.values()]
+    if twice := {label for label in labels if labels.count(label) > 1}:
+        raise _error("label", "another for each variant", min(twice), "variants")
     if params.comparison.baseline == params.comparison.candidate:
         rule = "another variant than `baseline`"
         raise _error("candidate", rule, params.comparison.candidate, "comparison")
@@ -155,7 +161,9 @@ def _section(cls: type[AnySection], value: object, where: str) -> AnySection:
 
 def _told(error: ValidationError, cls: type[Section], where: str) -> str:
     """Returns the first of the errors in a line: key, rule, value, place."""
-    first = error.errors(include_url=False)[0]
+    # A misspelt key is unknown and its right spelling missing: the first helps more.
+    told = error.errors(include_url=False)
+    first = next((one for one in told if one["type"] == "extra_forbidden"), told[0])
     path = list(first["loc"])
     index = f"[{path.pop()}]" if path and isinstance(path[-1], int) else ""
     key = f"{path.pop()}{index}" if path else ""
@@ -165,11 +173,13 @@ def _told(error: ValidationError, cls: type[Section], where: str) -> str:
         return f"`{key}` is missing {place}"
     if first["type"] == "extra_forbidden":
         known = "" if path else f"; known are {', '.join(cls.model_fields) or 'none'}"
-        return f"`{key}` is not a known key{known} {place}"
+        return f"`{_one_line(key)}` is not a known key{known} {place}"
     if first["type"] == "value_error":
-        name, _, rule = str(first["ctx"]["error"]).partition(": ")
-        return f"`{name}` does not belong here: {rule}; remove it (params.yaml, {where}.{key})"
-    rule = first["msg"].replace("Input should ", "must ").replace(" valid ", " ")
+        block = f".{key}" if isinstance(first["input"], Mapping) else ""
+        return f"{first['ctx']['error']} ({PARAMS_FILE}, {where}{block})"
+    rule = re.sub(r"^\w+ should (?=be|have|match)", "must ", first["msg"]).partition(" after ")[0]
+    rule = rule.replace("a valid integer", "an integer").replace("a valid ", "a ")
+    rule = rule.replace("a tuple", "a list")
     return f"`{key}` {_one_line(rule)}, got {_shown(first['input'])} {place}"
 
 
@@ -184,7 +194,7 @@ def _expect_keys(tree: Mapping[Any, Any], keys: tuple[str, ...], where: str) -> 
     for key in tree:
         if key not in keys:
             known = ", ".join(keys)
-            raise ParamsError(f"`{key}` is not a known key; known are {known} {place}")
+            raise ParamsError(f"`{_one_line(key)}` is not a known key; known are {known} {place}")
     for key in keys:
         if key not in tree:
             raise ParamsError(f"`{key}` is missing {place}")
@@ -195,7 +205,11 @@ def _error(key: str, rule: str, value: object, where: str) -> ParamsError:
 
 
 def _shown(value: object) -> str:
-    text = repr(value)
+    try:
+        text = repr(value)
+    except ValueError:
+        # Python does not write out integers of thousands of digits.
+        text = f"a {type(value).__name__} too long to show"
     return text if len(text) <= _LONGEST_SHOWN else f"{text[: _LONGEST_SHOWN - 1]}…"
 
 

@@ -6,6 +6,7 @@ import hashlib
 import os
 import subprocess
 from pathlib import Path
+from urllib.parse import quote
 
 _PACKAGE = Path(__file__).parents[1]
 
@@ -40,7 +41,9 @@ def project_root() -> Path:
 
 def tracking_uri() -> str:
     """Returns `MLFLOW_TRACKING_URI`, or the database in the checkout that owns the store."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{project_root() / 'mlflow.db'}"
+    # Quoted, for MLflow takes `%20` in a path for a space.
+    own = f"sqlite:///{quote(str(project_root() / 'mlflow.db'))}"
+    return os.environ.get("MLFLOW_TRACKING_URI") or own
 
 
 def lineage_tags() -> dict[str, str]:

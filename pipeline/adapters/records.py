@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -51,8 +50,6 @@ def history_points(history: pd.DataFrame, seed: int) -> list[Point]:
 
 
 def test_points(scores: pd.DataFrame, seed: int) -> list[Point]:
-    """Returns the points of one seed, from `test.csv`; the recall of an absent class is none."""
+    """Returns the points of one seed, from `test.csv`."""
     (row,) = scores[scores["seed"] == seed].drop(columns="seed").to_dict("records")
-    return [
-        Point(f"test/{name}", float(value)) for name, value in row.items() if math.isfinite(value)
-    ]
+    return [Point(f"test/{name}", float(value)) for name, value in row.items()]

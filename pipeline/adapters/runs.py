@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-import zipfile
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,8 +14,15 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from pipeline.adapters.files import replacing, write_json
-from pipeline.errors import DataError, MissingInputError
+from pipeline.adapters.files import (
+    damaged,
+    missing,
+    read_arrays,
+    replacing,
+    write_arrays,
+    write_json,
+)
+from pipeline.errors import DataError
 
 if TYPE_CHECKING:
     from pipeline.core.replicates import EpochScores
@@ -82,7 +88,8 @@ def write_history(variant: str, scores: Iterable[EpochScores]) -> None:
 
 def read_history(variant: str) -> pd.DataFrame:
     """Returns the columns `seed, epoch, split, loss, accuracy`."""
-    return _read_table(RUNS / variant / "history.csv")
+    columns = ("seed", "epoch", "split", "loss", "accuracy")
+    return _read_table(RUNS / variant / "history.csv", columns)
 
 
 def write_curves(histories: Mapping[str, pd.DataFrame]) -> None:
@@ -125,26 +132,19 @@ def write_test_scores(variant: str, scores: pd.DataFrame) -> None:
 
 def read_test_scores(variant: str) -> pd.DataFrame:
     """Returns what `write_test_scores` wrote."""
-    return _read_table(EVALUATION / variant / "test.csv")
+    columns = ("seed", "loss", "accuracy", "expected_calibration_error")
+    return _read_table(EVALUATION / variant / "test.csv", columns)
 
 
 def write_predictions(variant: str, predictions: Predictions) -> None:
     """Writes `predictions.npz`."""
-    path = EVALUATION / variant / "predictions.npz"
-    with replacing(path) as temporary, temporary.open("wb") as file:
-        np.savez(file, allow_pickle=False, **vars(predictions))
+    write_arrays(EVALUATION / variant / "predictions.npz", vars(predictions))
 
 
 def read_predictions(variant: str) -> Predictions:
     """Returns what `write_predictions` wrote."""
     path = EVALUATION / variant / "predictions.npz"
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            return Predictions(arrays["predicted"], arrays["confidence"])
-    except FileNotFoundError:
-        raise _missing(path) from None
-    except (zipfile.BadZipFile, KeyError, ValueError, EOFError, OSError) as error:
-        raise DataError(f"{path} is damaged: {error}") from None
+    return Predictions(**read_arrays(path, ("predicted", "confidence")))
 
 
 def read_json(path: Path) -> Any:
@@ -152,9 +152,9 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise _missing(path) from None
+        raise missing(path) from None
     except ValueError as error:
-        raise DataError(f"{path} is damaged: {error}") from None
+        raise damaged(path, error) from None
 
 
 def remove(variant: str) -> None:
@@ -178,14 +178,13 @@ def _write_table(path: Path, table: pd.DataFrame) -> None:
         table.to_csv(temporary, index=False, lineterminator="\n")
 
 
-def _read_table(path: Path) -> pd.DataFrame:
+def _read_table(path: Path, columns: Iterable[str]) -> pd.DataFrame:
     try:
-        return pd.read_csv(path)
+        table = pd.read_csv(path)
     except FileNotFoundError:
-        raise _missing(path) from None
+        raise missing(path) from None
     except ValueError as error:
-        raise DataError(f"{path} is damaged: {error}") from None
-
-
-def _missing(path: Path) -> MissingInputError:
-    return MissingInputError(f"{path} is not here: `dvc repro` makes it")
+        raise damaged(path, error) from None
+    if absent := set(columns) - set(table.columns):
+        raise damaged(path, f"it has no column {min(absent)}")
+    return table

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import tempfile
 import time
@@ -21,7 +22,7 @@ os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
 import mlflow
 import numpy as np
 from filelock import FileLock
-from mlflow.entities import LoggedModelOutput, Metric, Param, Run, RunTag
+from mlflow.entities import LoggedModelOutput, LoggedModelStatus, Metric, Param, Run, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model, ModelSignature
 from mlflow.tracking import MlflowClient
@@ -32,9 +33,11 @@ from sqlalchemy.exc import SQLAlchemyError
 from pipeline.adapters.provenance import lineage_tags, project_root, tracking_uri
 from pipeline.adapters.runs import ARCHITECTURE, WEIGHTS
 
-# What a store that is gone, locked or damaged may raise.
-TRACKING_ERRORS = (MlflowException, SQLAlchemyError, OSError)
+# What a store that is gone, locked, damaged or without its driver may raise.
+TRACKING_ERRORS = (MlflowException, SQLAlchemyError, OSError, ImportError)
 FINGERPRINT = "bnlab.fingerprint"
+# MLflow takes no more points in one call.
+_AT_ONCE = 1000
 _SERVED_MODEL = Path(__file__).with_name("served_model.py")
 # Which of its pages MLflow's UI opens first: those for training, not those for chat.
 _SHOWN_AS = {"mlflow.experimentKind": "custom_model_development"}
@@ -76,11 +79,11 @@ class Store:
         """Opens the store, and creates it and the experiment where they are not there yet."""
         root = project_root()
         uri = tracking_uri()
-        self._client = MlflowClient(uri)
         # Two processes that create the same schema, experiment or run would trip over each other.
         self._lock = FileLock(root / ".mlflow.lock")
         self._lineage = lineage_tags()
         with self._lock:
+            self._client = MlflowClient(uri)
             known = self._client.get_experiment_by_name(experiment)
             self._experiment_id = (
                 known.experiment_id
@@ -107,14 +110,18 @@ class Store:
                 params=[Param(key, value) for key, value in record.params.items()],
                 tags=[RunTag(key, value) for key, value in tags.items()],
             )
-        return run
+            return self._client.get_run(run.info.run_id)
 
     def log(self, run: Run, points: Iterable[Point], model_id: str | None = None) -> None:
-        """Adds the points that the run does not have yet; `model_id` says whose scores they are."""
-        points = list(points)
+        """Adds the points that the run does not have yet; `model_id` says whose scores they are.
+
+        Infinity and nan stay away: MLflow gives the one back as a number, and trips over the other.
+        """
+        points = [point for point in points if math.isfinite(point.value)]
+        known = self._client.get_run(run.info.run_id).data.metrics.keys()
         there = {
             (metric.key, metric.step)
-            for key in {point.key for point in points} & run.data.metrics.keys()
+            for key in {point.key for point in points} & known
             for metric in self._client.get_metric_history(run.info.run_id, key)
         }
         now = int(time.time() * 1000)
@@ -123,8 +130,8 @@ class Store:
             for point in points
             if (point.key, point.step) not in there
         ]
-        if missing:
-            self._client.log_batch(run.info.run_id, metrics=missing)
+        for start in range(0, len(missing), _AT_ONCE):
+            self._client.log_batch(run.info.run_id, metrics=missing[start : start + _AT_ONCE])
 
     def log_model(self, run: Run, folder: Path, images: NDArray[np.uint8], classes: int) -> str:
         """Logs a run's model, if it has none yet, to be loaded by `mlflow.pyfunc.load_model`.
@@ -142,9 +149,12 @@ class Store:
             The model's id.
         """
         run_id = run.info.run_id
-        ready = f"source_run_id = '{run_id}' AND status = 'READY'"
-        if known := self._client.search_logged_models([self._experiment_id], ready):
-            return known[0].model_id
+        known = self._client.search_logged_models(
+            [self._experiment_id], f"source_run_id = '{run_id}'"
+        )
+        for model in known:
+            if model.status == LoggedModelStatus.READY:
+                return model.model_id
         model = self._client.create_logged_model(
             self._experiment_id, run.info.run_name, source_run_id=run_id, params=run.data.params
         )

@@ -89,14 +89,15 @@ def paired_differences(
     ahead = [colors[0] if value > 0 else colors[1] for value in points]
     right.scatter(points, candidate.scores["seed"], color=ahead, s=28)
     right.axvline(0, color="black", linewidth=0.8)
-    right.axvline(100 * result.mean, color=colors[0], linewidth=1.6)
+    if result.mean is not None:
+        right.axvline(100 * result.mean, color=colors[0], linewidth=1.6)
     if result.ci_low is not None and result.ci_high is not None:
         right.axvspan(100 * result.ci_low, 100 * result.ci_high, color=colors[0], alpha=0.18, lw=0)
     right.yaxis.set_major_locator(MaxNLocator(integer=True))
     right.set_ylabel("Seed")
     right.set_xlabel("Difference in test accuracy (percentage points)")
     right.set_title(
-        f"{labels[0]} minus {labels[1]}: mean and {confidence:.0%} interval", fontsize=11
+        f"{labels[0]} minus {labels[1]}: mean and {100 * confidence:g}% interval", fontsize=11
     )
     for axis in (left, right):
         _tidy(axis)
@@ -137,12 +138,12 @@ def confusion_matrices(results: Sequence[VariantResults], labels: NDArray[np.uin
 
 
 def divided_digits(
-    test: Examples, candidate: VariantResults, baseline: VariantResults, each: int = 12
+    test: Examples, candidate: VariantResults, baseline: VariantResults, columns: int = 6
 ) -> Figure:
-    """Shows the test digits on which two variants differ most, `each` of those of either."""
+    """Shows the test digits on which two variants differ most, two rows of those of either."""
     labels = (candidate.label, baseline.label)
     shares = [(one.predicted == test.labels).mean(axis=0) for one in (candidate, baseline)]
-    columns = each // 2
+    each = 2 * columns
     height, width = test.images.shape[1:]
     figure = Figure(figsize=(1.35 * columns, 7.3), layout="constrained")
     for axis, side in zip(figure.subplots(2, 1), (0, 1), strict=True):
@@ -187,7 +188,7 @@ def _draw_curve(axis: Axes, one: VariantResults, split: str, score: str, confide
     by_seed = scores.pivot_table(index="epoch", columns="seed", values=score)
     axis.plot(by_seed.index, by_seed, color=one.color, linewidth=0.6, alpha=0.35)
     curve = one.curve(split, score, confidence)
-    label = f"{one.label} (mean of {by_seed.shape[1]})"
+    label = f"{one.label} (mean of {one.history['seed'].nunique()})"
     axis.plot(curve.index, curve["mean"], color=one.color, linewidth=2.2, label=label)
     low, high = curve["ci_low"], curve["ci_high"]
     axis.fill_between(curve.index, low, high, color=one.color, alpha=0.2, linewidth=0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import tensorflow as tf
@@ -85,6 +85,14 @@ class Training:
             self._on_epoch(history[-1])
         weights = tuple(solver.model.get_weights())
         return TrainedRun(cell.seed, tuple(history), solver.model.to_json(), weights)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leaves the compiled networks behind, so that another process makes its own."""
+        return self.__dict__ | {"_local": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Starts without a compiled network."""
+        self.__dict__.update(state | {"_local": threading.local()})
 
     def _solver(self, variant: Variant) -> Solver:
         if getattr(self._local, "variant", None) != variant:

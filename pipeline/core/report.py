@@ -22,7 +22,7 @@ def verdict_sentence(result: PairedComparison, candidate: str, baseline: str) ->
         "candidate_better": f"{candidate} is better than {baseline}",
         "baseline_better": f"{baseline} is better than {candidate}",
         "not_settled": f"Not settled: {candidate} and {baseline} cannot be told apart",
-        "too_few_pairs": f"No verdict: {result.n} paired runs are fewer than {FEWEST_PAIRS}",
+        "too_few_pairs": f"No verdict: it takes {FEWEST_PAIRS} pairs of runs, here are {result.n}",
     }[result.verdict]
 
 
@@ -56,7 +56,7 @@ def html(text: str, pictures: Mapping[str, bytes]) -> str:
         text: Markdown whose pictures are named as in `pictures`.
         pictures: link to PNG file content.
     """
-    body = MarkdownIt("commonmark").enable("table").render(text)
+    body = MarkdownIt("commonmark", {"html": False}).enable("table").render(text)
     for link, content in pictures.items():
         inside = f"data:image/png;base64,{base64.b64encode(content).decode()}"
         body = body.replace(f'src="{link}"', f'src="{inside}"')
@@ -87,8 +87,8 @@ def _p_value(value: float | None) -> str:
     return f"{value:.2g}" if value >= 0.0001 else "< 0.0001"
 
 
-def _interval(of: Summary | PairedComparison | Interval, scale: float, decimals: int) -> str:
-    if of.ci_low is None or of.ci_high is None:
+def _interval(of: Summary | PairedComparison | Interval | None, scale: float, decimals: int) -> str:
+    if of is None or of.ci_low is None or of.ci_high is None:
         return "no interval"
     return f"{scale * of.ci_low:.{decimals}f} to {scale * of.ci_high:.{decimals}f}"
 

@@ -68,7 +68,7 @@ class Comparison:
     """
 
     accuracy: PairedComparison
-    beyond_test_set: Interval
+    beyond_test_set: Interval | None
     loss: PairedComparison
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -33,9 +35,11 @@ def expected_calibration_error(
     Args:
         labels: [examples], the true classes.
         predicted: [examples], the most probable classes.
-        confidence: [examples], their probabilities, in [0, 1].
+        confidence: [examples], their probabilities, in [0, 1]; nan gives nan.
         bins: number of bins of equal width, each closed on the right.
     """
+    if not np.isfinite(confidence).all():
+        return math.nan
     place = np.clip(np.ceil(confidence.astype(np.float64) * bins).astype(int) - 1, 0, bins - 1)
     right = np.bincount(place, weights=labels == predicted, minlength=bins)
     claimed = np.bincount(place, weights=confidence, minlength=bins)

@@ -44,7 +44,7 @@ def run(params: Params) -> None:
     for name, one in results.items():
         write_json(REPORTS / "metrics" / f"{name}.json", _metrics(one, confidence))
     write_json(REPORTS / "comparison.json", _full(params, comparison))
-    write_json(REPORTS / "summary.json", _headline(results, comparison))
+    write_json(REPORTS / "summary.json", _headline(results, comparison, confidence))
     runs.write_curves({one.label: one.history for one in results.values()})
     for name, figure in drawn.items():
         write_figure(REPORTS / "figures" / f"{name}.png", figure)
@@ -87,24 +87,34 @@ def _full(params: Params, comparison: Comparison) -> dict[str, object]:
         "measure": "test accuracy",
         "confidence": params.comparison.confidence,
         **asdict(comparison.accuracy),
-        "beyond_test_set": asdict(comparison.beyond_test_set),
+        "beyond_test_set": comparison.beyond_test_set and asdict(comparison.beyond_test_set),
         "loss": {key: loss[key] for key in ("mean", "ci_low", "ci_high", "wilcoxon_p")},
     }
 
 
-def _headline(results: Mapping[str, VariantResults], comparison: Comparison) -> dict[str, object]:
+def _headline(
+    results: Mapping[str, VariantResults], comparison: Comparison, confidence: float
+) -> dict[str, object]:
     """Returns the few figures that belong into the tables of `dvc metrics` and `dvc exp show`."""
-    means = {
-        name: one.scores[["accuracy", "loss"]].mean().round(5) for name, one in results.items()
-    }
+
+    def means(measure: str) -> dict[str, float | None]:
+        return {
+            name: _rounded(summary(one.scores[measure].to_numpy(), confidence).mean)
+            for name, one in results.items()
+        }
+
     difference = comparison.accuracy
     return {
         "verdict": difference.verdict,
-        "accuracy": {name: mean["accuracy"] for name, mean in means.items()},
-        "loss": {name: mean["loss"] for name, mean in means.items()},
+        "accuracy": means("accuracy"),
+        "loss": means("loss"),
         "difference": {
-            key: value if value is None else round(value, 5)
-            for key in ("mean", "ci_low", "ci_high")
-            for value in [getattr(difference, key)]
+            "mean": _rounded(difference.mean),
+            "ci_low": _rounded(difference.ci_low),
+            "ci_high": _rounded(difference.ci_high),
         },
     }
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 5)

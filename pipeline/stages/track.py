@@ -8,14 +8,28 @@ from tqdm import tqdm
 from pipeline.adapters import runs
 from pipeline.adapters.datasets import read_prepared
 from pipeline.adapters.records import history_points, run_record, test_points
-from pipeline.adapters.tracking import Point, RunRecord, Store, is_finished
+from pipeline.adapters.tracking import TRACKING_ERRORS, Point, RunRecord, Store, is_finished
+from pipeline.errors import PendingError
 from pipeline.params import Params
 
 REPORTS = Path("reports")
 
 
 def run(params: Params) -> None:
-    """Brings MLflow up to date with the files; whatever is there already stays as it is."""
+    """Brings MLflow up to date with the files; whatever is there already stays as it is.
+
+    Raises:
+        PendingError: if the store is gone or locked; what was added stays.
+    """
+    try:
+        _mirror(params)
+    except TRACKING_ERRORS as error:
+        told = " ".join(str(error).split())[:200]
+        message = f"MLflow does not take the runs: {told}. `python -m pipeline track` adds the rest"
+        raise PendingError(message) from None
+
+
+def _mirror(params: Params) -> None:
     manifests = [runs.read_manifest(variant) for variant in params.variants]
     test = read_prepared().test
 

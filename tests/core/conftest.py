@@ -15,17 +15,17 @@ def normalization(request):
 
 
 @pytest.fixture(scope="session")
-def test_labels():
+def true_labels():
     return np.tile(np.arange(4, dtype=np.uint8), 25)
 
 
 @pytest.fixture(scope="session")
-def variant_results(test_labels):
+def variant_results(true_labels):
     """Makes the results of a variant of which each run's test accuracy is given."""
 
     def make(label, accuracy, **fields):
         rng = np.random.default_rng(len(label))
-        seeds, images = len(accuracy), len(test_labels)
+        seeds, images = len(accuracy), len(true_labels)
         wrong = np.arange(images) >= 100 * np.reshape(accuracy, (-1, 1))
         epochs = pd.MultiIndex.from_product(
             [range(seeds), range(3), ["train", "validation"]], names=["seed", "epoch", "split"]
@@ -46,7 +46,7 @@ def variant_results(test_labels):
                         "expected_calibration_error": 0.01,
                     }
                 ),
-                "predicted": ((test_labels + wrong) % 4).astype(np.uint8),
+                "predicted": ((true_labels + wrong) % 4).astype(np.uint8),
             }
             | fields
         )

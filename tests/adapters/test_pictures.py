@@ -1,0 +1,33 @@
+import pytest
+from matplotlib.figure import Figure
+from PIL import Image
+
+from pipeline.adapters.pictures import write_figure
+
+
+@pytest.fixture
+def figure():
+    figure = Figure(figsize=(2, 1))
+    figure.subplots().plot([0, 1], [1, 0], label="With BN")
+    return figure
+
+
+def test_a_picture_is_a_png_of_the_figures_size(tmp_path, figure):
+    write_figure(tmp_path / "figures" / "curves.png", figure)
+
+    with Image.open(tmp_path / "figures" / "curves.png") as picture:
+        assert (picture.format, picture.size) == ("PNG", (260, 130))
+
+
+def test_a_picture_does_not_say_when_or_by_what_it_was_made(tmp_path, figure):
+    write_figure(tmp_path / "curves.png", figure)
+
+    with Image.open(tmp_path / "curves.png") as picture:
+        assert picture.info.keys() == {"dpi"}
+
+
+def test_a_picture_is_the_same_bytes_each_time(tmp_path, figure):
+    write_figure(tmp_path / "a.png", figure)
+    write_figure(tmp_path / "b.png", figure)
+
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()

@@ -1,0 +1,76 @@
+import pandas as pd
+import pytest
+
+from pipeline.adapters import records, runs
+from pipeline.adapters.runs import Manifest
+from pipeline.adapters.tracking import Point
+from pipeline.core.replicates import EpochScores
+from pipeline.core.solver import Scores
+
+MANIFEST = Manifest(
+    variant="batch_norm",
+    parameters={
+        "normalization": "batch",
+        "network": {"hidden_dims": [32, 32]},
+        "training": {"epochs": 10, "optimizer": {"name": "adam", "epsilon": 1e-8}},
+    },
+    seeds=(0, 1, 2),
+    data_sha256="da7a",
+    code_sha256="c0de",
+)
+EPOCH = EpochScores(2, 4, train=Scores(0.25, 0.75), validation=Scores(0.5, 0.625))
+
+
+def test_a_run_is_named_and_described_by_what_made_it():
+    record = records.run_record(MANIFEST, seed=2)
+
+    assert record.name == "batch_norm-seed-02"
+    assert record.fingerprint == MANIFEST.fingerprint(2)
+    assert record.params == {
+        "variant": "batch_norm",
+        "seed": "2",
+        "normalization": "batch",
+        "network.hidden_dims": "[32, 32]",
+        "training.epochs": "10",
+        "training.optimizer.name": "adam",
+        "training.optimizer.epsilon": "1e-08",
+    }
+    assert record.tags == {
+        "variant": "batch_norm",
+        "seed": "2",
+        "kind": "run",
+        "data.sha256": "da7a",
+        "code.sha256": "c0de",
+    }
+
+
+def test_an_epoch_has_a_point_for_each_split_and_score():
+    assert set(records.epoch_points(EPOCH)) == {
+        Point("train/loss", 0.25, 4),
+        Point("train/accuracy", 0.75, 4),
+        Point("validation/loss", 0.5, 4),
+        Point("validation/accuracy", 0.625, 4),
+    }
+
+
+@pytest.mark.usefixtures("project")
+def test_the_file_gives_the_points_of_the_live_view():
+    of_others = [EpochScores(seed, 4, Scores(9, 0), Scores(9, 0)) for seed in (0, 1)]
+    odd = EpochScores(2, 5, Scores(0.1234567, 1 / 3), Scores(1e-7, 1.0))
+    runs.write_history("batch_norm", [*of_others, EPOCH, odd])
+
+    points = records.history_points(runs.read_history("batch_norm"), seed=2)
+
+    assert points == [*records.epoch_points(EPOCH), *records.epoch_points(odd)]
+
+
+def test_test_scores_are_those_of_the_seed():
+    table = pd.DataFrame(
+        {"seed": [0, 2], "loss": [9, 0.25], "accuracy": [0, 0.5], "recall_0": [0, 1]}
+    )
+
+    assert set(records.test_points(table, seed=2)) == {
+        Point("test/loss", 0.25),
+        Point("test/accuracy", 0.5),
+        Point("test/recall_0", 1.0),
+    }

@@ -1,0 +1,283 @@
+import json
+import math
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import pytest
+
+from pipeline.adapters.models import write_model
+from pipeline.adapters.tracking import TRACKING_ERRORS, Point, RunRecord, Store, is_finished
+
+RECORD = RunRecord(
+    fingerprint="f1",
+    name="batch_norm-seed-00",
+    params={"variant": "batch_norm", "training.epochs": "10"},
+    tags={"kind": "run"},
+    description="# With BN is better",
+)
+LOSSES = [Point("train/loss", 0.5, 0), Point("train/loss", 0.25, 1)]
+
+
+def client(folder):
+    return mlflow.MlflowClient(f"sqlite:///{folder}/mlflow.db")
+
+
+def history(run, key):
+    points = client(Path.cwd()).get_metric_history(run.info.run_id, key)
+    return [(point.step, point.value) for point in points]
+
+
+@pytest.fixture
+def store(tracked_project):
+    assert tracked_project == Path.cwd()
+    return Store("digits")
+
+
+def test_a_run_is_opened_with_its_record(store):
+    run = store.open(RECORD)
+
+    seen = client(Path.cwd()).get_run(run.info.run_id)
+    assert seen.info.run_name == "batch_norm-seed-00"
+    assert seen.info.status == "RUNNING"
+    assert seen.data.params == {"variant": "batch_norm", "training.epochs": "10"}
+    assert seen.data.tags["kind"] == "run"
+    assert seen.data.tags["mlflow.note.content"] == "# With BN is better"
+
+
+def test_the_same_fingerprint_opens_the_same_run(store):
+    first = store.open(RECORD)
+
+    assert store.open(RECORD).info.run_id == first.info.run_id
+    assert Store("digits").open(RECORD).info.run_id == first.info.run_id
+    assert len(client(Path.cwd()).search_runs([first.info.experiment_id])) == 1
+
+
+def test_another_fingerprint_opens_another_run(store):
+    other = store.open(RunRecord("f2", RECORD.name))
+
+    assert store.open(RECORD).info.run_id != other.info.run_id
+
+
+def test_experiments_do_not_share_runs(store):
+    first, other = store.open(RECORD), Store("other digits").open(RECORD)
+
+    assert first.info.run_id != other.info.run_id
+    assert first.info.experiment_id != other.info.experiment_id
+
+
+def test_a_dvc_experiment_is_tracked_in_the_checkout_it_belongs_to(
+    tracked_project, tmp_path_factory, monkeypatch
+):
+    monkeypatch.chdir(tmp_path_factory.mktemp("temporary"))
+    monkeypatch.setenv("DVC_ROOT", str(tracked_project))
+    monkeypatch.setenv("DVC_EXP_NAME", "rough-moth")
+
+    run = Store("digits").open(RECORD)
+
+    seen = client(tracked_project).get_run(run.info.run_id)
+    assert seen.data.tags["dvc.experiment"] == "rough-moth"
+    assert seen.info.artifact_uri.startswith(f"file://{tracked_project}/mlartifacts/")
+    assert not list(Path.cwd().iterdir())
+
+
+def test_points_are_logged_with_their_steps(store):
+    run = store.open(RECORD)
+
+    store.log(run, [*LOSSES, Point("test/accuracy", 0.97)])
+
+    assert history(run, "train/loss") == [(0, 0.5), (1, 0.25)]
+    assert history(run, "test/accuracy") == [(0, 0.97)]
+
+
+def test_points_that_are_there_are_not_logged_again(store):
+    store.log(store.open(RECORD), LOSSES[:1])
+
+    for _ in range(2):
+        run = store.open(RECORD)
+        store.log(run, [Point("train/loss", 9.0, 0), LOSSES[1], Point("train/accuracy", 0.5, 0)])
+
+    assert history(run, "train/loss") == [(0, 0.5), (1, 0.25)]
+    assert history(run, "train/accuracy") == [(0, 0.5)]
+
+
+def test_points_are_not_logged_again_to_a_run_opened_before(store):
+    run = store.open(RECORD)
+
+    for _ in range(2):
+        store.log(run, LOSSES)
+
+    assert history(run, "train/loss") == [(0, 0.5), (1, 0.25)]
+
+
+def test_more_points_than_mlflow_takes_at_once_are_all_logged(store):
+    run = store.open(RECORD)
+
+    store.log(run, [Point("train/loss", 1 / (1 + epoch), epoch) for epoch in range(1001)])
+
+    assert len(history(run, "train/loss")) == 1001
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_what_mlflow_cannot_show_is_not_logged(store, value):
+    run = store.open(RECORD)
+
+    store.log(run, [Point("train/loss", value, 0), Point("train/loss", 0.5, 1)])
+
+    assert history(run, "train/loss") == [(1, 0.5)]
+
+
+def test_no_points_are_no_error(store):
+    store.log(store.open(RECORD), [])
+
+
+def test_a_run_is_finished_when_it_is_said_to_be(store):
+    assert not is_finished(store.open(RECORD))
+
+    store.finish(store.open(RECORD))
+
+    assert is_finished(store.open(RECORD))
+
+
+def test_a_folder_becomes_artifacts(store, tmp_path):
+    (tmp_path / "reports" / "figures").mkdir(parents=True)
+    (tmp_path / "reports" / "report.md").write_text("# With BN is better\n")
+    (tmp_path / "reports" / "figures" / "curves.png").touch()
+    run = store.open(RECORD)
+
+    store.log_folder(run, tmp_path / "reports", "reports")
+
+    below = tmp_path / "mlartifacts" / run.info.run_id / "artifacts" / "reports"
+    assert (below / "report.md").read_text() == "# With BN is better\n"
+    assert (below / "figures" / "curves.png").exists()
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "gopher://127.0.0.1/",
+        "./mlruns",
+        "sqlite:///garbage.db",
+        pytest.param(
+            "postgresql://127.0.0.1:1/mlflow",
+        ),
+    ],
+)
+def test_a_store_that_cannot_be_opened_is_a_tracking_error(project, monkeypatch, uri):
+    (project / "garbage.db").write_text("no database at all")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+
+    with pytest.raises(TRACKING_ERRORS):
+        Store("digits")
+
+
+def run_python(program, *arguments, folder):
+    """Starts a program of its own in `folder`, which holds its store."""
+    environment = {key: value for key, value in os.environ.items() if "MLFLOW" not in key}
+    checkout = str(Path(__file__).parents[2])
+    return subprocess.Popen(
+        [sys.executable, "-c", program, *arguments],
+        cwd=folder,
+        env=environment | {"PYTHONPATH": checkout, "DVC_ROOT": str(folder)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+OPEN_AT_ONCE = """
+import sys, time
+from pathlib import Path
+from pipeline.adapters.tracking import Store
+Path(sys.argv[1]).touch()
+while not (Path("one").exists() and Path("two").exists()):
+    time.sleep(0.001)
+Store("digits")
+"""
+
+
+@pytest.mark.slow
+def test_two_processes_may_make_the_store_at_once(tmp_path):
+    started = [run_python(OPEN_AT_ONCE, name, folder=tmp_path) for name in ("one", "two")]
+    said = [process.communicate(timeout=60)[1] for process in started]
+
+    assert [process.returncode for process in started] == [0, 0], said
+    experiments = client(tmp_path).search_experiments()
+    assert sorted(experiment.name for experiment in experiments) == ["Default", "digits"]
+
+
+LOG_MODEL_TWICE = """
+import json, sys
+from pathlib import Path
+import numpy as np
+from pipeline.adapters.tracking import Point, RunRecord, Store
+store = Store("digits")
+ids = []
+for _ in range(2):
+    run = store.open(RunRecord("f1", "batch_norm-seed-00", {"variant": "batch_norm"}))
+    ids.append(store.log_model(run, Path("seed-00"), np.zeros((2, 4, 3), np.uint8), classes=3))
+store.log(run, [Point("test/accuracy", 0.97)], ids[0])
+loaded = [name for name in ("tensorflow", "keras") if name in sys.modules]
+print(json.dumps({"ids": ids, "run": run.info.run_id, "loaded": loaded}))
+"""
+
+
+@pytest.fixture(scope="module")
+def logged(model, empty_store, tmp_path_factory):
+    """What a process says that logs a model twice, and its folder."""
+    folder = tmp_path_factory.mktemp("logged")
+    shutil.copy(empty_store, folder / "mlflow.db")
+    write_model(folder / "seed-00", model.to_json(), model.get_weights())
+    process = run_python(LOG_MODEL_TWICE, folder=folder)
+    said, complaints = process.communicate(timeout=60)
+    assert process.returncode == 0, complaints
+    return json.loads(said.splitlines()[-1]) | {"folder": folder}
+
+
+def test_a_model_is_logged_without_tensorflow(logged):
+    assert logged["loaded"] == []
+
+
+def test_a_model_is_logged_once(logged):
+    assert len(set(logged["ids"])) == 1
+    assert len(client(logged["folder"]).search_logged_models(["1"])) == 1
+
+
+def test_a_model_knows_its_run_and_its_scores(logged):
+    seen = client(logged["folder"]).get_logged_model(logged["ids"][0])
+
+    assert (seen.name, seen.status) == ("batch_norm-seed-00", "READY")
+    assert seen.source_run_id == logged["run"]
+    assert [(metric.key, metric.value) for metric in seen.metrics] == [("test/accuracy", 0.97)]
+
+
+def test_a_model_has_the_parameters_of_its_run(logged):
+    seen = client(logged["folder"]).get_logged_model(logged["ids"][0])
+
+    assert seen.params == {"variant": "batch_norm"}
+
+
+def test_a_model_has_no_pickle_among_its_files(logged):
+    files = [path for path in (logged["folder"] / "mlartifacts").rglob("*") if path.is_file()]
+
+    assert {"model.json", "model.weights.h5", "served_model.py"} <= {path.name for path in files}
+    assert not [path.name for path in files if path.suffix in {".pkl", ".pickle", ".joblib"}]
+    # The first bytes of a pickle of protocol 2 to 5.
+    assert not [
+        path for path in files if path.read_bytes()[:2] in {b"\x80%c" % n for n in range(2, 6)}
+    ]
+
+
+@pytest.mark.slow
+def test_a_model_that_is_loaded_predicts_on_raw_images_like_keras(logged, model, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{logged['folder']}/mlflow.db")
+    images = np.random.default_rng(0).integers(0, 256, (5, 4, 3), np.uint8)
+
+    probabilities = mlflow.pyfunc.load_model(f"models:/{logged['ids'][0]}").predict(images)
+
+    odds = np.exp(np.asarray(model(images)))
+    np.testing.assert_allclose(probabilities, odds / odds.sum(axis=1, keepdims=True), rtol=1e-5)

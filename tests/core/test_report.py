@@ -1,0 +1,224 @@
+import base64
+import dataclasses
+import functools
+import html
+import re
+from xml.etree import ElementTree as ET
+
+import pytest
+
+from pipeline.core import report
+from pipeline.core.published import NOTEBOOK
+from pipeline.core.results import compare
+from pipeline.params import Comparison, Data, Network, Optimizer, Params, Tracking, Training
+
+BETTER = (0.98, 0.97, 0.96, 0.98, 0.97, 0.99, 0.95, 0.96)
+WORSE = (0.95, 0.94, 0.95, 0.96, 0.94, 0.95, 0.94, 0.93)
+
+
+@pytest.fixture(scope="module")
+def make(variant_results, true_labels):
+    """Renders the report of two variants, as Markdown."""
+
+    @functools.cache
+    def compared(candidate, baseline, confidence):
+        results = variant_results("With BN", candidate), variant_results("Without BN", baseline)
+        return compare(*results, true_labels, confidence)
+
+    def make(
+        candidate=BETTER,
+        baseline=WORSE,
+        *,
+        label="With BN",
+        dataset="digits",
+        confidence=0.95,
+        published=(),
+        **changes,
+    ):
+        params = Params(
+            data=Data(dataset=dataset, validation_size=300),
+            network=Network(hidden_dims=[4], activation="relu"),
+            training=Training(
+                epochs=3, batch_size=8, optimizer=Optimizer(name="sgd", learning_rate=0.1), seeds=8
+            ),
+            variants={},
+            comparison=Comparison(baseline="no_norm", candidate="bn", confidence=confidence),
+            tracking=Tracking(experiment="test"),
+        )
+        bn = {"normalization": "batch", "momentum": 0.99, "network": {"hidden_dims": [4]}}
+        curves = {kind: NOTEBOOK[kind] if kind in published else None for kind in NOTEBOOK}
+        results = {
+            "bn": variant_results(label, candidate, parameters=bn, published=curves["batch"]),
+            "no_norm": variant_results("Without BN", baseline, published=curves["none"]),
+        }
+        comparison = compared(candidate, baseline, confidence)
+        accuracy = dataclasses.replace(comparison.accuracy, **changes)
+        comparison = dataclasses.replace(comparison, accuracy=accuracy)
+        return report.markdown(params, results, comparison)
+
+    return make
+
+
+def rows(text):
+    """The cells of every line of a Markdown table, by its first."""
+    lines = [line.strip("|").split("|") for line in text.splitlines() if line.startswith("|")]
+    return {first.strip(): [cell.strip() for cell in cells] for first, *cells in lines}
+
+
+def tables(page):
+    """The number of cells in each row of each table of an HTML page."""
+    found = re.findall(r"<table>.*?</table>", page, re.DOTALL)
+    return [{len(row) for row in ET.fromstring(one).iter("tr")} for one in found]  # noqa: S314
+
+
+@pytest.mark.parametrize(
+    ("verdict", "sentence"),
+    [
+        ("candidate_better", "With BN is better than Without BN"),
+        ("baseline_better", "Without BN is better than With BN"),
+        ("not_settled", "Not settled: With BN and Without BN cannot be told apart"),
+        ("too_few_pairs", "No verdict: it takes 6 pairs of runs, here are 8"),
+    ],
+)
+def test_each_verdict_has_its_sentence_and_heads_the_page(make, verdict, sentence):
+    text = make(verdict=verdict)
+    assert text.startswith(f"# {sentence}\n")
+    assert f"<title>{sentence}</title>" in report.html(text, {})
+
+
+def test_answer_comes_first_with_difference_interval_and_wins(make):
+    answer = make(ci_low=0.012, ci_high=0.03456).splitlines()[2]
+    # The eight differences sum up to 20 points.
+    assert "by **+2.50 percentage points** on average" in answer
+    assert "(95 % interval: 1.20 to 3.46)" in answer
+    assert answer.endswith("It is ahead in 8 of 8 pairs.")
+
+
+def test_ties_are_told(make):
+    text = make(candidate=(0.9, 0.9, 0.8), baseline=(0.8, 0.9, 0.8))
+    assert "It is ahead in 1 of 3 pairs, level in 2." in text
+
+
+@pytest.mark.parametrize(
+    ("confidence", "level"), [(0.9, "90 %"), (0.95, "95 %"), (0.975, "97.5 %"), (0.99, "99 %")]
+)
+def test_interval_names_its_level(make, confidence, level):
+    assert f"({level} interval: " in make(confidence=confidence)
+
+
+def test_one_seed_is_called_one_draw_and_has_no_intervals(make):
+    text = make(candidate=(0.97,), baseline=(0.95,))
+    assert "by **+2.00 percentage points**. One draw says little" in text
+    assert "set `training.seeds` to at least 6" in text
+    table = rows(text)
+    assert table["With BN"][:4] == ["1", "97.00", "–", "no interval"]  # noqa: RUF001
+    assert table["Paired t test, p"] == ["–"]  # noqa: RUF001
+    assert table["Correlation of the pairs"] == ["–"]  # noqa: RUF001
+    assert "nan" not in text.lower()
+    assert "None" not in text
+
+
+def test_test_set_table_has_the_means_over_seeds(make):
+    # sd of 98 97 96 98 97 99 95 96 is √(12 / 7); Student's interval: ± 2.3646 sd / √8.
+    assert rows(make())["With BN"][:6] == [
+        "8",
+        "97.00",
+        "1.31",
+        "95.91 to 98.09",
+        "0.0300",
+        "1.00",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("p", "shown"), [(0.5, "0.5"), (0.0312, "0.031"), (0.0001, "0.0001"), (0.00009, "< 0.0001")]
+)
+def test_p_values_have_two_digits(make, p, shown):
+    assert rows(make(wilcoxon_p=p))["Wilcoxon signed-rank test, p"] == [shown]
+
+
+@pytest.mark.parametrize(
+    ("correlation", "sentence"),
+    [
+        (0.9, "tied to each other, which makes the intervals narrower"),
+        (0.1, "hardly tied to each other"),
+    ],
+)
+def test_gain_by_pairing_is_told(make, correlation, sentence):
+    assert sentence in make(pairing_correlation=correlation)
+
+
+@pytest.mark.parametrize(
+    ("dataset", "published", "column"),
+    [
+        ("mnist", ("batch", "none"), ["97.37 (0.0893)", "95.13 (0.2073)"]),
+        ("mnist", ("batch",), ["97.37 (0.0893)", "–"]),  # noqa: RUF001
+        ("digits", (), []),
+    ],
+)
+def test_notebooks_figures_stand_beside_ours_where_there_are_any(make, dataset, published, column):
+    text = make(dataset=dataset, published=published)
+    table = rows(text)
+    assert f"on the {dataset} test set" in text
+    assert ("notebook" in text) == bool(published)
+    assert table["With BN"][6:] + table["Without BN"][6:] == column
+
+
+def test_settings_show_a_dash_for_what_a_variant_does_not_have(make):
+    table = rows(make())
+    assert table["`normalization`"] == ["batch", "none"]
+    assert table["`momentum`"] == ["0.99", "–"]  # noqa: RUF001
+    assert table["`network.hidden_dims`"] == ["[4]", "[4]"]
+
+
+@pytest.mark.parametrize("published", [(), ("batch",), ("batch", "none")])
+def test_tables_are_whole(make, published):
+    page = report.html(make(published=published), {})
+    assert tables(page) == [{8 if published else 7}, {2}, {3}]
+
+
+def test_page_carries_its_pictures_inside(make):
+    text = make()
+    links = re.findall(r"!\[[^]]+\]\(([^)]+)\)", text)
+    assert links == [
+        "figures/paired_differences.png",
+        "figures/curves.png",
+        "figures/confusion.png",
+        "figures/divided_digits.png",
+    ]
+    pictures = {link: link.encode() for link in links}
+    page = report.html(text, pictures)
+    sources = re.findall(r'src="data:image/png;base64,([^"]+)"', page)
+    assert [base64.b64decode(source).decode() for source in sources] == links
+
+
+def test_page_needs_nothing_from_elsewhere(make):
+    text = make(dataset="mnist", published=("batch", "none"))
+    links = re.findall(r"!\[[^]]+\]\(([^)]+)\)", text)
+    page = report.html(text, dict.fromkeys(links, b"png"))
+    assert not re.search(r"<(script|link|iframe)|https?://|url\(|@import", page)
+    assert all(source.startswith("data:") for source in re.findall(r'src="([^"]*)', page))
+
+
+def test_page_without_a_heading_has_a_title():
+    assert "<title>Report</title>" in report.html("No heading.", {})
+
+
+@pytest.mark.parametrize(
+    "label",
+    [
+        "BN & dropout",
+        "rate < 0.1",
+        "batch_norm_2",
+        "<b>BN</b>",
+        "<script>alert(1)</script>",
+    ],
+)
+def test_labels_are_shown_as_they_are(make, label):
+    page = report.html(make(label=label, verdict="candidate_better"), {})
+    for tag in ("title", "h1"):
+        content = re.search(f"<{tag}>(.*?)</{tag}>", page).group(1)
+        assert "<" not in content
+        assert html.unescape(content) == f"{label} is better than Without BN"
+    assert tables(page) == [{7}, {2}, {3}]
+    assert f"<td>{html.escape(label, quote=False)}</td>" in page

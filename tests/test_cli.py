@@ -1,0 +1,289 @@
+import dataclasses
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from pipeline import cli
+from pipeline.adapters.datasets import DATASETS
+
+CHECKOUT = Path(__file__).parents[1]
+PARAMS = (CHECKOUT / "params.yaml").read_text(encoding="utf-8")
+COMMANDS = [
+    "compare", "demo", "download", "evaluate", "params", "prepare", "track", "train", "ui",
+]  # fmt: skip
+HEAVY = {"tensorflow", "keras", "mlflow", "pandas", "matplotlib", "scipy", "sklearn", "numpy"}
+
+
+@pytest.fixture
+def start(project):
+    """Runs `python -m pipeline` in an empty project with params.yaml and, maybe, stand-ins."""
+    (project / "params.yaml").write_text(PARAMS, encoding="utf-8")
+
+    def run(*arguments, before=CHECKOUT, **variables):
+        environment = os.environ | {"PYTHONPATH": f"{before}{os.pathsep}{CHECKOUT}"} | variables
+        return subprocess.run(
+            [sys.executable, "-m", "pipeline", *arguments],
+            check=False, capture_output=True, text=True, env=environment, timeout=60,
+        )  # fmt: skip
+
+    return run
+
+
+@pytest.fixture
+def no_tensorflow(tmp_path_factory):
+    """A folder whose `tensorflow` raises when it is imported."""
+    folder = tmp_path_factory.mktemp("stand-ins")
+    (folder / "tensorflow.py").write_text("raise RuntimeError('TensorFlow was imported')\n")
+    return folder
+
+
+def files(folder):
+    return {path.name for path in folder.rglob("*")}
+
+
+def one_line(ended):
+    """Returns the only line on stderr, which is an error; stdout is empty."""
+    (line,) = ended.stderr.splitlines()
+    assert ended.stdout == ""
+    assert line.startswith("error: ")
+    return line
+
+
+def test_help_lists_every_command():
+    told = CliRunner().invoke(cli.pipeline, ["--help"]).output
+
+    listed = told.partition("Commands:\n")[2].splitlines()
+    assert [line.split()[0] for line in listed] == COMMANDS
+    assert all(len(line.split()) > 3 for line in listed)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_of_a_command_has_an_example_on_a_line_of_its_own(command):
+    told = CliRunner().invoke(cli.pipeline, [command, "-h"]).output
+
+    assert re.search(
+        rf"^ *Example:\n +(\w+=\S+ )?python -m pipeline {command}\b", told, re.MULTILINE
+    )
+    assert r"\b" not in told
+
+
+def test_help_loads_nothing_heavy():
+    program = (
+        "import sys; from pipeline.cli import pipeline\n"
+        "for command in [], *[[name] for name in pipeline.commands]:\n"
+        "    pipeline([*command, '--help'], standalone_mode=False)\n"
+        f"print(sorted({HEAVY} & sys.modules.keys()))"
+    )
+
+    ended = subprocess.run(
+        [sys.executable, "-c", program], cwd=CHECKOUT, check=True, capture_output=True, text=True
+    )
+
+    assert ended.stdout.splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ("epochs: 10", "epochs: 0", "`epochs` must be greater than or equal to 1, got 0"),
+        ("epochs: 10", "epochs: ten", "`epochs` must be"),
+        ("learning_rate: 0.01", "learning_rate: -1", "`learning_rate` must be greater than 0"),
+        ("activation: relu", "activation: rely", "got 'rely'"),
+        ("epochs: 10", "epochs: 10\n  epoch: 10", "`epoch` is not a known key"),
+        ("candidate: batch_norm", "candidate: bn", "`candidate` must be one of"),
+        ("epochs: 10", "epochs: [10", "params.yaml, line"),
+    ],
+)
+def test_bad_parameters_end_training_before_anything_starts(
+    start, project, no_tensorflow, old, new, told
+):
+    (project / "params.yaml").write_text(PARAMS.replace(old, new), encoding="utf-8")
+
+    ended = start("train", "batch_norm", before=no_tensorflow)
+
+    assert ended.returncode == 2
+    assert told in one_line(ended)
+    assert files(project) == {"params.yaml"}
+
+
+def test_good_parameters_do_load_tensorflow(start, no_tensorflow):
+    ended = start("train", "batch_norm", before=no_tensorflow)
+
+    assert "TensorFlow was imported" in ended.stderr
+
+
+@pytest.mark.parametrize(
+    "command", [name for name in COMMANDS if name not in {"demo", "ui", "train"}]
+)
+def test_every_stage_reads_the_parameters_first(start, project, command):
+    (project / "params.yaml").write_text("data: {}\n")
+
+    ended = start(command)
+
+    assert ended.returncode == 2
+    assert "`network` is missing (params.yaml, top level)" in one_line(ended)
+    assert files(project) == {"params.yaml"}
+
+
+def test_outside_a_project_the_error_says_where_to_run(start, project):
+    (project / "params.yaml").unlink()
+
+    ended = start("params")
+
+    assert ended.returncode == 2
+    assert one_line(ended) == "error: params.yaml is not here: run from the project's root"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["train", "bn"], "'bn' is not in params.yaml, which has batch_norm, no_norm"),
+        (["train"], "Missing argument 'VARIANT'"),
+        (["train", "batch_norm", "--workers", "0"], "'--workers': 0 is not in the range x>=1"),
+        (["ui", "--port", "70000"], "'--port': 70000 is not in the range"),
+        (["fit"], "No such command 'fit'"),
+    ],
+)
+def test_wrong_usage_is_told(start, no_tensorflow, arguments, told):
+    ended = start(*arguments, before=no_tensorflow)
+
+    assert ended.returncode == 2
+    assert told in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_wrong_workers_in_the_environment_are_told(start, no_tensorflow):
+    ended = start("train", "batch_norm", before=no_tensorflow, BNLAB_WORKERS="many")
+
+    assert ended.returncode == 2
+    assert "'many' is not a valid integer" in ended.stderr
+
+
+def test_params_prints_what_each_variant_trains_with(start):
+    ended = start("params")
+
+    assert ended.returncode == 0
+    assert ended.stderr == ""
+    assert ended.stdout.splitlines() == [
+        "batch_norm (With BN)",
+        "  normalization: batch",
+        "  momentum: 0.99",
+        "  epsilon: 0.001",
+        "  center: True",
+        "  scale: True",
+        "  network.hidden_dims: [32, 32]",
+        "  network.activation: relu",
+        "  training.epochs: 10",
+        "  training.batch_size: 32",
+        "  training.optimizer.name: adam",
+        "  training.optimizer.learning_rate: 0.01",
+        "  training.optimizer.epsilon: 1e-08",
+        "  seeds: 10",
+        "no_norm (Without BN)",
+        "  normalization: none",
+        "  network.hidden_dims: [32, 32]",
+        "  network.activation: relu",
+        "  training.epochs: 10",
+        "  training.batch_size: 32",
+        "  training.optimizer.name: adam",
+        "  training.optimizer.learning_rate: 0.01",
+        "  training.optimizer.epsilon: 1e-08",
+        "  seeds: 10",
+    ]
+
+
+def test_prepare_names_the_damaged_file(start, project):
+    (project / "data" / "raw").mkdir(parents=True)
+    (project / "data" / "raw" / "train-images-idx3-ubyte.gz").write_text("<html>")
+
+    ended = start("prepare")
+
+    assert ended.returncode == 65
+    assert "train-images-idx3-ubyte.gz is damaged" in one_line(ended)
+    assert files(project) == {"params.yaml", "data", "raw", "train-images-idx3-ubyte.gz"}
+
+
+def test_prepare_names_the_missing_file(start, project):
+    ended = start("prepare")
+
+    assert ended.returncode == 66
+    assert one_line(ended) == (
+        "error: data/raw/train-images-idx3-ubyte.gz is not here: `dvc repro` makes it"
+    )
+    assert files(project) == {"params.yaml"}
+
+
+DIGITS = PARAMS.replace("dataset: mnist ", "dataset: digits ").replace(": 5000", ": 200")
+
+
+def test_download_takes_the_digits_from_scikit_learn(start, project):
+    (project / "params.yaml").write_text(DIGITS, encoding="utf-8")
+
+    ended = start("download")
+
+    assert (ended.returncode, ended.stdout) == (0, "")
+    assert files(project / "data") == {"raw", "digits.csv.gz"}
+
+
+def test_a_folder_that_cannot_be_made_is_told(start, project):
+    (project / "params.yaml").write_text(DIGITS, encoding="utf-8")
+    (project / "data").write_text("I am a file")
+
+    ended = start("download")
+
+    assert ended.returncode == 73
+    assert "data/raw/digits.csv.gz cannot be written" in one_line(ended)
+
+
+def run_main(monkeypatch, *arguments):
+    """Runs `main` in this process; returns its exit code."""
+    monkeypatch.setattr(sys, "argv", ["pipeline", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    return ended.value.code
+
+
+@pytest.fixture
+def offline(project, monkeypatch):
+    """A project whose only mirrors are those of MNIST_MIRROR, an empty folder."""
+    (project / "params.yaml").write_text(PARAMS, encoding="utf-8")
+    (project / "empty").mkdir()
+    monkeypatch.setenv("MNIST_MIRROR", "empty")
+    monkeypatch.setitem(
+        DATASETS, "mnist", dataclasses.replace(DATASETS["mnist"], mirrors=lambda: ())
+    )
+    return project
+
+
+def test_without_any_mirror_download_shows_both_ways_out(offline, monkeypatch, capsys):
+    assert run_main(monkeypatch, "download") == 69
+
+    told = capsys.readouterr().err.splitlines()[-1]
+    assert told.startswith("error: train-images-idx3-ubyte.gz from empty: No such file")
+    assert "Set MNIST_MIRROR to a folder or URL that has it" in told
+    assert "`make demo`" in told
+    assert not list(offline.glob("data/raw/*"))
+
+
+def test_the_ui_is_served_to_this_machine_alone(project, monkeypatch):
+    called = []
+    monkeypatch.setattr(os, "execv", lambda _, arguments: called.extend(arguments))
+    for name in ("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "MLFLOW_DISABLE_TELEMETRY"):
+        monkeypatch.setenv(name, "to be put back")
+
+    assert run_main(monkeypatch, "ui", "--port", "5001") == 0
+
+    assert called[1:4] == ["-m", "mlflow", "ui"]
+    options = dict(zip(called[4::2], called[5::2], strict=True))
+    assert options == {
+        "--workers": "1",
+        "--host": "127.0.0.1",
+        "--port": "5001",
+        "--backend-store-uri": f"sqlite:///{project}/mlflow.db",
+    }
+    assert os.environ["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] == "false"

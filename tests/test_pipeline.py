@@ -1,5 +1,6 @@
 """The whole pipeline by its own commands, in a clone, on the digits inside scikit-learn."""
 
+import itertools
 import json
 import os
 import shutil
@@ -25,6 +26,7 @@ class Clone:
 
     def __init__(self, folder):
         self.folder = folder
+        self.numbers = itertools.count()
 
     def run(self, *command, check=True):
         clean = {
@@ -58,7 +60,10 @@ class Clone:
         }
 
     def finished_runs(self):
-        client = mlflow.MlflowClient(f"sqlite:///{self.folder / 'mlflow.db'}")
+        # A copy under a new name: MLflow keeps connections, even to a database since deleted.
+        copy = self.folder.parent / f"{next(self.numbers)}.db"
+        shutil.copy(self.folder / "mlflow.db", copy)
+        client = mlflow.MlflowClient(f"sqlite:///{copy}")
         ids = [experiment.experiment_id for experiment in client.search_experiments()]
         found = client.search_runs(ids, max_results=1000)
         assert {run.info.status for run in found} == {"FINISHED"}

@@ -42,5 +42,8 @@ def test_training_has_no_output_outside_the_run_cache():
     assert STAGES["train"]["do"]["outs"] == ["runs/${key}"]
 
 
-def test_tracking_has_no_output_so_that_it_is_never_restored_instead_of_run():
-    assert "outs" not in STAGES["track"]
+def test_tracking_is_never_restored_instead_of_run():
+    # Without outputs it would be skipped in a fresh clone, whose dvc.lock is up to date; a cached
+    # one would be restored.
+    assert STAGES["track"]["outs"] == [{"mlflow.tracked": {"cache": False}}]
+    assert "/mlflow.tracked" in Path(".gitignore").read_text().splitlines()

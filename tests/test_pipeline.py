@@ -172,6 +172,16 @@ def test_tracking_again_adds_nothing_and_a_lost_store_comes_back(reproduced):
             )
 
 
+def test_a_clone_without_a_store_gets_one_though_all_else_is_up_to_date(reproduced):
+    for name in ("mlflow.db", "mlflow.tracked"):
+        (reproduced.folder / name).unlink()
+    said = reproduced.run("dvc", "repro").stdout
+    assert said.count("Running stage") == 1
+    assert "Running stage 'track'" in said
+    _, trained, _ = reproduced.finished_runs()
+    assert len(trained) == 2 * SEEDS
+
+
 def test_retraining_gives_the_same_bytes(reproduced):
     before = reproduced.hashes("runs/no_norm")
     assert before

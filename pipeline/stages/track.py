@@ -7,12 +7,15 @@ from tqdm import tqdm
 
 from pipeline.adapters import runs
 from pipeline.adapters.datasets import read_prepared
+from pipeline.adapters.files import write_text
 from pipeline.adapters.records import history_points, run_record, test_points
 from pipeline.adapters.tracking import TRACKING_ERRORS, Point, RunRecord, Store, is_finished
 from pipeline.errors import PendingError
 from pipeline.params import Params
 
 REPORTS = Path("reports")
+# Says to DVC that MLflow has it all; see dvc.yaml.
+TRACKED = Path("mlflow.tracked")
 
 
 def run(params: Params) -> None:
@@ -48,17 +51,25 @@ def _mirror(params: Params) -> None:
                     store.log(mirrored, test_points(scores, seed), model_id)
                     store.finish(mirrored)
                 bar.update()
-    _mirror_comparison(store, params, manifests)
+    compared = _mirror_comparison(store, params, manifests)
+    write_text(TRACKED, "\n".join([*_fingerprints(manifests), compared]) + "\n")
 
 
-def _mirror_comparison(store: Store, params: Params, manifests: list[runs.Manifest]) -> None:
+def _fingerprints(manifests: list[runs.Manifest]) -> list[str]:
+    return [manifest.fingerprint(seed) for manifest in manifests for seed in manifest.seeds]
+
+
+def _mirror_comparison(store: Store, params: Params, manifests: list[runs.Manifest]) -> str:
+    """Returns the fingerprint of the comparison's run."""
     comparison = runs.read_json(REPORTS / "comparison.json")
-    made_from = [manifest.fingerprint(seed) for manifest in manifests for seed in manifest.seeds]
-    content = (REPORTS / "comparison.json").read_bytes() + "".join(made_from).encode()
+    content = (REPORTS / "comparison.json").read_bytes() + "".join(
+        _fingerprints(manifests)
+    ).encode()
+    fingerprint = hashlib.sha256(content).hexdigest()
     candidate, baseline = params.comparison.candidate, params.comparison.baseline
     mirrored = store.open(
         RunRecord(
-            fingerprint=hashlib.sha256(content).hexdigest(),
+            fingerprint=fingerprint,
             name=f"{candidate}-against-{baseline}",
             tags={"kind": "comparison", "verdict": comparison["verdict"]},
             description=_without_pictures((REPORTS / "report.md").read_text(encoding="utf-8")),
@@ -77,6 +88,7 @@ def _mirror_comparison(store: Store, params: Params, manifests: list[runs.Manife
         )
         store.log_folder(mirrored, REPORTS, "reports")
         store.finish(mirrored)
+    return fingerprint
 
 
 def _without_pictures(markdown: str) -> str:

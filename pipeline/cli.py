@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 import click
 
-from pipeline.errors import CannotCreateError, PipelineError, WriteError
+from pipeline.errors import PipelineError, WriteError
 
 _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
@@ -180,13 +180,16 @@ def ui(port: int) -> None:
     """
     from pipeline.adapters.provenance import tracking_uri
 
+    uri = tracking_uri()
+    if uri.startswith("http"):
+        raise click.UsageError("MLFLOW_TRACKING_URI names a server: its UI is at that address")
     # Without these MLflow starts fifteen processes and takes 3 GB.
     os.environ["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] = "false"
     os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
     arguments = ["ui", "--workers", "1", "--host", "127.0.0.1", "--port", str(port)]
     os.execv(
         sys.executable,
-        [sys.executable, "-m", "mlflow", *arguments, "--backend-store-uri", tracking_uri()],
+        [sys.executable, "-m", "mlflow", *arguments, "--backend-store-uri", uri],
     )
 
 
@@ -199,7 +202,7 @@ def main() -> None:
         _end(error)
     except OSError as error:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        _end((WriteError if full else CannotCreateError)(str(error)))
+        _end((WriteError if full else PipelineError)(str(error)))
 
 
 def _end(error: PipelineError) -> None:

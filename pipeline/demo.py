@@ -13,7 +13,7 @@ from ruamel.yaml import YAML
 from pipeline.errors import PipelineError
 
 FOLDER = Path(".demo")
-_COPIED = ("pipeline", "dvc.yaml", "params.yaml")
+_COPIED = ("pipeline", ".dvc/plots", "dvc.yaml", "params.yaml")
 
 
 def run() -> None:
@@ -31,11 +31,12 @@ def run() -> None:
         else:
             shutil.copy(name, FOLDER / name)
     _choose_digits(FOLDER / "params.yaml")
-    _run_dvc("init", "--no-scm", "--quiet")
+    _run_dvc("init", "--no-scm", "--quiet", "--force")
     _run_dvc("config", "core.analytics", "false")
     _run_dvc("config", "core.check_update", "false")
     _run_dvc("repro")
-    print(f"\nThe answer is in {(FOLDER / 'reports' / 'report.html').resolve()}")
+    print(f"\nIts runs: cd {FOLDER} && ../.venv/bin/python -m pipeline ui")
+    print(f"The answer is in {(FOLDER / 'reports' / 'report.html').resolve()}")
 
 
 def _choose_digits(path: Path) -> None:

@@ -115,8 +115,8 @@ def _normalization_kind(block: Mapping[str, Any], where: str) -> type[Normalizat
 
 
 def _merged(base: object, override: Mapping[str, Any]) -> object:
-    """Returns `base` with the keys of `override`; a block with a `name` of its own replaces."""
-    if not isinstance(base, Mapping) or "name" in override:
+    """Returns `base` with the keys of `override`; a block of another `name` replaces it."""
+    if not isinstance(base, Mapping) or override.get("name", base.get("name")) != base.get("name"):
         return override
     return dict(base) | {
         key: _merged(base.get(key), value) if isinstance(value, Mapping) else value
@@ -136,7 +136,7 @@ def _check_across_sections(params: Params) -> None:
     for name, variant in params.variants.items():
         if variant.training.batch_size > training_size:
             rule = f"at most the {training_size} examples trained on"
-            where = f"training of variant {name}"
+            where = f"variants.{name}.training"
             raise _error("batch_size", rule, variant.training.batch_size, where)
     for role in ("baseline", "candidate"):
         name = getattr(params.comparison, role)
@@ -144,7 +144,7 @@ def _check_across_sections(params: Params) -> None:
             raise _error(role, f"one of {', '.join(params.variants)}", name, "comparison")
     labels = [variant.label for variant in params.variants.values()]
     if twice := {label for label in labels if labels.count(label) > 1}:
-        raise _error("label", "another for each variant", min(twice), "variants")
+        raise _error("label", "unique among the variants", min(twice), "variants")
     if params.comparison.baseline == params.comparison.candidate:
         rule = "another variant than `baseline`"
         raise _error("candidate", rule, params.comparison.candidate, "comparison")

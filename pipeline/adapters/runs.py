@@ -36,7 +36,7 @@ ARCHITECTURE, WEIGHTS = "model.json", "model.weights.h5"
 
 @dataclass(frozen=True)
 class Manifest:
-    """From what a variant's runs were made: with the same manifest they come out the same.
+    """From what a variant's runs were made; with the same packages they come out the same.
 
     Attributes:
         variant: its name in params.yaml.

@@ -22,7 +22,7 @@ os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
 import mlflow
 import numpy as np
 from filelock import FileLock
-from mlflow.entities import LoggedModelOutput, LoggedModelStatus, Metric, Param, Run, RunTag
+from mlflow.entities import LoggedModelOutput, LoggedModelStatus, Metric, Param, Run
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model, ModelSignature
 from mlflow.tracking import MlflowClient
@@ -99,28 +99,30 @@ class Store:
             found = self._client.search_runs(
                 [self._experiment_id], f"tags.`{FINGERPRINT}` = '{record.fingerprint}'"
             )
-            if found:
+            if found and is_finished(found[0]):
                 return found[0]
-            run = self._client.create_run(self._experiment_id, run_name=record.name)
             tags = {FINGERPRINT: record.fingerprint, **self._lineage, **record.tags}
             if record.description:
                 tags["mlflow.note.content"] = record.description
-            self._client.log_batch(
-                run.info.run_id,
-                params=[Param(key, value) for key, value in record.params.items()],
-                tags=[RunTag(key, value) for key, value in tags.items()],
+            # With its fingerprint from the first moment, or it could not be found again.
+            run = (
+                found[0]
+                if found
+                else self._client.create_run(self._experiment_id, tags=tags, run_name=record.name)
             )
+            params = [Param(key, value) for key, value in record.params.items()]
+            self._client.log_batch(run.info.run_id, params=params)
             return self._client.get_run(run.info.run_id)
 
     def log(self, run: Run, points: Iterable[Point], model_id: str | None = None) -> None:
-        """Adds the points that the run does not have yet; `model_id` says whose scores they are.
+        """Adds the points that the run does not have so; `model_id` says whose scores they are.
 
         Infinity and nan stay away: MLflow gives the one back as a number, and trips over the other.
         """
         points = [point for point in points if math.isfinite(point.value)]
         known = self._client.get_run(run.info.run_id).data.metrics.keys()
         there = {
-            (metric.key, metric.step)
+            (metric.key, metric.step, metric.value)
             for key in {point.key for point in points} & known
             for metric in self._client.get_metric_history(run.info.run_id, key)
         }
@@ -128,7 +130,7 @@ class Store:
         missing = [
             Metric(point.key, point.value, now, point.step, model_id=model_id)
             for point in points
-            if (point.key, point.step) not in there
+            if (point.key, point.step, point.value) not in there
         ]
         for start in range(0, len(missing), _AT_ONCE):
             self._client.log_batch(run.info.run_id, metrics=missing[start : start + _AT_ONCE])
@@ -195,6 +197,12 @@ class Store:
 def is_finished(run: Run) -> bool:
     """Returns whether everything about the run has been logged."""
     return run.info.status == "FINISHED"
+
+
+def shows(run: Run, points: Iterable[Point]) -> bool:
+    """Returns whether the run, as it was when opened, has these as its latest values."""
+    finite = [point for point in points if math.isfinite(point.value)]
+    return all(run.data.metrics.get(point.key) == point.value for point in finite)
 
 
 def _artifact_location(uri: str, root: Path) -> str | None:

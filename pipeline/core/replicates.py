@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 import numpy as np
 import tensorflow as tf
@@ -50,7 +50,7 @@ class TrainedRun:
 
 
 class Pool(Protocol):
-    """Where cells are handed out: threads, processes or machines."""
+    """Where cells are handed out."""
 
     def imap_unordered(
         self, function: Callable[[Given], Returned], values: Iterable[Given], /
@@ -85,14 +85,6 @@ class Training:
             self._on_epoch(history[-1])
         weights = tuple(solver.model.get_weights())
         return TrainedRun(cell.seed, tuple(history), solver.model.to_json(), weights)
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Leaves the compiled networks behind, so that another process makes its own."""
-        return self.__dict__ | {"_local": None}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        """Starts without a compiled network."""
-        self.__dict__.update(state | {"_local": threading.local()})
 
     def _solver(self, variant: Variant) -> Solver:
         if getattr(self._local, "variant", None) != variant:

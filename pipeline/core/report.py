@@ -10,7 +10,14 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markdown_it import MarkdownIt
 
 from pipeline.core.results import Comparison, VariantResults
-from pipeline.core.statistics import FEWEST_PAIRS, Interval, PairedComparison, Summary, summary
+from pipeline.core.statistics import (
+    MEANINGFUL,
+    Interval,
+    PairedComparison,
+    Summary,
+    fewest_pairs,
+    summary,
+)
 from pipeline.params import Params, flat
 
 _ABSENT = "–"  # noqa: RUF001
@@ -21,8 +28,8 @@ def verdict_sentence(result: PairedComparison, candidate: str, baseline: str) ->
     return {
         "candidate_better": f"{candidate} is better than {baseline}",
         "baseline_better": f"{baseline} is better than {candidate}",
-        "not_settled": f"Not settled: {candidate} and {baseline} cannot be told apart",
-        "too_few_pairs": f"No verdict: it takes {FEWEST_PAIRS} pairs of runs, here are {result.n}",
+        "not_settled": f"Not settled whether {candidate} or {baseline} is better",
+        "too_few_pairs": f"No verdict on {candidate} and {baseline}: too few pairs of runs",
     }[result.verdict]
 
 
@@ -45,7 +52,8 @@ def markdown(params: Params, results: Mapping[str, VariantResults], comparison: 
         },
         published=any(one.published for one in results.values()),
         settings=_settings(list(results.values())),
-        needed=FEWEST_PAIRS,
+        needed=fewest_pairs(confidence),
+        meaningful=MEANINGFUL,
     )
 
 

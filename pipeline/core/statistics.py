@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-FEWEST_PAIRS = 6
 # From which probability of outperforming on a difference is meaningful (Bouthillier et al. 2021).
 MEANINGFUL = 0.75
 
@@ -78,6 +77,14 @@ class Interval:
     ci_high: float
 
 
+def fewest_pairs(confidence: float) -> int:
+    """Returns how many pairs it takes, all of them won, to tell a probability from 0.5: 6 at 95 %.
+
+    Of n wins in n the Clopper-Pearson bound is `((1 - confidence) / 2) ** (1 / n)`.
+    """
+    return math.floor(math.log((1 - confidence) / 2) / math.log(0.5)) + 1
+
+
 def summary(values: NDArray[np.floating], confidence: float) -> Summary:
     """Returns mean, spread and Student's interval of one value a seed."""
     if not np.isfinite(values).all():
@@ -131,21 +138,26 @@ def paired_comparison(
         wilcoxon_p=float(stats.wilcoxon(differences).pvalue) if finite and ties < n else None,
         t_test_p=float(stats.ttest_1samp(differences, 0).pvalue) if varies else None,
         pairing_correlation=_correlation(candidate, baseline) if finite else None,
-        verdict=verdict(n, ci, probability, float(probability_low), float(probability_high)),
+        verdict=verdict(
+            ci,
+            probability,
+            float(probability_low),
+            float(probability_high),
+            enough=n >= fewest_pairs(confidence),
+        ),
     )
 
 
 def verdict(
-    pairs: int, ci: Interval | None, probability: float, low: float, high: float
+    ci: Interval | None, probability: float, low: float, high: float, *, enough: bool
 ) -> Verdict:
     """Returns which variant is better, by a rule fixed beforehand.
 
     A variant is better if the interval of the mean difference leaves out 0 on its side, and its
     probability of outperforming can be told from 0.5 and reaches `MEANINGFUL` (Bouthillier et al.
-    2021, section 4). Fewer than `FEWEST_PAIRS` pairs cannot tell: with five, even winning all
-    leaves 0.5 inside the 95 % interval.
+    2021, section 4). With fewer than `fewest_pairs`, even winning all leaves 0.5 in its interval.
     """
-    if pairs < FEWEST_PAIRS:
+    if not enough:
         return "too_few_pairs"
     if ci is None:
         return "not_settled"

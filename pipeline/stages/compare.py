@@ -10,7 +10,7 @@ from pipeline.adapters.datasets import read_prepared
 from pipeline.adapters.files import write_json, write_text
 from pipeline.adapters.pictures import write_figure
 from pipeline.core import figures, report
-from pipeline.core.published import NOTEBOOK, NOTEBOOK_DATASET
+from pipeline.core.published import published_curve
 from pipeline.core.results import Comparison, VariantResults, compare
 from pipeline.core.statistics import summary
 from pipeline.params import Params
@@ -57,7 +57,6 @@ def run(params: Params) -> None:
 
 def _read_results(name: str, params: Params, color: str) -> VariantResults:
     variant = params.variants[name]
-    notebook = NOTEBOOK if params.data.dataset == NOTEBOOK_DATASET else {}
     return VariantResults(
         label=variant.label,
         color=color,
@@ -65,7 +64,7 @@ def _read_results(name: str, params: Params, color: str) -> VariantResults:
         history=runs.read_history(name),
         scores=runs.read_test_scores(name),
         predicted=runs.read_predictions(name).predicted,
-        published=notebook.get(variant.normalization.kind),
+        published=published_curve(params.data.dataset, variant.parameters),
     )
 
 

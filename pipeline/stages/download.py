@@ -15,6 +15,10 @@ def run(params: Params) -> None:
     name = params.data.dataset
     source = DATASETS[name]
     mirrors = mirrors_for(name, source.mirrors())
+    # What another dataset left would be taken for a part of this one.
+    for path in RAW_FOLDER.glob("*"):
+        if path.name not in {file.name for file in source.files}:
+            path.unlink()
     try:
         for file in source.files:
             fetch(file, mirrors, RAW_FOLDER)

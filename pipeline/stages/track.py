@@ -1,6 +1,7 @@
 """Mirrors every run and the comparison to MLflow."""
 
 import hashlib
+import json
 from pathlib import Path
 
 from tqdm import tqdm
@@ -9,7 +10,7 @@ from pipeline.adapters import runs
 from pipeline.adapters.datasets import read_prepared
 from pipeline.adapters.files import write_text
 from pipeline.adapters.records import history_points, run_record, test_points
-from pipeline.adapters.tracking import TRACKING_ERRORS, Point, RunRecord, Store, is_finished
+from pipeline.adapters.tracking import TRACKING_ERRORS, Point, RunRecord, Store, is_finished, shows
 from pipeline.errors import PendingError
 from pipeline.params import Params
 
@@ -44,11 +45,12 @@ def _mirror(params: Params) -> None:
             scores = runs.read_test_scores(manifest.variant)
             for seed in manifest.seeds:
                 mirrored = store.open(run_record(manifest, seed))
-                if not is_finished(mirrored):
+                tested = test_points(scores, seed)
+                if not (is_finished(mirrored) and shows(mirrored, tested)):
                     store.log(mirrored, history_points(history, seed))
                     folder, classes = runs.run_folder(manifest.variant, seed), test.labels.max() + 1
                     model_id = store.log_model(mirrored, folder, test.images[:2], int(classes))
-                    store.log(mirrored, test_points(scores, seed), model_id)
+                    store.log(mirrored, tested, model_id)
                     store.finish(mirrored)
                 bar.update()
     compared = _mirror_comparison(store, params, manifests)
@@ -62,17 +64,16 @@ def _fingerprints(manifests: list[runs.Manifest]) -> list[str]:
 def _mirror_comparison(store: Store, params: Params, manifests: list[runs.Manifest]) -> str:
     """Returns the fingerprint of the comparison's run."""
     comparison = runs.read_json(REPORTS / "comparison.json")
-    content = (REPORTS / "comparison.json").read_bytes() + "".join(
-        _fingerprints(manifests)
-    ).encode()
-    fingerprint = hashlib.sha256(content).hexdigest()
+    text = (REPORTS / "report.md").read_text(encoding="utf-8")
+    content = "".join([json.dumps(comparison), text, *_fingerprints(manifests)])
+    fingerprint = hashlib.sha256(content.encode()).hexdigest()
     candidate, baseline = params.comparison.candidate, params.comparison.baseline
     mirrored = store.open(
         RunRecord(
             fingerprint=fingerprint,
             name=f"{candidate}-against-{baseline}",
             tags={"kind": "comparison", "verdict": comparison["verdict"]},
-            description=_without_pictures((REPORTS / "report.md").read_text(encoding="utf-8")),
+            description=_without_pictures(text),
         )
     )
     if not is_finished(mirrored):

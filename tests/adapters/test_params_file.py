@@ -167,7 +167,7 @@ NO_NORM = TREE["variants"]["no_norm"]
         ("variants.no_norm.label", "", "`label` must be *, got '' (*, variants.no_norm)"),
         ("variants.no_norm.label", "a\nb", "`label` must be *, got 'a\\nb' (*, variants.no_norm)"),
         ("variants.no_norm.label", "<b>BN", "`label` must be *, got '<b>BN' (*, variants.no_norm)"),
-        ("variants.no_norm.label", "With BN", "`label` must be another *, got 'With BN' (*)"),
+        ("variants.no_norm.label", "With BN", "`label` must be unique *, got 'With BN' (*)"),
         ("tracking.experiment", "", "`experiment` *1 char*, got '' (params.yaml, tracking)"),
     ],
 )  # fmt: skip
@@ -262,7 +262,7 @@ def with_epochs(text):
         pytest.param(TEXT + "data: {}\n", 'duplicate key "data"', id="a section twice"),
         pytest.param(TEXT + "---\n" + TEXT, "another document", id="two documents"),
         pytest.param("data: [", "line 1", id="no end"),
-        pytest.param(with_epochs("10\n\tbatch: 5"), "line 12", id="a tab"),
+        pytest.param(with_epochs("10\n\tbatch: 5"), "line 14", id="a tab"),
         pytest.param(with_epochs("*ten"), "undefined alias", id="an unknown alias"),
         pytest.param(with_epochs("!ten 10"), "'!ten'", id="an unknown tag"),
         pytest.param(with_epochs("!!int ten"), "'ten'", id="no number"),
@@ -282,7 +282,7 @@ def with_epochs(text):
             id="5000 hexadecimal digits",
         ),
         pytest.param(
-            TEXT.replace("[32, 32]", "!!set {16, 32}"),
+            TEXT.replace("\n  - 32\n  - 32\n", " !!set {16, 32}\n"),
             "`hidden_dims` must be",
             id="a set has no order",
         ),
@@ -341,6 +341,13 @@ def test_an_override_that_names_an_optimizer_replaces_the_block(read):
     chosen = params.variants["no_norm"].training.optimizer
     assert chosen.name == "sgd"
     assert chosen.arguments == {"learning_rate": 0.1, "momentum": 0.9}
+
+
+def test_an_override_that_names_the_same_optimizer_keeps_the_rest_of_the_block(read):
+    params = read(changed(("variants.no_norm.training", {"optimizer": {"name": "adam"}})))
+
+    chosen = params.variants["no_norm"].training.optimizer
+    assert chosen.arguments == {"learning_rate": 0.01, "epsilon": 1e-8}
 
 
 KEYS = st.text("abc_ -é`", max_size=4) | st.integers() | st.none() | st.booleans()

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from pipeline.adapters.models import write_model
-from pipeline.adapters.tracking import TRACKING_ERRORS, Point, RunRecord, Store, is_finished
+from pipeline.adapters.tracking import TRACKING_ERRORS, Point, RunRecord, Store, is_finished, shows
 
 RECORD = RunRecord(
     fingerprint="f1",
@@ -99,10 +99,21 @@ def test_points_that_are_there_are_not_logged_again(store):
 
     for _ in range(2):
         run = store.open(RECORD)
-        store.log(run, [Point("train/loss", 9.0, 0), LOSSES[1], Point("train/accuracy", 0.5, 0)])
+        store.log(run, [*LOSSES, Point("train/accuracy", 0.5, 0)])
 
     assert history(run, "train/loss") == [(0, 0.5), (1, 0.25)]
     assert history(run, "train/accuracy") == [(0, 0.5)]
+
+
+def test_a_value_that_differs_from_what_is_there_is_logged(store):
+    point = Point("test/accuracy", 0.9)
+    store.log(store.open(RECORD), [point])
+    assert shows(store.open(RECORD), [point])
+
+    changed = Point("test/accuracy", 0.8)
+    assert not shows(store.open(RECORD), [changed])
+    store.log(store.open(RECORD), [changed])
+    assert shows(store.open(RECORD), [changed])
 
 
 def test_points_are_not_logged_again_to_a_run_opened_before(store):

@@ -99,7 +99,7 @@ def test_one_seed_has_no_band(variant_results):
 
 def test_published_curve_is_drawn_where_the_notebook_has_one(variant_results):
     results = [
-        variant_results("With", [0.9] * 2, published=NOTEBOOK["batch"]),
+        variant_results("With", [0.9] * 2, published=NOTEBOOK[0]),
         variant_results("Without", [0.9] * 2),
     ]
     for one in results:

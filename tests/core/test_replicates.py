@@ -1,4 +1,3 @@
-import pickle
 from multiprocessing.pool import ThreadPool
 
 import keras
@@ -140,8 +139,3 @@ def test_every_variant_starts_from_the_seeds_kernels_and_sees_the_seeds_batches(
         solver.train_epoch(dataset.train.images, dataset.train.labels, batches)
     for weight, same in zip(trained[one.label][0][2].weights, model.get_weights(), strict=True):
         np.testing.assert_array_equal(weight, same)
-
-
-def test_training_may_be_sent_to_another_process(dataset, trained):
-    sent = pickle.loads(pickle.dumps(Training(dataset, print)))  # noqa: S301
-    assert_same_run(sent(Cell(NO_NORM, 1)), trained["none"][0][1])

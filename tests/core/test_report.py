@@ -46,7 +46,8 @@ def make(variant_results, true_labels):
             tracking=Tracking(experiment="test"),
         )
         bn = {"normalization": "batch", "momentum": 0.99, "network": {"hidden_dims": [4]}}
-        curves = {kind: NOTEBOOK[kind] if kind in published else None for kind in NOTEBOOK}
+        by_kind = {curve.parameters["normalization"]: curve for curve in NOTEBOOK}
+        curves = {kind: by_kind[kind] if kind in published else None for kind in by_kind}
         results = {
             "bn": variant_results(label, candidate, parameters=bn, published=curves["batch"]),
             "no_norm": variant_results("Without BN", baseline, published=curves["none"]),
@@ -76,8 +77,8 @@ def tables(page):
     [
         ("candidate_better", "With BN is better than Without BN"),
         ("baseline_better", "Without BN is better than With BN"),
-        ("not_settled", "Not settled: With BN and Without BN cannot be told apart"),
-        ("too_few_pairs", "No verdict: it takes 6 pairs of runs, here are 8"),
+        ("not_settled", "Not settled whether With BN or Without BN is better"),
+        ("too_few_pairs", "No verdict on With BN and Without BN: too few pairs of runs"),
     ],
 )
 def test_each_verdict_has_its_sentence_and_heads_the_page(make, verdict, sentence):
@@ -96,7 +97,7 @@ def test_answer_comes_first_with_difference_interval_and_wins(make):
 
 def test_ties_are_told(make):
     text = make(candidate=(0.9, 0.9, 0.8), baseline=(0.8, 0.9, 0.8))
-    assert "It is ahead in 1 of 3 pairs, level in 2." in text
+    assert "It is ahead in 1 of 3 pairs, tied in 2." in text
 
 
 @pytest.mark.parametrize(
@@ -108,7 +109,7 @@ def test_interval_names_its_level(make, confidence, level):
 
 def test_one_seed_is_called_one_draw_and_has_no_intervals(make):
     text = make(candidate=(0.97,), baseline=(0.95,))
-    assert "by **+2.00 percentage points**. One draw says little" in text
+    assert "by **+2.00 percentage points**. A single pair says little" in text
     assert "set `training.seeds` to at least 6" in text
     table = rows(text)
     assert table["With BN"][:4] == ["1", "97.00", "–", "no interval"]  # noqa: RUF001

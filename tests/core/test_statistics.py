@@ -2,7 +2,14 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from pipeline.core.statistics import Interval, beyond_test_set, paired_comparison, summary, verdict
+from pipeline.core.statistics import (
+    Interval,
+    beyond_test_set,
+    fewest_pairs,
+    paired_comparison,
+    summary,
+    verdict,
+)
 
 RNG = np.random.default_rng(0)
 BASELINE = RNG.normal(0.95, 0.006, 12)
@@ -205,7 +212,7 @@ def test_many_wins_do_not_settle_what_one_great_defeat_undoes(direction):
     ],
 )
 def test_verdict_follows_its_rule(pairs, ci, probability, low, high, expected):
-    assert verdict(pairs, ci, probability, low, high) == expected
+    assert verdict(ci, probability, low, high, enough=pairs >= 6) == expected
 
 
 def right_answers(seed=0, pairs=20, images=300):
@@ -252,3 +259,11 @@ def test_interval_beyond_the_test_set_is_reproducible():
     runs = right_answers(pairs=3)
     assert beyond_test_set(*runs, 0.95) == beyond_test_set(*runs, 0.95)
     assert beyond_test_set(*runs, 0.95) != beyond_test_set(*runs, 0.95, seed=1)
+
+
+@pytest.mark.parametrize(("confidence", "pairs"), [(0.9, 5), (0.95, 6), (0.99, 8)])
+def test_so_many_pairs_all_won_can_be_told_from_a_half_and_one_fewer_cannot(confidence, pairs):
+    assert fewest_pairs(confidence) == pairs
+    for n, told in ((pairs, True), (pairs - 1, False)):
+        interval = stats.binomtest(n, n).proportion_ci(confidence)
+        assert (interval.low > 0.5) is told

@@ -164,7 +164,7 @@ def demo() -> None:
 
     Works in the folder .demo and leaves everything else as it is.
     """
-    from pipeline import demo as demonstration
+    from pipeline.commands import demo as demonstration
 
     demonstration.run()
 

@@ -137,6 +137,60 @@ def track() -> None:
     stage.run(params)
 
 
+@pipeline.command()
+@click.argument("runs", metavar="[RUN]...", nargs=-1)
+@click.option("--all", "every", is_flag=True, help="All runs of the present comparison.")
+@click.option(
+    "--checkout",
+    is_flag=True,
+    help="Work in a temporary worktree at the recorded commit, with its uncommitted changes.",
+)
+@click.option("--workers", type=click.IntRange(min=1), envvar="BNLAB_WORKERS", help="As in train.")
+def reproduce(runs: tuple[str, ...], workers: int | None, *, every: bool, checkout: bool) -> None:
+    """Train recorded runs again and compare them, epoch by epoch and weight by weight.
+
+    \b
+    Examples:
+      python -m pipeline reproduce batch_norm-seed-03
+      python -m pipeline reproduce 8f2c1d --checkout
+      python -m pipeline reproduce --all
+
+    RUN is the id or name of a run or a comparison in MLflow, or the beginning of one. Ends with 0
+    if all came out bit-identical (on another type of processor, within a tolerance), otherwise
+    with 1.
+    """
+    if every == bool(runs):
+        raise click.UsageError("name a RUN, or give --all")
+    with _lean_tensorflow():
+        from pipeline.commands import reproduce as command
+    if every:
+        from pipeline.adapters.params_file import read_params
+
+        runs = tuple(command.runs_of(read_params()))
+    if not command.run(runs, workers, checkout=checkout):
+        sys.exit(1)
+
+
+@pipeline.command()
+@click.option("--force", is_flag=True, help="Whatever the verdict; the registry records that.")
+def promote(*, force: bool) -> None:
+    """Register the candidate's model as champion, if the comparison's verdict supports it.
+
+    \b
+    Example:
+      python -m pipeline promote
+
+    The model's name is that of the experiment; of the candidate's runs, the best on the validation
+    set is taken.
+    """
+    from pipeline.adapters.params_file import read_params
+
+    params = read_params()
+    from pipeline.commands import promote as command
+
+    command.run(params, force=force)
+
+
 @pipeline.command("params")
 def show_params() -> None:
     """Check params.yaml and print what each variant trains with.

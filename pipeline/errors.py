@@ -13,6 +13,12 @@ class ParamsError(PipelineError):
     exit_code = 2
 
 
+class ArgumentError(PipelineError):
+    """What was typed names nothing, or more than one thing."""
+
+    exit_code = 2
+
+
 class DataError(PipelineError):
     """A file does not hold what its format promises."""
 
@@ -47,3 +53,8 @@ class WriteError(PipelineError):
     """Writing failed half-way, for instance on a full disk."""
 
     exit_code = 74
+
+
+def one_line(text: object, longest: int = 200) -> str:
+    """Returns what others say over many lines in one, cut where it gets long."""
+    return " ".join(str(text).split())[:longest]

@@ -14,7 +14,8 @@ from pipeline.adapters.datasets import DATASETS
 CHECKOUT = Path(__file__).parents[1]
 PARAMS = (CHECKOUT / "params.yaml").read_text(encoding="utf-8")
 COMMANDS = [
-    "compare", "demo", "download", "evaluate", "params", "prepare", "track", "train", "ui",
+    "compare", "demo", "download", "evaluate", "params", "prepare", "promote", "reproduce", "track",
+    "train", "ui",
 ]  # fmt: skip
 HEAVY = {"tensorflow", "keras", "mlflow", "pandas", "matplotlib", "scipy", "sklearn", "numpy"}
 
@@ -67,7 +68,7 @@ def test_help_of_a_command_has_an_example_on_a_line_of_its_own(command):
     told = CliRunner().invoke(cli.pipeline, [command, "-h"]).output
 
     assert re.search(
-        rf"^ *Example:\n +(\w+=\S+ )?python -m pipeline {command}\b", told, re.MULTILINE
+        rf"^ *Examples?:\n +(\w+=\S+ )?python -m pipeline {command}\b", told, re.MULTILINE
     )
     assert r"\b" not in told
 
@@ -118,7 +119,7 @@ def test_good_parameters_do_load_tensorflow(start, no_tensorflow):
 
 
 @pytest.mark.parametrize(
-    "command", [name for name in COMMANDS if name not in {"demo", "ui", "train"}]
+    "command", [name for name in COMMANDS if name not in {"demo", "reproduce", "train", "ui"}]
 )
 def test_every_stage_reads_the_parameters_first(start, project, command):
     (project / "params.yaml").write_text("data: {}\n")

@@ -59,9 +59,30 @@ def write_text(path: Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8", newline="\n")
 
 
+def write_bytes(path: Path, content: bytes) -> None:
+    """Writes `content` as it is."""
+    with replacing(path) as temporary:
+        temporary.write_bytes(content)
+
+
 def write_json(path: Path, value: Any) -> None:
     """Writes `value` as readable JSON; nan and infinity are refused, for JSON has none."""
     write_text(path, json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Returns the value in a JSON file.
+
+    Raises:
+        MissingInputError: if it is not there.
+        DataError: if it is no JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise missing(path) from None
+    except ValueError as error:
+        raise damaged(path, error) from None
 
 
 def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
@@ -86,7 +107,7 @@ def read_arrays(path: Path, names: Iterable[str]) -> dict[str, NDArray[Any]]:
         raise damaged(path, error) from None
 
 
-def damaged(path: Path, error: object) -> DataError:
+def damaged(path: object, error: object) -> DataError:
     """Returns the error of a file that no longer holds what a stage wrote."""
     return DataError(f"{path} is damaged: {error}; remove it, and `dvc repro` makes it again")
 

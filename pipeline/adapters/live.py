@@ -9,7 +9,9 @@ import time
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
+from pipeline.adapters.lineage import Lineage
 from pipeline.adapters.runs import Manifest
+from pipeline.errors import one_line
 
 if TYPE_CHECKING:
     from pipeline.core.replicates import EpochScores
@@ -25,9 +27,9 @@ _GATHER_SECONDS = 1.5
 class LiveView:
     """Logs epochs from a thread of its own, so that training never waits for MLflow."""
 
-    def __init__(self, experiment: str, manifest: Manifest) -> None:
+    def __init__(self, experiment: str, manifest: Manifest, lineage: Lineage) -> None:
         """Nothing is opened before the first epoch."""
-        self._experiment, self._manifest = experiment, manifest
+        self._experiment, self._manifest, self._lineage = experiment, manifest, lineage
         self._told: queue.SimpleQueue[EpochScores | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._show, name="live view", daemon=True)
 
@@ -66,14 +68,13 @@ class LiveView:
             while news:
                 for seed, epochs in news.items():
                     if seed not in runs:
-                        runs[seed] = store.open(run_record(self._manifest, seed))
+                        runs[seed] = store.open(run_record(self._manifest, seed, self._lineage))
                     if not is_finished(runs[seed]):
                         points = [point for scores in epochs for point in epoch_points(scores)]
                         store.log(runs[seed], points)
                 news = self._news()
         except TRACKING_ERRORS as error:
-            told = " ".join(str(error).split())[:200]
-            logger.warning("no live view in MLflow: %s; %s", told, _WILL_BE_ADDED)
+            logger.warning("no live view in MLflow: %s; %s", one_line(error), _WILL_BE_ADDED)
 
     def _news(self) -> dict[int, list[EpochScores]]:
         """Waits for an epoch, gathers those after it for a while; empty when all has been told.

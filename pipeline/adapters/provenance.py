@@ -1,10 +1,9 @@
-"""Where a run comes from: the code, the state of the repository, the DVC experiment."""
+"""Which code trains, and where its runs are kept."""
 
 from __future__ import annotations
 
 import hashlib
 import os
-import subprocess
 from pathlib import Path
 from urllib.parse import quote
 
@@ -44,27 +43,3 @@ def tracking_uri() -> str:
     # Quoted, for MLflow takes `%20` in a path for a space.
     own = f"sqlite:///{quote(str(project_root() / 'mlflow.db'))}"
     return os.environ.get("MLFLOW_TRACKING_URI") or own
-
-
-def lineage_tags() -> dict[str, str]:
-    """Returns what is known of commit and DVC experiment, as tags for a run."""
-    dirt = _git("status", "--porcelain")
-    known = {
-        "mlflow.source.git.commit": _git("rev-parse", "HEAD"),
-        "mlflow.source.git.branch": _git("rev-parse", "--abbrev-ref", "HEAD"),
-        "git.dirty": None if dirt is None else str(bool(dirt)).lower(),
-        "dvc.experiment": os.environ.get("DVC_EXP_NAME"),
-        "dvc.baseline": os.environ.get("DVC_EXP_BASELINE_REV"),
-    }
-    return {name: value for name, value in known.items() if value}
-
-
-def _git(*arguments: str) -> str | None:
-    """Returns what git says, or None where there is no git, no repository or no commit."""
-    try:
-        answer = subprocess.run(
-            ["git", *arguments], capture_output=True, text=True, check=True, timeout=30
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return answer.stdout.strip()

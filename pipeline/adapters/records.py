@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from pipeline.adapters.lineage import Lineage
 from pipeline.adapters.runs import Manifest
 from pipeline.adapters.tracking import Point, RunRecord
 from pipeline.params import flat
@@ -13,8 +17,12 @@ from pipeline.params import flat
 if TYPE_CHECKING:
     from pipeline.core.replicates import EpochScores
 
+# A run's artifacts.
+MANIFEST, PATCH = "lineage/manifest.json", "lineage/changes.patch"
+COMPARED = "lineage/runs.json"
 
-def run_record(manifest: Manifest, seed: int) -> RunRecord:
+
+def run_record(manifest: Manifest, seed: int, lineage: Lineage) -> RunRecord:
     """Returns the record of one trained run."""
     return RunRecord(
         fingerprint=manifest.fingerprint(seed),
@@ -27,8 +35,28 @@ def run_record(manifest: Manifest, seed: int) -> RunRecord:
             "kind": "run",
             "data.sha256": manifest.data_sha256,
             "code.sha256": manifest.code_sha256,
+            **lineage.tags,
         },
     )
+
+
+def run_files(manifest: Manifest, seed: int, lineage: Lineage) -> dict[str, bytes]:
+    """Returns what the run can be made again from, as artifacts: path to content."""
+    files = {MANIFEST: manifest.only(seed).to_json().encode()}
+    return files | ({PATCH: lineage.patch} if lineage.patch else {})
+
+
+def comparison_fingerprint(
+    comparison: Mapping[str, Any], report: str, fingerprints: Iterable[str]
+) -> str:
+    """Returns what tells one comparison from another: its results, its text and its runs."""
+    content = "".join([json.dumps(comparison), report, *fingerprints])
+    return hashlib.sha256(content.encode()).hexdigest()
+
+
+def comparison_files(run_ids: Sequence[str]) -> dict[str, bytes]:
+    """Returns what a comparison's run holds beside its report: which runs were compared."""
+    return {COMPARED: (json.dumps(run_ids, indent=2) + "\n").encode()}
 
 
 def epoch_points(scores: EpochScores) -> list[Point]:

@@ -6,7 +6,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,9 +20,8 @@ from pipeline.adapters.files import (
     read_arrays,
     replacing,
     write_arrays,
-    write_json,
+    write_text,
 )
-from pipeline.errors import DataError
 
 if TYPE_CHECKING:
     from pipeline.core.replicates import EpochScores
@@ -57,6 +56,28 @@ class Manifest:
         inputs = asdict(self) | {"seeds": seed}
         return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
 
+    def only(self, seed: int) -> Manifest:
+        """Returns the manifest of one of its runs."""
+        return replace(self, seeds=(seed,))
+
+    def to_json(self) -> str:
+        """Returns it as a file has it."""
+        return json.dumps(asdict(self), indent=2) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str, source: object) -> Manifest:
+        """Returns what `to_json` gave; `source` is named where it did not.
+
+        Raises:
+            DataError: if it is no manifest.
+        """
+        try:
+            values = json.loads(text)
+            seeds = tuple(values.pop("seeds"))
+            return cls(seeds=seeds, **values)
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise damaged(source, error) from None
+
 
 @dataclass(frozen=True, eq=False)
 class Predictions:
@@ -78,12 +99,17 @@ def run_folder(variant: str, seed: int) -> Path:
 
 def write_history(variant: str, scores: Iterable[EpochScores]) -> None:
     """Writes `history.csv`, a row for each seed, epoch and split."""
+    _write_table(RUNS / variant / "history.csv", history_table(scores))
+
+
+def history_table(scores: Iterable[EpochScores]) -> pd.DataFrame:
+    """Returns the columns `seed, epoch, split, loss, accuracy`."""
     rows = [
         {"seed": at.seed, "epoch": at.epoch, "split": split, **asdict(getattr(at, split))}
         for at in scores
         for split in ("train", "validation")
     ]
-    _write_table(RUNS / variant / "history.csv", pd.DataFrame(rows))
+    return pd.DataFrame(rows)
 
 
 def read_history(variant: str) -> pd.DataFrame:
@@ -111,18 +137,18 @@ def write_curves(histories: Mapping[str, pd.DataFrame]) -> None:
 
 def write_manifest(manifest: Manifest) -> None:
     """Writes `manifest.json` into the variant's folder."""
-    write_json(RUNS / manifest.variant / "manifest.json", asdict(manifest))
+    write_text(RUNS / manifest.variant / "manifest.json", manifest.to_json())
 
 
 def read_manifest(variant: str) -> Manifest:
     """Returns what `write_manifest` wrote."""
     path = RUNS / variant / "manifest.json"
-    values = read_json(path)
     try:
-        seeds = tuple(values.pop("seeds"))
-        return Manifest(seeds=seeds, **values)
-    except (TypeError, KeyError, AttributeError) as error:
-        raise DataError(f"{path} is no manifest: {error}") from None
+        return Manifest.from_json(path.read_text(encoding="utf-8"), path)
+    except FileNotFoundError:
+        raise missing(path) from None
+    except ValueError as error:
+        raise damaged(path, error) from None
 
 
 def write_test_scores(variant: str, scores: pd.DataFrame) -> None:
@@ -145,16 +171,6 @@ def read_predictions(variant: str) -> Predictions:
     """Returns what `write_predictions` wrote."""
     path = EVALUATION / variant / "predictions.npz"
     return Predictions(**read_arrays(path, ("predicted", "confidence")))
-
-
-def read_json(path: Path) -> Any:
-    """Returns the value in a JSON file."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise missing(path) from None
-    except ValueError as error:
-        raise damaged(path, error) from None
 
 
 def remove(variant: str) -> None:

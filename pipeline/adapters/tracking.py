@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import platform
 import tempfile
 import time
 from collections.abc import Iterable, Mapping
@@ -21,8 +22,9 @@ os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
 
 import mlflow
 import numpy as np
+import psutil
 from filelock import FileLock
-from mlflow.entities import LoggedModelOutput, LoggedModelStatus, Metric, Param, Run
+from mlflow.entities import LoggedModelOutput, LoggedModelStatus, Metric, Param, Run, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model, ModelSignature
 from mlflow.tracking import MlflowClient
@@ -30,7 +32,7 @@ from mlflow.types import Schema, TensorSpec
 from numpy.typing import NDArray
 from sqlalchemy.exc import SQLAlchemyError
 
-from pipeline.adapters.provenance import lineage_tags, project_root, tracking_uri
+from pipeline.adapters.provenance import project_root, tracking_uri
 from pipeline.adapters.runs import ARCHITECTURE, WEIGHTS
 
 # What a store that is gone, locked, damaged or without its driver may raise.
@@ -52,7 +54,7 @@ class RunRecord:
         fingerprint: what tells this run from every other.
         name: as shown in the list of runs.
         params: name to value.
-        tags: name to value, beside those of its lineage.
+        tags: name to value, its lineage among them.
         description: Markdown, shown on the run's page.
     """
 
@@ -81,7 +83,6 @@ class Store:
         uri = tracking_uri()
         # Two processes that create the same schema, experiment or run would trip over each other.
         self._lock = FileLock(root / ".mlflow.lock")
-        self._lineage = lineage_tags()
         with self._lock:
             self._client = MlflowClient(uri)
             known = self._client.get_experiment_by_name(experiment)
@@ -94,25 +95,29 @@ class Store:
             )
 
     def open(self, record: RunRecord) -> Run:
-        """Returns the run of this fingerprint, created if there is none."""
+        """Returns the run of this fingerprint, created if there is none; one finished as it is."""
         with self._lock:
             found = self._client.search_runs(
                 [self._experiment_id], f"tags.`{FINGERPRINT}` = '{record.fingerprint}'"
             )
             if found and is_finished(found[0]):
                 return found[0]
-            tags = {FINGERPRINT: record.fingerprint, **self._lineage, **record.tags}
+            tags = {FINGERPRINT: record.fingerprint, **record.tags, **_this_process()}
             if record.description:
                 tags["mlflow.note.content"] = record.description
-            # With its fingerprint from the first moment, or it could not be found again.
-            run = (
-                found[0]
-                if found
-                else self._client.create_run(self._experiment_id, tags=tags, run_name=record.name)
-            )
+            if found:
+                # What is going to be finished here was made here, not where it was broken off.
+                run_id = found[0].info.run_id
+                self._client.update_run(run_id, status="RUNNING")
+            else:
+                # With its fingerprint from the first moment, or it could not be found again.
+                run_id = self._client.create_run(
+                    self._experiment_id, tags=tags, run_name=record.name
+                ).info.run_id
             params = [Param(key, value) for key, value in record.params.items()]
-            self._client.log_batch(run.info.run_id, params=params)
-            return self._client.get_run(run.info.run_id)
+            shown = [RunTag(key, value) for key, value in tags.items()] if found else []
+            self._client.log_batch(run_id, params=params, tags=shown)
+            return self._client.get_run(run_id)
 
     def log(self, run: Run, points: Iterable[Point], model_id: str | None = None) -> None:
         """Adds the points that the run does not have so; `model_id` says whose scores they are.
@@ -185,6 +190,15 @@ class Store:
         self._client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=0)])
         return model.model_id
 
+    def log_files(self, run: Run, contents: Mapping[str, bytes]) -> None:
+        """Adds files to the run's artifacts, given by their path there."""
+        with tempfile.TemporaryDirectory() as folder:
+            for name, content in contents.items():
+                path = Path(folder) / name
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(content)
+            self._client.log_artifacts(run.info.run_id, folder)
+
     def log_folder(self, run: Run, folder: Path, name: str) -> None:
         """Adds the files of a folder to the run's artifacts, below `name`."""
         self._client.log_artifacts(run.info.run_id, str(folder), name)
@@ -203,6 +217,16 @@ def shows(run: Run, points: Iterable[Point]) -> bool:
     """Returns whether the run, as it was when opened, has these as its latest values."""
     finite = [point for point in points if math.isfinite(point.value)]
     return all(run.data.metrics.get(point.key) == point.value for point in finite)
+
+
+def _this_process() -> dict[str, str]:
+    """Returns by what to tell whether somebody still works on a run; see `pipeline doctor`."""
+    process = psutil.Process()
+    return {
+        "process.host": platform.node(),
+        "process.id": str(process.pid),
+        "process.started": str(process.create_time()),
+    }
 
 
 def _artifact_location(uri: str, root: Path) -> str | None:

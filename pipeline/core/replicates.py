@@ -100,14 +100,18 @@ class Training:
 
 
 def train_variant(
-    variant: Variant, dataset: Dataset, pool: Pool, on_epoch: Callable[[EpochScores], None]
+    variant: Variant,
+    seeds: Iterable[int],
+    dataset: Dataset,
+    pool: Pool,
+    on_epoch: Callable[[EpochScores], None],
 ) -> list[TrainedRun]:
-    """Trains a variant on each of its seeds; returns the runs by seed.
+    """Trains a variant on each of the seeds; returns the runs by seed.
 
-    Weights and scores depend on the variant, the data and the seed: not on the pool, its size or
-    the order in which seeds are finished.
+    Weights and scores depend on the variant, the data and the seed: not on the pool, its size, the
+    other seeds or the order in which they are finished.
     """
-    cells = [Cell(variant, seed) for seed in range(variant.training.seeds)]
+    cells = [Cell(variant, seed) for seed in seeds]
     runs = pool.imap_unordered(Training(dataset, on_epoch), cells)
     return sorted(runs, key=lambda run: run.seed)
 

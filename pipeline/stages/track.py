@@ -1,17 +1,25 @@
 """Mirrors every run and the comparison to MLflow."""
 
-import hashlib
-import json
+from collections.abc import Mapping
 from pathlib import Path
 
+from mlflow.entities import Run
 from tqdm import tqdm
 
 from pipeline.adapters import runs
 from pipeline.adapters.datasets import read_prepared
-from pipeline.adapters.files import write_text
-from pipeline.adapters.records import history_points, run_record, test_points
+from pipeline.adapters.files import read_json, write_text
+from pipeline.adapters.lineage import Lineage, present_lineage, read_journal
+from pipeline.adapters.records import (
+    comparison_files,
+    comparison_fingerprint,
+    history_points,
+    run_files,
+    run_record,
+    test_points,
+)
 from pipeline.adapters.tracking import TRACKING_ERRORS, Point, RunRecord, Store, is_finished, shows
-from pipeline.errors import PendingError
+from pipeline.errors import PendingError, one_line
 from pipeline.params import Params
 
 REPORTS = Path("reports")
@@ -28,67 +36,74 @@ def run(params: Params) -> None:
     try:
         _mirror(params)
     except TRACKING_ERRORS as error:
-        told = " ".join(str(error).split())[:200]
-        message = f"MLflow does not take the runs: {told}. `python -m pipeline track` adds the rest"
-        raise PendingError(message) from None
+        message = f"MLflow does not take the runs: {one_line(error)}"
+        raise PendingError(f"{message}. `python -m pipeline track` adds the rest") from None
 
 
 def _mirror(params: Params) -> None:
     manifests = [runs.read_manifest(variant) for variant in params.variants]
     test = read_prepared().test
+    present = present_lineage()
 
     store = Store(params.tracking.experiment)
+    mirrored: dict[str, Run] = {}
     total = sum(len(manifest.seeds) for manifest in manifests)
     with tqdm(total=total, desc="MLflow", unit="run", disable=None) as bar:
         for manifest in manifests:
             history = runs.read_history(manifest.variant)
             scores = runs.read_test_scores(manifest.variant)
             for seed in manifest.seeds:
-                mirrored = store.open(run_record(manifest, seed))
+                fingerprint = manifest.fingerprint(seed)
+                lineage = read_journal(fingerprint) or _of_tracking(present)
+                run = store.open(run_record(manifest, seed, lineage))
                 tested = test_points(scores, seed)
-                if not (is_finished(mirrored) and shows(mirrored, tested)):
-                    store.log(mirrored, history_points(history, seed))
+                if not (is_finished(run) and shows(run, tested)):
+                    store.log(run, history_points(history, seed))
                     folder, classes = runs.run_folder(manifest.variant, seed), test.labels.max() + 1
-                    model_id = store.log_model(mirrored, folder, test.images[:2], int(classes))
-                    store.log(mirrored, tested, model_id)
-                    store.finish(mirrored)
+                    model_id = store.log_model(run, folder, test.images[:2], int(classes))
+                    store.log(run, tested, model_id)
+                    store.log_files(run, run_files(manifest, seed, lineage))
+                    store.finish(run)
+                mirrored[fingerprint] = run
                 bar.update()
-    compared = _mirror_comparison(store, params, manifests)
-    write_text(TRACKED, "\n".join([*_fingerprints(manifests), compared]) + "\n")
+    compared = _mirror_comparison(store, params, mirrored, present)
+    write_text(TRACKED, "\n".join([*mirrored, compared]) + "\n")
 
 
-def _fingerprints(manifests: list[runs.Manifest]) -> list[str]:
-    return [manifest.fingerprint(seed) for manifest in manifests for seed in manifest.seeds]
+def _of_tracking(lineage: Lineage) -> Lineage:
+    return Lineage({**lineage.tags, "lineage.of": "tracking, not training"}, lineage.patch)
 
 
-def _mirror_comparison(store: Store, params: Params, manifests: list[runs.Manifest]) -> str:
-    """Returns the fingerprint of the comparison's run."""
-    comparison = runs.read_json(REPORTS / "comparison.json")
+def _mirror_comparison(
+    store: Store, params: Params, mirrored: Mapping[str, Run], lineage: Lineage
+) -> str:
+    """Returns the fingerprint of the comparison's run; `mirrored` are the runs that it compares."""
+    comparison = read_json(REPORTS / "comparison.json")
     text = (REPORTS / "report.md").read_text(encoding="utf-8")
-    content = "".join([json.dumps(comparison), text, *_fingerprints(manifests)])
-    fingerprint = hashlib.sha256(content.encode()).hexdigest()
+    fingerprint = comparison_fingerprint(comparison, text, mirrored)
     candidate, baseline = params.comparison.candidate, params.comparison.baseline
-    mirrored = store.open(
+    run = store.open(
         RunRecord(
             fingerprint=fingerprint,
             name=f"{candidate}-against-{baseline}",
-            tags={"kind": "comparison", "verdict": comparison["verdict"]},
+            tags={"kind": "comparison", "verdict": comparison["verdict"], **lineage.tags},
             description=_without_pictures(text),
         )
     )
-    if not is_finished(mirrored):
+    if not is_finished(run):
         # Few: each gets a chart of its own on MLflow's first page. The rest is in the report.
         shown = {key: comparison[key] for key in ("mean", "ci_low", "ci_high", "wins", "n")}
         store.log(
-            mirrored,
+            run,
             [
                 Point(f"difference/{key}", value)
                 for key, value in shown.items()
                 if value is not None
             ],
         )
-        store.log_folder(mirrored, REPORTS, "reports")
-        store.finish(mirrored)
+        store.log_folder(run, REPORTS, "reports")
+        store.log_files(run, comparison_files([one.info.run_id for one in mirrored.values()]))
+        store.finish(run)
     return fingerprint
 
 

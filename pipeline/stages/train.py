@@ -8,6 +8,7 @@ import tensorflow as tf
 from pipeline.adapters import runs
 from pipeline.adapters.datasets import PREPARED_FILE, read_prepared
 from pipeline.adapters.files import sha256
+from pipeline.adapters.lineage import present_lineage, write_journal
 from pipeline.adapters.live import LiveView
 from pipeline.adapters.models import write_model
 from pipeline.adapters.progress import EpochProgress
@@ -34,24 +35,29 @@ def run(params: Params, variant: str, workers: int | None = None) -> None:
         data_sha256=sha256(PREPARED_FILE),
         code_sha256=training_code_sha256(),
     )
+    workers = workers or os.cpu_count() or 1
+    # As of now: who edits the code while it trains has not trained with what is then there.
+    lineage = present_lineage(threads=workers)
 
     # Seeds run side by side on our threads: more threads inside a step would only wait.
     tf.config.threading.set_intra_op_parallelism_threads(1)
     epochs = chosen.training.epochs * chosen.training.seeds
     with (
-        ThreadPool(workers or os.cpu_count()) as pool,
+        ThreadPool(workers) as pool,
         EpochProgress(chosen.label, epochs) as progress,
-        LiveView(params.tracking.experiment, manifest) as live,
+        LiveView(params.tracking.experiment, manifest, lineage) as live,
     ):
 
         def tell(scores: EpochScores) -> None:
             progress.tell(scores)
             live.tell(scores)
 
-        trained = train_variant(chosen, dataset, pool, tell)
+        trained = train_variant(chosen, manifest.seeds, dataset, pool, tell)
 
     runs.remove(variant)
     for one in trained:
         write_model(runs.run_folder(variant, one.seed), one.architecture, one.weights)
     runs.write_history(variant, [scores for one in trained for scores in one.history])
     runs.write_manifest(manifest)
+    for seed in manifest.seeds:
+        write_journal(manifest.fingerprint(seed), lineage)

@@ -6,6 +6,7 @@ import mlflow
 import pytest
 
 from pipeline.adapters import live
+from pipeline.adapters.lineage import Lineage
 from pipeline.adapters.live import LiveView
 from pipeline.adapters.records import epoch_points, run_record
 from pipeline.adapters.runs import Manifest
@@ -20,6 +21,7 @@ MANIFEST = Manifest(
     data_sha256="da7a",
     code_sha256="c0de",
 )
+LINEAGE = Lineage({"threads": "2"}, b"diff")
 
 
 def epoch(seed, number):
@@ -27,7 +29,7 @@ def epoch(seed, number):
 
 
 def show(*epochs, manifest=MANIFEST):
-    with LiveView("digits", manifest) as view:
+    with LiveView("digits", manifest, LINEAGE) as view:
         for scores in epochs:
             view.tell(scores)
 
@@ -62,11 +64,11 @@ def test_all_epochs_that_are_told_are_shown(tracked_project):
 def test_epochs_are_shown_while_others_train(tracked_project, monkeypatch):
     monkeypatch.setattr(live, "_GATHER_SECONDS", 0.01)
 
-    with LiveView("digits", MANIFEST) as view:
+    with LiveView("digits", MANIFEST, LINEAGE) as view:
         view.tell(epoch(0, 0))
         until = time.monotonic() + 10
         store = Store("digits")
-        record = run_record(MANIFEST, 0)
+        record = run_record(MANIFEST, 0, LINEAGE)
         while not store.open(record).data.metrics and time.monotonic() < until:
             time.sleep(0.05)
         shown = history(tracked_project, "no_norm-seed-00", "train/loss")
@@ -94,7 +96,7 @@ def test_a_run_that_is_found_again_gets_what_it_lacks(tracked_project):
 
 def test_a_finished_run_is_left_alone(tracked_project):
     store = Store("digits")
-    run = store.open(run_record(MANIFEST, 0))
+    run = store.open(run_record(MANIFEST, 0, LINEAGE))
     store.log(run, epoch_points(epoch(0, 0)))
     store.finish(run)
 
@@ -107,7 +109,7 @@ def test_a_finished_run_is_left_alone(tracked_project):
 def test_an_error_in_training_passes_without_waiting(tracked_project):
     start = time.monotonic()
 
-    with pytest.raises(ValueError, match="diverged"), LiveView("digits", MANIFEST) as view:
+    with pytest.raises(ValueError, match="diverged"), LiveView("digits", MANIFEST, LINEAGE) as view:
         view.tell(epoch(0, 0))
         raise ValueError("diverged")
 
@@ -128,7 +130,7 @@ def test_a_broken_store_costs_one_warning_and_no_training(project, monkeypatch, 
     (project / "garbage.db").write_text("no database at all")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
 
-    with LiveView("digits", MANIFEST) as view:
+    with LiveView("digits", MANIFEST, LINEAGE) as view:
         start = time.monotonic()
         for number in range(1000):
             view.tell(epoch(0, number))
@@ -150,7 +152,7 @@ def test_a_store_that_does_not_answer_in_time_is_told(monkeypatch, caplog):
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     with socket.create_server(("127.0.0.1", 0)) as silent:
         monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{silent.getsockname()[1]}")
-        with LiveView("digits", MANIFEST) as view:
+        with LiveView("digits", MANIFEST, LINEAGE) as view:
             view.tell(epoch(0, 0))
         told = [record for record in caplog.records if record.name == live.__name__]
     view._thread.join(20)

@@ -1,6 +1,4 @@
-import os
 import shutil
-import subprocess
 from pathlib import Path
 
 import grimp
@@ -72,68 +70,3 @@ def test_runs_are_tracked_in_the_root_unless_told_otherwise(project, monkeypatch
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:5000")
     monkeypatch.setenv("DVC_ROOT", "/elsewhere")
     assert provenance.tracking_uri() == "http://127.0.0.1:5000"
-
-
-@pytest.fixture
-def git(project, monkeypatch):
-    """Runs git in an empty repository, untouched by the user's settings or a hook's."""
-    for name in [name for name in os.environ if name.startswith("GIT_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
-    for role in ("AUTHOR", "COMMITTER"):
-        monkeypatch.setenv(f"GIT_{role}_NAME", "Somebody")
-        monkeypatch.setenv(f"GIT_{role}_EMAIL", "somebody@example.org")
-
-    def run(*arguments):
-        ended = subprocess.run(["git", *arguments], check=True, capture_output=True, text=True)
-        return ended.stdout.strip()
-
-    run("init", "--quiet", "--initial-branch", "wip")
-    (project / "params.yaml").write_text("a: 1\n")
-    return run
-
-
-def test_a_run_names_its_commit_and_branch(git):
-    git("add", ".")
-    git("commit", "--quiet", "--message", "first")
-
-    assert provenance.lineage_tags() == {
-        "mlflow.source.git.commit": git("log", "-1", "--format=%H"),
-        "mlflow.source.git.branch": "wip",
-        "git.dirty": "false",
-    }
-
-
-@pytest.mark.parametrize("name", ["params.yaml", "untracked.txt"])
-def test_a_changed_checkout_is_called_dirty(git, project, name):
-    git("add", ".")
-    git("commit", "--quiet", "--message", "first")
-
-    (project / name).write_text("a: 2\n")
-
-    assert provenance.lineage_tags()["git.dirty"] == "true"
-
-
-@pytest.mark.usefixtures("git")
-def test_a_repository_without_commits_has_no_commit():
-    assert provenance.lineage_tags() == {"git.dirty": "true"}
-
-
-@pytest.mark.usefixtures("project")
-def test_without_a_repository_there_is_no_lineage():
-    assert provenance.lineage_tags() == {}
-
-
-@pytest.mark.usefixtures("git")
-def test_without_git_there_is_no_lineage(monkeypatch):
-    monkeypatch.setenv("PATH", "")
-
-    assert provenance.lineage_tags() == {}
-
-
-@pytest.mark.usefixtures("project")
-def test_a_dvc_experiment_is_named(monkeypatch):
-    monkeypatch.setenv("DVC_EXP_NAME", "rough-moth")
-    monkeypatch.setenv("DVC_EXP_BASELINE_REV", "4f2a")
-
-    assert provenance.lineage_tags() == {"dvc.experiment": "rough-moth", "dvc.baseline": "4f2a"}

@@ -2,6 +2,7 @@ import pandas as pd
 import pytest
 
 from pipeline.adapters import records, runs
+from pipeline.adapters.lineage import Lineage
 from pipeline.adapters.runs import Manifest
 from pipeline.adapters.tracking import Point
 from pipeline.core.replicates import EpochScores
@@ -22,7 +23,7 @@ EPOCH = EpochScores(2, 4, train=Scores(0.25, 0.75), validation=Scores(0.5, 0.625
 
 
 def test_a_run_is_named_and_described_by_what_made_it():
-    record = records.run_record(MANIFEST, seed=2)
+    record = records.run_record(MANIFEST, 2, Lineage({"threads": "2"}, b"diff"))
 
     assert record.name == "batch_norm-seed-02"
     assert record.fingerprint == MANIFEST.fingerprint(2)
@@ -41,7 +42,22 @@ def test_a_run_is_named_and_described_by_what_made_it():
         "kind": "run",
         "data.sha256": "da7a",
         "code.sha256": "c0de",
+        "threads": "2",
     }
+
+
+def test_a_run_holds_what_it_can_be_made_again_from():
+    files = records.run_files(MANIFEST, 2, Lineage({}, b"diff"))
+
+    assert files.keys() == {"lineage/manifest.json", "lineage/changes.patch"}
+    assert files["lineage/changes.patch"] == b"diff"
+    alone = Manifest.from_json(files["lineage/manifest.json"].decode(), "here")
+    assert alone.seeds == (2,)
+    assert alone.fingerprint(2) == MANIFEST.fingerprint(2)
+
+
+def test_a_run_of_a_clean_checkout_has_no_patch():
+    assert records.run_files(MANIFEST, 2, Lineage({})).keys() == {"lineage/manifest.json"}
 
 
 def test_an_epoch_has_a_point_for_each_split_and_score():

@@ -205,7 +205,7 @@ def test_other_json_is_no_manifest(content):
     Path("runs/a").mkdir(parents=True)
     Path("runs/a/manifest.json").write_text(content)
 
-    with pytest.raises(DataError, match=r"runs/a/manifest\.json is no manifest"):
+    with pytest.raises(DataError, match=r"runs/a/manifest\.json is damaged"):
         runs.read_manifest("a")
 
 

@@ -1,13 +1,16 @@
 import json
 import math
 import os
+import platform
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import mlflow
 import numpy as np
+import psutil
 import pytest
 
 from pipeline.adapters.models import write_model
@@ -75,14 +78,50 @@ def test_a_dvc_experiment_is_tracked_in_the_checkout_it_belongs_to(
 ):
     monkeypatch.chdir(tmp_path_factory.mktemp("temporary"))
     monkeypatch.setenv("DVC_ROOT", str(tracked_project))
-    monkeypatch.setenv("DVC_EXP_NAME", "rough-moth")
 
     run = Store("digits").open(RECORD)
 
     seen = client(tracked_project).get_run(run.info.run_id)
-    assert seen.data.tags["dvc.experiment"] == "rough-moth"
     assert seen.info.artifact_uri.startswith(f"file://{tracked_project}/mlartifacts/")
     assert not list(Path.cwd().iterdir())
+
+
+def test_an_open_run_says_which_process_works_on_it(store):
+    tags = store.open(RECORD).data.tags
+
+    assert tags["process.host"] == platform.node()
+    assert tags["process.id"] == str(os.getpid())
+    assert float(tags["process.started"]) == pytest.approx(psutil.Process().create_time(), abs=1)
+
+
+def test_a_run_that_was_broken_off_is_taken_up_as_it_is_made_now(store):
+    broken_off = store.open(replace(RECORD, tags={"kind": "run", "threads": "1"})).info.run_id
+    client(Path.cwd()).set_terminated(broken_off, "KILLED")
+
+    run = store.open(replace(RECORD, tags={"kind": "run", "threads": "2"}))
+
+    assert run.info.run_id == broken_off
+    assert run.info.status == "RUNNING"
+    assert run.data.tags["threads"] == "2"
+
+
+def test_a_finished_run_keeps_its_tags(store):
+    store.finish(store.open(RECORD))
+
+    run = store.open(replace(RECORD, tags={"kind": "run", "threads": "2"}))
+
+    assert "threads" not in run.data.tags
+    assert is_finished(run)
+
+
+def test_files_become_artifacts_of_the_run(store):
+    run = store.open(RECORD)
+
+    store.log_files(run, {"lineage/changes.patch": b"\xff\r\n", "plain.txt": b"text"})
+
+    folder = Path(client(Path.cwd()).download_artifacts(run.info.run_id, ""))
+    assert (folder / "lineage/changes.patch").read_bytes() == b"\xff\r\n"
+    assert (folder / "plain.txt").read_bytes() == b"text"
 
 
 def test_points_are_logged_with_their_steps(store):

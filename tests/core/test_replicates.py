@@ -60,7 +60,7 @@ def trained(dataset):
     given = {}
     for one in (BATCH_NORM, NO_NORM):
         told = []
-        given[one.label] = train_variant(one, dataset, InTurn(), told.append), told
+        given[one.label] = train_variant(one, range(3), dataset, InTurn(), told.append), told
     return given
 
 
@@ -78,7 +78,7 @@ def assert_same_run(run, expected):
 def test_runs_do_not_depend_on_the_number_of_threads(dataset, trained, make_pool):
     told = []
     with make_pool() as pool:
-        runs = train_variant(BATCH_NORM, dataset, pool, told.append)
+        runs = train_variant(BATCH_NORM, range(3), dataset, pool, told.append)
     expected, told_in_turn = trained["batch"]
     for run, same in zip(runs, expected, strict=True):
         assert_same_run(run, same)
@@ -86,7 +86,7 @@ def test_runs_do_not_depend_on_the_number_of_threads(dataset, trained, make_pool
 
 
 def test_runs_come_by_seed_whichever_is_finished_first(dataset, trained):
-    runs = train_variant(NO_NORM, dataset, Backwards(), lambda _: None)
+    runs = train_variant(NO_NORM, range(3), dataset, Backwards(), lambda _: None)
     assert [run.seed for run in runs] == [0, 1, 2]
     for run, same in zip(runs, trained["none"][0], strict=True):
         assert_same_run(run, same)

@@ -1,0 +1,53 @@
+"""MLflow's model registry: versions of a model, and which of them is the champion."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from filelock import FileLock
+from mlflow.entities.model_registry import ModelVersion
+from mlflow.exceptions import MlflowException
+from mlflow.tracking import MlflowClient
+
+from pipeline.adapters.provenance import project_root, tracking_uri
+
+CHAMPION = "champion"
+
+
+class Registry:
+    """The versions of one registered model."""
+
+    def __init__(self, name: str) -> None:
+        """Nothing is asked or made before it is needed."""
+        self.name = name
+        self._client = MlflowClient(tracking_uri())
+        self._lock = FileLock(project_root() / ".mlflow.lock")
+
+    def champion(self) -> ModelVersion | None:
+        """Returns the version with the alias, if there is one."""
+        try:
+            return self._client.get_model_version_by_alias(self.name, CHAMPION)
+        except MlflowException:
+            return None
+
+    def crown(self, model_id: str, run_id: str, tags: Mapping[str, str]) -> ModelVersion:
+        """Moves the alias to a logged model, registered if it is not yet; returns its version.
+
+        Args:
+            model_id: of the logged model.
+            run_id: of the run that made it.
+            tags: of the version; earlier values are replaced.
+        """
+        with self._lock:
+            if not self._client.search_registered_models(f"name = '{self.name}'"):
+                self._client.create_registered_model(self.name)
+            versions = self._client.search_model_versions(f"name = '{self.name}'")
+            # Registering the same model twice would make two versions of it.
+            version = next((one for one in versions if one.run_id == run_id), None)
+            version = version or self._client.create_model_version(
+                self.name, f"models:/{model_id}", run_id, model_id=model_id
+            )
+            for key, value in tags.items():
+                self._client.set_model_version_tag(self.name, version.version, key, value)
+            self._client.set_registered_model_alias(self.name, CHAMPION, version.version)
+            return self._client.get_model_version(self.name, version.version)

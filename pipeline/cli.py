@@ -13,6 +13,15 @@ import click
 
 from pipeline.errors import PipelineError, WriteError
 
+# MLflow reads these when it is imported. Nothing of the user's is to be sent anywhere, and a server
+# that is gone should cost seconds: `track` reconciles afterwards.
+_MLFLOW = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_LOGGING_LEVEL": "WARNING",
+}
 _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 
@@ -239,7 +248,6 @@ def ui(port: int) -> None:
         raise click.UsageError("MLFLOW_TRACKING_URI names a server: its UI is at that address")
     # Without these MLflow starts fifteen processes and takes 3 GB.
     os.environ["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] = "false"
-    os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
     arguments = ["ui", "--workers", "1", "--host", "127.0.0.1", "--port", str(port)]
     os.execv(
         sys.executable,
@@ -249,6 +257,8 @@ def ui(port: int) -> None:
 
 def main() -> None:
     """Runs the command line; what the user can mend ends in one line and its exit code."""
+    for name, value in _MLFLOW.items():
+        os.environ.setdefault(name, value)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
     try:
         pipeline(prog_name="python -m pipeline")

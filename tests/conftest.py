@@ -1,8 +1,14 @@
 """What tests of several rooms stand on."""
 
+import os
 import shutil
 
 import pytest
+
+# MLflow reads them when it is imported; the command line sets the same.
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
+os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 
 
 @pytest.fixture(scope="session")

@@ -95,12 +95,11 @@ def find(text: str) -> Run:
     for condition in (f"attributes.run_id = '{text}'", f"attributes.run_name = '{text}'"):
         if found := _search(condition):
             return _only(found, text)
-    pattern = text.replace("_", "\\_")
     found = {
         run.info.run_id: run
         for key in ("run_id", "run_name")
-        for run in _search(f"attributes.{key} LIKE '{pattern}%'")
-        if getattr(run.info, key).startswith(text)
+        for run in _search(f"attributes.{key} LIKE '{text}%'")
+        if getattr(run.info, key).startswith(text)  # In LIKE, `_` is any letter.
     }
     if not found:
         raise MissingInputError(f"no run in MLflow has an id or name that starts with {text!r}")
@@ -191,9 +190,15 @@ def note_reproduction(run: RecordedRun, outcome: str) -> None:
 
 def _search(condition: str) -> list[Run]:
     with _asking():
-        client = _client()
+        client, token = _client(), None
         experiments = [one.experiment_id for one in client.search_experiments()]
-        return list(client.search_runs(experiments, condition, max_results=1000))
+        found: list[Run] = []
+        while True:
+            page = client.search_runs(experiments, condition, page_token=token)
+            found += page
+            token = page.token
+            if not token:
+                return found
 
 
 def _only(found: list[Run], text: str) -> Run:

@@ -1,18 +1,12 @@
 """The whole pipeline by its own commands, in a clone, on the digits inside scikit-learn."""
 
-import itertools
 import json
-import os
-import shutil
-import subprocess
 import sys
 from pathlib import Path
 
-import mlflow
 import numpy as np
 import pandas as pd
 import pytest
-from ruamel.yaml import YAML
 
 from pipeline.adapters import runs
 
@@ -21,78 +15,9 @@ pytestmark = pytest.mark.slow
 SEEDS, EPOCHS = 6, 2
 
 
-class Clone:
-    """A clone of what would be committed, with DVC and git at hand."""
-
-    def __init__(self, folder):
-        self.folder = folder
-        self.numbers = itertools.count()
-
-    def run(self, *command, check=True):
-        clean = {
-            k: v for k, v in os.environ.items() if not k.startswith(("DVC_", "MLFLOW_", "GIT_"))
-        }
-        clean["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{clean['PATH']}"
-        ended = subprocess.run(
-            command, cwd=self.folder, env=clean, capture_output=True, text=True, check=False
-        )
-        if check and ended.returncode != 0:
-            pytest.fail(f"{command}:\n{ended.stdout}\n{ended.stderr}")
-        return ended
-
-    def set(self, **values):
-        yaml = YAML()
-        params = yaml.load(self.folder / "params.yaml")
-        for name, value in values.items():
-            *path, last = name.split("__")
-            block = params
-            for key in path:
-                block = block[key]
-            block[last] = value
-        yaml.dump(params, self.folder / "params.yaml")
-
-    def hashes(self, *names):
-        return {
-            str(path.relative_to(self.folder)): path.read_bytes()
-            for name in names
-            for path in sorted((self.folder / name).rglob("*"))
-            if path.is_file()
-        }
-
-    def finished_runs(self):
-        # A copy under a new name: MLflow keeps connections, even to a database since deleted.
-        copy = self.folder.parent / f"{next(self.numbers)}.db"
-        shutil.copy(self.folder / "mlflow.db", copy)
-        client = mlflow.MlflowClient(f"sqlite:///{copy}")
-        ids = [experiment.experiment_id for experiment in client.search_experiments()]
-        found = client.search_runs(ids, max_results=1000)
-        assert {run.info.status for run in found} == {"FINISHED"}
-        return client, [run for run in found if run.data.tags["kind"] == "run"], found
-
-
 @pytest.fixture(scope="module")
-def clone(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("clone") / "bnlab"
-    listed = subprocess.run(
-        ["git", "ls-files", "-co", "--exclude-standard", "-z"],
-        capture_output=True, text=True, check=True,
-    ).stdout  # fmt: skip
-    for name in filter(None, listed.split("\0")):
-        if Path(name).is_file():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(name, folder / name)
-    clone = Clone(folder)
-    clone.set(
-        data__dataset="digits",
-        data__validation_size=200,
-        training__epochs=EPOCHS,
-        training__seeds=SEEDS,
-    )
-    clone.run("git", "init", "-q", "-b", "main")
-    identity = ["-c", "user.name=Test", "-c", "user.email=test@example.org"]
-    clone.run("git", "add", "-A")
-    clone.run("git", *identity, "commit", "-qm", "Digits")
-    return clone
+def clone(make_clone):
+    return make_clone(training__epochs=EPOCHS, training__seeds=SEEDS)
 
 
 @pytest.fixture(scope="module")

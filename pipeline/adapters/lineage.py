@@ -26,7 +26,7 @@ CPU = "cpu.type"
 _JOURNAL = Path(".bnlab/lineage")
 _LOCK, _DVC_LOCK = Path("requirements.lock"), Path("dvc.lock")
 # Results do not make a checkout dirty: they follow from what the patch does hold.
-_INPUTS = (":/", ":(top,exclude)reports")
+_INPUTS = (":/", ":(top,exclude)reports", ":(top,exclude)dvc.lock")
 _OBJECTS = ("--path-format=absolute", "--git-path", "objects")
 _LARGEST_NEW_FILE = 5_000_000
 

@@ -1,0 +1,130 @@
+"""No run is lost: whatever way runs are made, the store ends with each exactly once, and whole."""
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from pipeline.adapters.tracking import FINGERPRINT
+
+pytestmark = pytest.mark.slow
+
+SEEDS, EPOCHS = 2, 1
+MOMENTUM = "variants.batch_norm.momentum"
+WAITED_SECONDS = 240
+
+
+@pytest.fixture(scope="module")
+def clone(make_clone):
+    return make_clone(
+        training__epochs=EPOCHS, training__seeds=SEEDS, tracking__experiment="no run lost"
+    )
+
+
+@pytest.fixture(scope="module")
+def made(clone):
+    """Makes runs in every way there is; gives the client, the trained runs, and all runs."""
+    clone.run("dvc", "repro", "prepare")
+    side_by_side = [
+        subprocess.Popen(
+            [sys.executable, "-m", "pipeline", "train", variant, "--workers", "1"],
+            cwd=clone.folder, env=clone.environment, stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE, text=True,
+        )
+        for variant in ("batch_norm", "no_norm")
+    ]  # fmt: skip
+    for process in side_by_side:
+        _, told = process.communicate(timeout=WAITED_SECONDS)
+        assert process.returncode == 0, told
+        assert "no live view" not in told, told
+    # Outputs that DVC has not seen made are made again: the same runs, a second time.
+    clone.run("dvc", "repro")
+    clone.run("dvc", "exp", "run", "-n", "workspace", "-S", f"{MOMENTUM}=0.9")
+    back = clone.run("dvc", "exp", "run", "-n", "back", "-S", f"{MOMENTUM}=0.99").stdout
+    assert "Stage 'train@batch_norm' is cached - skipping run" in back
+    clone.run("dvc", "exp", "run", "--temp", "-n", "aside", "-S", f"{MOMENTUM}=0.8")
+    clone.run("dvc", "exp", "run", "--queue", "-n", "queued", "-S", f"{MOMENTUM}=0.7")
+    clone.run("dvc", "queue", "start", "-j", "1")
+    wait_for_the_queue(clone)
+    clone.run("dvc", "repro", "--force", "--single-item", "train@no_norm")
+    clone.run("dvc", "repro")
+    return clone.finished_runs()
+
+
+def wait_for_the_queue(clone):
+    until = time.monotonic() + WAITED_SECONDS
+    while "Success" not in (told := clone.run("dvc", "queue", "status").stdout):
+        if "Failed" in told or time.monotonic() > until:
+            pytest.fail(told + clone.run("dvc", "queue", "logs", "queued", check=False).stdout)
+        time.sleep(1)
+
+
+def test_each_run_is_there_once(made):
+    _, trained, every = made
+
+    seen = [
+        (run.data.params["variant"], run.data.params.get("momentum"), run.data.params["seed"])
+        for run in trained
+    ]
+    expected = [
+        (variant, momentum, str(seed))
+        for variant, momentum in [("no_norm", None), *(("batch_norm", m) for m in BY_MOMENTUM)]
+        for seed in range(SEEDS)
+    ]
+    assert sorted(seen, key=str) == sorted(expected, key=str)
+    assert len({run.data.tags[FINGERPRINT] for run in every}) == len(every)
+    # One comparison for each momentum, and none again on the way back.
+    assert len(every) - len(trained) == len(BY_MOMENTUM)
+
+
+# In which DVC experiment it was made: the plain `dvc repro` is none, and a run that comes from the
+# cache stays that of the experiment which trained it.
+BY_MOMENTUM = {"0.99": None, "0.9": "workspace", "0.8": "aside", "0.7": "queued"}
+
+
+def test_each_run_names_the_experiment_that_made_it(made, clone):
+    client, trained, _ = made
+    head = clone.run("git", "rev-parse", "HEAD").stdout.strip()
+
+    for run in trained:
+        made_in = BY_MOMENTUM[run.data.params.get("momentum", "0.99")]
+        assert run.data.tags.get("dvc.experiment") == made_in
+        assert run.data.tags.get("dvc.baseline") == (made_in and head)
+        assert run.data.tags["mlflow.source.git.commit"] == head
+        assert run.data.tags["mlflow.source.git.branch"] == "main"
+        assert run.data.tags["git.dirty"] == str(made_in is not None).lower()
+        assert client.get_experiment(run.info.experiment_id).name == "no run lost"
+
+
+def test_each_run_has_its_whole_history(made):
+    client, trained, _ = made
+
+    for run in trained:
+        for split in ("train", "validation"):
+            for score in ("loss", "accuracy"):
+                points = client.get_metric_history(run.info.run_id, f"{split}/{score}")
+                assert [point.step for point in points] == list(range(EPOCHS))
+        assert "test/accuracy" in run.data.metrics
+
+
+def test_each_runs_artifacts_open(made, tmp_path):
+    client, trained, _ = made
+    (experiment,) = {run.info.experiment_id for run in trained}
+    models = client.search_logged_models([experiment])
+    assert {model.source_run_id for model in models} == {run.info.run_id for run in trained}
+    assert len(models) == len(trained)
+
+    for run in trained:
+        folder = Path(client.download_artifacts(run.info.run_id, "lineage", str(tmp_path)))
+        manifest = json.loads((folder / "manifest.json").read_text())
+        assert manifest["variant"] == run.data.params["variant"]
+        assert manifest["seeds"] == [int(run.data.params["seed"])]
+        if run.data.tags["git.dirty"] == "true":
+            patch = (folder / "changes.patch").read_text()
+            assert f"+    momentum: {run.data.params['momentum']}" in patch
+    for model in models:
+        names = {path.name for path in Path(model.artifact_location[7:]).rglob("*")}
+        assert {"MLmodel", "model.json", "model.weights.h5"} <= names

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pipeline.adapters.files import replacing
-from pipeline.errors import PipelineError
+from pipeline.errors import DataError, PendingError
 
 # As long as MLflow itself waits for another writer.
 _PATIENCE_SECONDS = 20
@@ -26,7 +26,8 @@ def opened(path: Path, mode: str = "ro") -> Iterator[sqlite3.Connection]:
     """Yields a connection; what is changed by it is committed if all goes well, or else undone.
 
     Raises:
-        PipelineError: if the file is no database, or does not take or give what it should.
+        DataError: if the file is no database, or a damaged one.
+        PendingError: if it is in use, or cannot be opened.
     """
     try:
         connection = sqlite3.connect(
@@ -34,15 +35,19 @@ def opened(path: Path, mode: str = "ro") -> Iterator[sqlite3.Connection]:
         )
         with contextlib.closing(connection), connection:
             yield connection
-    except sqlite3.Error as error:
-        raise PipelineError(f"{path} cannot be used: {error}") from None
+    except sqlite3.OperationalError as error:
+        raise PendingError(f"{path} cannot be used: {error}") from None
+    except sqlite3.DatabaseError as error:
+        raise DataError(f"{path} is damaged: {error}") from None
 
 
 def keep_copy(path: Path, why: str) -> Path:
     """Copies a database as it is at one moment, whoever writes to it, and returns the copy's path.
 
     Raises:
-        PipelineError: if it cannot be read, or the copy not written.
+        DataError: if it is damaged.
+        PendingError: if it is in use.
+        WriteError: if the disk is full.
     """
     kept = unused(path.with_name(f"{path.name}.before-{why}"))
     with replacing(kept) as temporary:

@@ -8,11 +8,9 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psutil
-from mlflow.entities import LoggedModel, Run
-from mlflow.tracking import MlflowClient
 
 from pipeline.adapters import runs
 from pipeline.adapters.datasets import read_prepared
@@ -20,8 +18,13 @@ from pipeline.adapters.findings import Finding, Note
 from pipeline.adapters.provenance import tracking_uri
 from pipeline.adapters.store_health import is_made
 from pipeline.adapters.store_places import local_path
-from pipeline.adapters.tracking import FINGERPRINT, TRACKING_ERRORS, Store
+
+# MLflow comes from there, where it is told to be quiet before it is imported.
+from pipeline.adapters.tracking import FINGERPRINT, TRACKING_ERRORS, MlflowClient, Run, Store
 from pipeline.errors import PipelineError
+
+if TYPE_CHECKING:
+    from mlflow.entities import LoggedModel
 
 # What a run says of the process that works on it, since it was opened.
 HOST, PROCESS, STARTED = "process.host", "process.id", "process.started"

@@ -12,7 +12,7 @@ from pipeline.adapters.backups import copy, keep_copy, opened
 from pipeline.adapters.findings import Finding
 from pipeline.adapters.mirrors import without_password
 from pipeline.adapters.provenance import tracking_uri
-from pipeline.errors import PipelineError
+from pipeline.errors import DataError, PipelineError
 
 _PATIENCE_SECONDS = 5
 
@@ -32,7 +32,7 @@ def is_made() -> bool:
     """Returns whether the store is there; a database that is not, MLflow would make when asked.
 
     Raises:
-        PipelineError: if its file is no database.
+        DataError: if its file is no database.
     """
     path = database()
     return path is None or (path.is_file() and bool(_tables(path)))
@@ -42,13 +42,18 @@ def findings() -> Iterator[Finding]:
     """Yields why MLflow cannot open the store, which has to be mended before all that is in it.
 
     Raises:
-        PipelineError: if its file is no database.
+        PendingError: if its database is in use.
     """
     path = database()
     if tracking_uri().startswith("http"):
         yield from _server(tracking_uri())
-    elif path is not None and is_made():
-        yield from _whole(path) or _schema(path)
+    try:
+        if path is not None and is_made():
+            _check_whole(path)
+            yield from _schema(path)
+    except DataError as error:
+        remedy = "move it away, and --fix makes a new one of what is in runs/"
+        yield Finding(str(error), remedy)
 
 
 def _server(uri: str) -> Iterator[Finding]:
@@ -67,13 +72,11 @@ def _tables(path: Path) -> set[str]:
         return {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
 
 
-def _whole(path: Path) -> list[Finding]:
+def _check_whole(path: Path) -> None:
     with opened(path) as connection:
         (told,) = connection.execute("PRAGMA quick_check(1)").fetchone()
-    if told == "ok":
-        return []
-    remedy = "move it away: `python -m pipeline track` makes a new one of what is in runs/"
-    return [Finding(f"{path} is damaged: {' '.join(told.split())}", remedy)]
+    if told != "ok":
+        raise DataError(f"{path} is damaged: {' '.join(told.split())}")
 
 
 def _schema(path: Path) -> list[Finding]:

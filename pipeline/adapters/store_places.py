@@ -31,13 +31,13 @@ def findings(database: Path) -> Iterator[Finding | Note]:
         old, new = former / ARTIFACTS, here / ARTIFACTS
         if old.exists():
             yield Note(
-                f"MLflow takes artifacts from {old}, though they are in {new} too: is this a copy "
-                "of that checkout?"
+                f"MLflow keeps artifacts in {old}: this seems to be a copy of that checkout, whose "
+                f"own {new} is not used"
             )
         else:
             yield Finding(
                 f"MLflow looks for artifacts in {old}, which is gone; they are in {new}",
-                "`python -m pipeline doctor --relocate` tells it so and keeps a copy",
+                "`python -m pipeline doctor --relocate` corrects its database and keeps a copy",
                 lambda former=former: _relocate(database, former, here),
                 "--relocate",
             )

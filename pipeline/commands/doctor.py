@@ -128,6 +128,7 @@ def _runs(params: Params | None) -> Iterator[Finding | Note]:
     if database and store_health.is_made():
         moves = list(store_places.findings(database))
         yield from moves
+    moved = any(isinstance(each, Finding) for each in moves)
     mirrored = run_health.Mirrored(
         params.tracking.experiment if params else None,
         run_health.files_by_fingerprint(
@@ -135,10 +136,10 @@ def _runs(params: Params | None) -> Iterator[Finding | Note]:
         ),
     )
     yield from mirrored.abandoned()
-    if params:
+    # What is added to a moved store would go to its old place, and what is not found may be here.
+    if params and not moved:
         yield from _missing(params, mirrored.missing())
-        if not moves:
-            yield from mirrored.lost_models()
+        yield from mirrored.lost_models()
 
 
 def _missing(params: Params, missing: Mapping[str, int]) -> Iterator[Finding | Note]:
@@ -148,7 +149,7 @@ def _missing(params: Params, missing: Mapping[str, int]) -> Iterator[Finding | N
     if not missing:
         return
     told = ", ".join(f"{number} of {variant}" for variant, number in missing.items())
-    what = f"runs of runs/ are not, or not whole, in MLflow: {told}"
+    what = f"MLflow lacks runs that are in runs/, or has them in part: {told}"
     if is_at_work():
         yield Note(f"{what}. DVC is at work here and may be about to add them")
     elif _can_track(params):
@@ -156,7 +157,7 @@ def _missing(params: Params, missing: Mapping[str, int]) -> Iterator[Finding | N
 
         yield Finding(what, "--fix adds them", lambda: track.run(params))
     else:
-        yield Finding(what, "`dvc repro` makes what their record needs, and adds them")
+        yield Finding(what, "`dvc repro` makes what is still missing of them, and adds them")
 
 
 def _can_track(params: Params) -> bool:

@@ -233,6 +233,25 @@ def demo() -> None:
 
 
 @pipeline.command()
+@click.option("--fix", is_flag=True, help="Mend what can safely be mended, keeping copies.")
+@click.option("--relocate", is_flag=True, help="After a move: tell MLflow where artifacts are now.")
+def doctor(*, fix: bool, relocate: bool) -> None:
+    """Say what is wrong with this project; mend it if asked to.
+
+    \b
+    Example:
+      python -m pipeline doctor --fix
+
+    Changes nothing by itself. Ends with 1 while something is wrong, with 0 when all is well.
+    """
+    from pipeline.commands import doctor as examination
+
+    asked = {"--fix": fix, "--relocate": relocate}
+    if not examination.run([option for option, wanted in asked.items() if wanted]):
+        sys.exit(1)
+
+
+@pipeline.command()
 @click.option("--port", default=5000, show_default=True, type=click.IntRange(1, 65535))
 def ui(port: int) -> None:
     """Serve MLflow's UI on 127.0.0.1, in two light processes.

@@ -14,7 +14,8 @@ from pipeline.adapters.datasets import DATASETS
 CHECKOUT = Path(__file__).parents[1]
 PARAMS = (CHECKOUT / "params.yaml").read_text(encoding="utf-8")
 COMMANDS = [
-    "compare", "demo", "download", "evaluate", "params", "prepare", "promote", "reproduce", "track",
+    "compare", "demo", "doctor", "download", "evaluate", "params", "prepare", "promote",
+    "reproduce", "track",
     "train", "ui",
 ]  # fmt: skip
 HEAVY = {"tensorflow", "keras", "mlflow", "pandas", "matplotlib", "scipy", "sklearn", "numpy"}
@@ -119,7 +120,8 @@ def test_good_parameters_do_load_tensorflow(start, no_tensorflow):
 
 
 @pytest.mark.parametrize(
-    "command", [name for name in COMMANDS if name not in {"demo", "reproduce", "train", "ui"}]
+    "command",
+    [name for name in COMMANDS if name not in {"demo", "doctor", "reproduce", "train", "ui"}],
 )
 def test_every_stage_reads_the_parameters_first(start, project, command):
     (project / "params.yaml").write_text("data: {}\n")

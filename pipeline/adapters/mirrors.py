@@ -9,6 +9,7 @@ import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BufferedReader
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
@@ -73,11 +74,35 @@ def fetch(file: PublishedFile, mirrors: tuple[str, ...], folder: Path) -> None:
         try:
             _fetch_from(mirror, file, target)
         except _MirrorError as error:
-            reasons.append(f"{file.name} from {_without_password(mirror)}: {error}")
+            reasons.append(f"{file.name} from {without_password(mirror)}: {error}")
             logger.warning("%s; trying the next mirror", reasons[-1])
         else:
             return
     raise UnavailableError("; ".join(reasons) or f"{file.name}: there is no mirror to try")
+
+
+def refusal(mirror: str, file: PublishedFile, seconds: float) -> str:
+    """Returns why a mirror would not deliver; empty if it would, as far as its first words say.
+
+    Args:
+        mirror: a folder or an http(s) URL, which is asked once.
+        file: what it should have, in the right size.
+        seconds: how long each step may take.
+    """
+    try:
+        if "://" in mirror:
+            with _open_url(mirror, file, urllib3.Retry(0, redirect=5), (seconds, seconds)):
+                return ""
+        with _open_in_folder(mirror, file) as source:
+            size = source.seek(0, os.SEEK_END)
+    except _MirrorError as error:
+        return str(error)
+    return "" if size == file.size else f"{file.name} has {size} bytes, not {file.size}"
+
+
+def without_password(url: str) -> str:
+    """Returns the URL as it may be shown."""
+    return re.sub("//.*@", "//", url)
 
 
 def _fetch_from(mirror: str, file: PublishedFile, target: Path) -> None:
@@ -120,7 +145,7 @@ def _read(source: _Readable) -> bytes:
 
 
 @contextmanager
-def _open_in_folder(mirror: str, file: PublishedFile) -> Iterator[_Readable]:
+def _open_in_folder(mirror: str, file: PublishedFile) -> Iterator[BufferedReader]:
     try:
         source = (Path(mirror).expanduser() / file.name).open("rb")
     except OSError as error:
@@ -132,18 +157,23 @@ def _open_in_folder(mirror: str, file: PublishedFile) -> Iterator[_Readable]:
 
 
 @contextmanager
-def _open_url(mirror: str, file: PublishedFile) -> Iterator[_Readable]:
+def _open_url(
+    mirror: str,
+    file: PublishedFile,
+    retries: urllib3.Retry = _RETRIES,
+    timeout: tuple[float, float] = (_CONNECT_SECONDS, _READ_SECONDS),
+) -> Iterator[_Readable]:
     if not mirror.startswith(("http://", "https://")):
         raise _MirrorError("neither a folder nor an http or https URL")
     with requests.Session() as session:
         for scheme in ("http://", "https://"):
-            session.mount(scheme, HTTPAdapter(max_retries=_RETRIES))
+            session.mount(scheme, HTTPAdapter(max_retries=retries))
         try:
             # Unencoded: the files are gzip themselves, and hashed as such.
             response = session.get(
                 f"{mirror.rstrip('/')}/{file.name}",
                 stream=True,
-                timeout=(_CONNECT_SECONDS, _READ_SECONDS),
+                timeout=timeout,
                 headers={"Accept-Encoding": "identity"},
             )
             response.raise_for_status()
@@ -183,7 +213,3 @@ def _causes(error: BaseException) -> list[BaseException]:
             reason = getattr(cause, "reason", None)
             open_ends += [*cause.args, reason, cause.__cause__, cause.__context__]
     return found
-
-
-def _without_password(mirror: str) -> str:
-    return re.sub("//.*@", "//", mirror)

@@ -156,13 +156,26 @@ class Store:
         model = self._client.create_logged_model(
             self._experiment_id, run.info.run_name, source_run_id=run_id, params=run.data.params
         )
+        self.write_model(model, folder, images, classes)
+        self._client.finalize_logged_model(model.model_id, "READY")
+        self._client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=0)])
+        return model.model_id
+
+    def write_model(
+        self,
+        model: mlflow.entities.LoggedModel,
+        folder: Path,
+        images: NDArray[np.uint8],
+        classes: int,
+    ) -> None:
+        """Puts the files of a logged model where MLflow looks for them; see `log_model`."""
         with tempfile.TemporaryDirectory() as temporary:
             saved = Path(temporary) / "model"
             mlflow.pyfunc.save_model(
                 saved,
                 mlflow_model=Model(
                     model.artifact_location,
-                    run_id,
+                    model.source_run_id,
                     model_uuid=model.model_id,
                     model_id=model.model_id,
                 ),
@@ -177,9 +190,6 @@ class Store:
                 pip_requirements=[f"{name}=={version(name)}" for name in _SERVED_WITH],
             )
             self._client.log_model_artifacts(model.model_id, str(saved))
-        self._client.finalize_logged_model(model.model_id, "READY")
-        self._client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=0)])
-        return model.model_id
 
     def log_files(self, run: Run, contents: Mapping[str, bytes]) -> None:
         """Adds files to the run's artifacts, given by their path there."""

@@ -160,20 +160,20 @@ def _open_in_folder(mirror: str, file: PublishedFile) -> Iterator[BufferedReader
 def _open_url(
     mirror: str,
     file: PublishedFile,
-    retries: urllib3.Retry = _RETRIES,
-    timeout: tuple[float, float] = (_CONNECT_SECONDS, _READ_SECONDS),
+    retries: urllib3.Retry | None = None,
+    timeout: tuple[float, float] | None = None,
 ) -> Iterator[_Readable]:
     if not mirror.startswith(("http://", "https://")):
         raise _MirrorError("neither a folder nor an http or https URL")
     with requests.Session() as session:
         for scheme in ("http://", "https://"):
-            session.mount(scheme, HTTPAdapter(max_retries=retries))
+            session.mount(scheme, HTTPAdapter(max_retries=retries or _RETRIES))
         try:
             # Unencoded: the files are gzip themselves, and hashed as such.
             response = session.get(
                 f"{mirror.rstrip('/')}/{file.name}",
                 stream=True,
-                timeout=timeout,
+                timeout=timeout or (_CONNECT_SECONDS, _READ_SECONDS),
                 headers={"Accept-Encoding": "identity"},
             )
             response.raise_for_status()

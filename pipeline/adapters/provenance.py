@@ -43,3 +43,14 @@ def tracking_uri() -> str:
     # Quoted, for MLflow takes `%20` in a path for a space.
     own = f"sqlite:///{quote(str(project_root() / 'mlflow.db'))}"
     return os.environ.get("MLFLOW_TRACKING_URI") or own
+
+
+def database() -> Path | None:
+    """Returns the file of the tracking store, there or not; None if the store is no such file."""
+    uri = tracking_uri()
+    if not uri.startswith("sqlite:"):
+        return None
+    from sqlalchemy.engine import make_url
+
+    name = make_url(uri).database
+    return None if name in {None, "", ":memory:"} else Path(str(name))

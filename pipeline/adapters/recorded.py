@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import unquote
 
 import mlflow
 import pandas as pd
@@ -20,11 +19,11 @@ from mlflow.tracking import MlflowClient
 
 from pipeline.adapters import runs
 from pipeline.adapters.files import missing
-from pipeline.adapters.provenance import project_root, tracking_uri
+from pipeline.adapters.provenance import database, project_root, tracking_uri
 from pipeline.adapters.records import COMPARED, MANIFEST, PATCH
-from pipeline.adapters.tracking import FINGERPRINT, TRACKING_ERRORS
+from pipeline.adapters.tracking import FINGERPRINT, asking, paged
 from pipeline.core.normalization import NORMALIZATIONS
-from pipeline.errors import ArgumentError, DataError, MissingInputError, PendingError, one_line
+from pipeline.errors import ArgumentError, DataError, MissingInputError, one_line
 from pipeline.params import Network, Training, Variant
 
 # How many candidates a message names.
@@ -118,7 +117,7 @@ def read(run: Run) -> RecordedRun:
     Raises:
         DataError: if it was recorded without its manifest, or is no run of one seed.
     """
-    with _asking():
+    with asking():
         tags = run.data.tags
         name = run.info.run_name or run.info.run_id
         if tags.get("kind") != "run":
@@ -142,7 +141,7 @@ def read(run: Run) -> RecordedRun:
 
 def read_compared(run: Run) -> list[Run]:
     """Returns the runs that a comparison compared."""
-    with _asking():
+    with asking():
         content = _read_artifact(run, COMPARED)
         if content is None:
             raise DataError(f"{run.info.run_name} holds no {COMPARED}: it is of an older bnlab")
@@ -151,13 +150,13 @@ def read_compared(run: Run) -> list[Run]:
 
 def read_patch(run: RecordedRun) -> bytes:
     """Returns what the checkout had beyond its commit when the run was made."""
-    with _asking():
+    with asking():
         return _read_artifact(_client().get_run(run.id), PATCH) or b""
 
 
 def model_of(run: Run) -> str | None:
     """Returns the id of a run's model, if it has one."""
-    with _asking():
+    with asking():
         found = _client().search_logged_models(
             [run.info.experiment_id], f"source_run_id = '{run.info.run_id}'"
         )
@@ -169,7 +168,7 @@ def model_of(run: Run) -> str | None:
 def model_folder(run: RecordedRun) -> Iterator[Path]:
     """Yields a folder with the run's architecture and weights, for as long as the block lasts."""
     with tempfile.TemporaryDirectory() as folder:
-        with _asking():
+        with asking():
             model_id = model_of(_client().get_run(run.id))
             if model_id is None:
                 raise DataError(f"{run.name} holds no model")
@@ -180,7 +179,7 @@ def model_folder(run: RecordedRun) -> Iterator[Path]:
 
 def note_reproduction(run: RecordedRun, outcome: str) -> None:
     """Adds a line about a reproduction to the run's tags, and counts it."""
-    with _asking(), FileLock(project_root() / ".mlflow.lock"):
+    with asking(), FileLock(project_root() / ".mlflow.lock"):
         client = _client()
         count = int(client.get_run(run.id).data.tags.get("reproductions", 0)) + 1
         at = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime())
@@ -189,16 +188,10 @@ def note_reproduction(run: RecordedRun, outcome: str) -> None:
 
 
 def _search(condition: str) -> list[Run]:
-    with _asking():
-        client, token = _client(), None
-        experiments = [one.experiment_id for one in client.search_experiments()]
-        found: list[Run] = []
-        while True:
-            page = client.search_runs(experiments, condition, page_token=token)
-            found += page
-            token = page.token
-            if not token:
-                return found
+    with asking():
+        client = _client()
+        experiments = [one.experiment_id for one in paged(client.search_experiments)]
+        return paged(client.search_runs, experiments, condition)
 
 
 def _only(found: list[Run], text: str) -> Run:
@@ -245,17 +238,8 @@ def _read_artifact(run: Run, path: str) -> bytes | None:
 
 
 def _client() -> MlflowClient:
-    uri = tracking_uri()
     # Asked for a database that is not there, MLflow would make an empty one.
-    path = uri.partition("sqlite:///")[2]
-    if path and not Path(unquote(path)).exists():
-        raise missing(Path(unquote(path)))
-    return MlflowClient(uri)
-
-
-@contextmanager
-def _asking() -> Iterator[None]:
-    try:
-        yield
-    except TRACKING_ERRORS as error:
-        raise PendingError(f"MLflow does not answer: {one_line(error)}") from None
+    path = database()
+    if path is not None and not path.exists():
+        raise missing(path)
+    return MlflowClient(tracking_uri())

@@ -6,16 +6,26 @@ import math
 import platform
 import tempfile
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import mlflow
 import numpy as np
 import psutil
 from filelock import FileLock
-from mlflow.entities import LoggedModelOutput, LoggedModelStatus, Metric, Param, Run, RunTag
+from mlflow.entities import (
+    LoggedModel,
+    LoggedModelOutput,
+    LoggedModelStatus,
+    Metric,
+    Param,
+    Run,
+    RunTag,
+)
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model, ModelSignature
 from mlflow.tracking import MlflowClient
@@ -25,6 +35,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from pipeline.adapters.provenance import project_root, tracking_uri
 from pipeline.adapters.runs import ARCHITECTURE, WEIGHTS
+from pipeline.errors import PendingError, one_line
 
 # What a store that is gone, locked, damaged or without its driver may raise.
 TRACKING_ERRORS = (MlflowException, SQLAlchemyError, OSError, ImportError)
@@ -163,7 +174,7 @@ class Store:
 
     def write_model(
         self,
-        model: mlflow.entities.LoggedModel,
+        model: LoggedModel,
         folder: Path,
         images: NDArray[np.uint8],
         classes: int,
@@ -218,6 +229,29 @@ def shows(run: Run, points: Iterable[Point]) -> bool:
     """Returns whether the run, as it was when opened, has these as its latest values."""
     finite = [point for point in points if math.isfinite(point.value)]
     return all(run.data.metrics.get(point.key) == point.value for point in finite)
+
+
+@contextmanager
+def asking() -> Iterator[None]:
+    """Turns what MLflow raises into one line.
+
+    Raises:
+        PendingError: if it does not answer, or not as it should.
+    """
+    try:
+        yield
+    except TRACKING_ERRORS as error:
+        raise PendingError(f"MLflow does not answer: {one_line(error)}") from None
+
+
+def paged(search: Callable[..., Any], *arguments: Any) -> list[Any]:
+    """Returns what one of the client's searches finds, on all its pages."""
+    page = search(*arguments)
+    found = list(page)
+    while page.token:
+        page = search(*arguments, page_token=page.token)
+        found += page
+    return found
 
 
 def _this_process() -> dict[str, str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from functools import partial
 
-from pipeline.adapters.findings import Finding, Note
+from pipeline.adapters.health.findings import Finding, Note
 from pipeline.errors import PipelineError
 from pipeline.params import Params
 
@@ -93,58 +93,57 @@ def _told(name: str, check: _Check) -> Iterator[Finding | Note]:
 
 
 def _environment() -> Iterator[Finding]:
-    from pipeline.adapters import environment
+    from pipeline.adapters.health import environment
 
     return environment.findings()
 
 
 def _dvc() -> Iterator[Finding]:
-    from pipeline.adapters import dvc_state
+    from pipeline.adapters.health import dvc_state
 
     return dvc_state.findings(at_work=dvc_state.is_at_work())
 
 
 def _mirrors(params: Params) -> Iterator[Finding | Note]:
-    from pipeline.adapters import mirror_health
+    from pipeline.adapters.health import mirrors
 
-    return mirror_health.findings(params.data.dataset)
+    return mirrors.findings(params.data.dataset)
 
 
 def _store(params: Params | None) -> Iterator[Finding | Note]:
-    from pipeline.adapters import runs, store_health
+    from pipeline.adapters import runs
+    from pipeline.adapters.health import store
 
-    faults = list(store_health.findings())
+    faults = list(store.findings())
     yield from faults
     # Without runs, here or there, MLflow's three seconds can be saved.
-    if not faults and (store_health.is_made() or any(runs.RUNS.glob("*/manifest.json"))):
+    if not faults and (store.is_made() or any(runs.RUNS.glob("*/manifest.json"))):
         yield from _runs(params)
 
 
 def _runs(params: Params | None) -> Iterator[Finding | Note]:
-    from pipeline.adapters import run_health, store_health, store_places
+    from pipeline.adapters.health import mirrored, places, store
 
-    database = store_health.database()
+    database = store.database()
     moves = []
-    if database and store_health.is_made():
-        moves = list(store_places.findings(database))
+    if database and store.is_made():
+        moves = list(places.findings(database))
         yield from moves
     moved = any(isinstance(each, Finding) for each in moves)
-    mirrored = run_health.Mirrored(
+    held = mirrored.Mirrored(
         params.tracking.experiment if params else None,
-        run_health.files_by_fingerprint(
-            params.variants if params else run_health.trained_variants()
-        ),
+        mirrored.files_by_fingerprint(params.variants if params else mirrored.trained_variants()),
     )
-    yield from mirrored.abandoned()
+    yield from held.abandoned()
     # What is added to a moved store would go to its old place, and what is not found may be here.
     if params and not moved:
-        yield from _missing(params, mirrored.missing())
-        yield from mirrored.lost_models()
+        yield from _missing(params, held.missing())
+        yield from held.lost_models()
 
 
 def _missing(params: Params, missing: Mapping[str, int]) -> Iterator[Finding | Note]:
     """Yields the runs that are here and not in MLflow."""
-    from pipeline.adapters.dvc_state import is_at_work
+    from pipeline.adapters.health.dvc_state import is_at_work
 
     if not missing:
         return

@@ -45,7 +45,7 @@ def committed(git, project):
     """The same with a commit of a parameter, a report, and a file that ends without a newline."""
     (project / "reports").mkdir()
     (project / "reports" / "report.md").write_text("# Better\n")
-    (project / "loose.txt").write_bytes(b"caf\xe9\r\nlast")
+    (project / "loose.txt").write_bytes(b"na\xefve\r\nlast")
     git("add", ".")
     git("commit", "--quiet", "--message", "first")
     return git
@@ -82,7 +82,7 @@ def test_a_run_names_what_it_ran_with(committed, project):
     [
         lambda root: (root / "params.yaml").write_text("a: 2\n"),
         lambda root: (root / "params.yaml").unlink(),
-        lambda root: (root / "loose.txt").write_bytes(b"caf\xe9\r\nlast line"),
+        lambda root: (root / "loose.txt").write_bytes(b"na\xefve\r\nlast line"),
         lambda root: (root / "new.bin").write_bytes(bytes(range(256))),
         lambda root: (root / "a name with spaces").write_text("untracked"),
     ],

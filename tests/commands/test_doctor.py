@@ -362,7 +362,7 @@ def test_a_moved_store_finds_its_artifacts_after_relocation(moved, healthy, exam
     )
     assert model.model_id in Path(got, "MLmodel").read_text()
     (compared,) = client().search_runs([own.experiment_id], "tags.kind = 'comparison'")
-    assert [file.path for file in client().list_artifacts(compared.info.run_id)] == ["reports"]
+    assert "reports" in {file.path for file in client().list_artifacts(compared.info.run_id)}
 
 
 def test_nothing_is_added_to_a_moved_store_before_its_relocation(moved, healthy, examine):

@@ -6,9 +6,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from pipeline.adapters import mirror_health
 from pipeline.adapters.datasets import DATASETS, PublishedFile
-from pipeline.adapters.findings import Finding, Note
+from pipeline.adapters.health import mirrors
+from pipeline.adapters.health.findings import Finding, Note
 
 CONTENT = {"large": b"content", "small": b"text"}
 FILES = tuple(
@@ -77,7 +77,7 @@ def findings(project, monkeypatch):
         source = dataclasses.replace(DATASETS["mnist"], files=FILES, mirrors=lambda: built_in)
         monkeypatch.setitem(DATASETS, "mnist", source)
         monkeypatch.setenv("MNIST_MIRROR", ",".join(own))
-        return list(mirror_health.findings("mnist"))
+        return list(mirrors.findings("mnist"))
 
     return ask
 
@@ -130,7 +130,7 @@ def test_without_any_mirror_the_data_has_to_be_here(findings, project):
 
 
 def test_a_mirror_that_keeps_silent_is_not_waited_for(findings, folder, monkeypatch):
-    monkeypatch.setattr(mirror_health, "PATIENCE_SECONDS", 0.2)
+    monkeypatch.setattr(mirrors, "PATIENCE_SECONDS", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
         (finding,) = findings(own=[url, str(folder)])
@@ -140,4 +140,4 @@ def test_a_mirror_that_keeps_silent_is_not_waited_for(findings, folder, monkeypa
 
 @pytest.mark.usefixtures("project")
 def test_the_digits_are_where_scikit_learn_is():
-    assert not list(mirror_health.findings("digits"))
+    assert not list(mirrors.findings("digits"))

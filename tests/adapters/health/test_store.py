@@ -10,7 +10,7 @@ import pytest
 import sqlalchemy
 from sqlalchemy.pool import NullPool
 
-from pipeline.adapters import backups, store_health
+from pipeline.adapters.health import backups, store
 from pipeline.adapters.provenance import tracking_uri
 from pipeline.errors import PendingError, PipelineError
 
@@ -44,13 +44,13 @@ def old_store(project):
 
 
 def findings():
-    return list(store_health.findings())
+    return list(store.findings())
 
 
 def test_a_store_of_this_mlflow_is_well(tracked_project):
     before = (tracked_project / "mlflow.db").read_bytes()
 
-    assert store_health.is_made()
+    assert store.is_made()
     assert not findings()
     assert (tracked_project / "mlflow.db").read_bytes() == before
 
@@ -60,7 +60,7 @@ def test_a_store_that_is_not_made_yet_is_well_and_not_made(project, made):
     if made:
         Path("mlflow.db").touch()
 
-    assert not store_health.is_made()
+    assert not store.is_made()
     assert not findings()
     assert [(path.name, path.stat().st_size) for path in project.iterdir()] == [
         ("mlflow.db", 0)
@@ -169,8 +169,8 @@ def test_a_store_elsewhere_is_looked_at(monkeypatch, tmp_path_factory):
     quoted = str(elsewhere).replace("%", "%25").replace(" ", "%20")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{quoted}")
 
-    assert store_health.database() == elsewhere
-    assert store_health.is_made()
+    assert store.database() == elsewhere
+    assert store.is_made()
     assert not findings()
 
 

@@ -4,27 +4,21 @@ from __future__ import annotations
 
 import platform
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import psutil
+from mlflow.entities import LoggedModel, Run
+from mlflow.tracking import MlflowClient
 
 from pipeline.adapters import runs
 from pipeline.adapters.datasets import read_prepared
-from pipeline.adapters.findings import Finding, Note
+from pipeline.adapters.health.findings import Finding, Note
+from pipeline.adapters.health.places import local_path
+from pipeline.adapters.health.store import is_made
 from pipeline.adapters.provenance import tracking_uri
-from pipeline.adapters.store_health import is_made
-from pipeline.adapters.store_places import local_path
-
-# MLflow comes from there, where it is told to be quiet before it is imported.
-from pipeline.adapters.tracking import FINGERPRINT, TRACKING_ERRORS, MlflowClient, Run, Store
-from pipeline.errors import PipelineError
-
-if TYPE_CHECKING:
-    from mlflow.entities import LoggedModel
+from pipeline.adapters.tracking import FINGERPRINT, Store, asking, paged
 
 # What a run says of the process that works on it, since it was opened.
 HOST, PROCESS, STARTED = "process.host", "process.id", "process.started"
@@ -79,10 +73,10 @@ class Mirrored:
         """Yields runs that say they are running, and whose process is dead or not known here."""
         if not is_made():
             return
-        with _told():
+        with asking():
             client = MlflowClient(tracking_uri())
             own = self._experiment_id(client)
-            everywhere = [each.experiment_id for each in _paged(client.search_experiments)]
+            everywhere = [each.experiment_id for each in paged(client.search_experiments)]
             running = _runs(client, everywhere, "RUNNING")
         for run in running:
             # Those of the files here are only waiting for `track`.
@@ -92,7 +86,7 @@ class Mirrored:
 
     def missing(self) -> Counter[str]:
         """Returns by variant how many of the runs here MLflow has not, or not whole."""
-        with _told():
+        with asking():
             there = {run.data.tags.get(FINGERPRINT) for run in self._finished()}
         return Counter(
             files.variant for fingerprint, files in self.files.items() if fingerprint not in there
@@ -100,7 +94,7 @@ class Mirrored:
 
     def lost_models(self) -> Iterator[Finding]:
         """Yields the finished runs whose model is in MLflow without its files."""
-        with _told():
+        with asking():
             lost = [(run, model) for run, model in self._models() if _is_lost(model)]
         here = [(files, model) for run, model in lost if (files := self._files_of(run))]
         gone = [run for run, _ in lost if not self._files_of(run)]
@@ -116,7 +110,7 @@ class Mirrored:
 
     def _write_models(self, lost: list[tuple[RunFiles, LoggedModel]]) -> None:
         test = read_prepared().test
-        with _told():
+        with asking():
             store = Store(str(self.experiment))
             for files, model in lost:
                 classes = int(test.labels.max()) + 1
@@ -138,7 +132,7 @@ class Mirrored:
         if finished:
             client = MlflowClient(tracking_uri())
             experiments = list({run.info.experiment_id for run in finished.values()})
-            for model in _paged(client.search_logged_models, experiments):
+            for model in paged(client.search_logged_models, experiments):
                 run = finished.get(model.source_run_id)
                 if run is not None and run.data.tags.get("kind") == "run":
                     yield run, model
@@ -148,17 +142,7 @@ class Mirrored:
 
 
 def _runs(client: MlflowClient, experiments: list[str], status: str) -> list[Run]:
-    return _paged(client.search_runs, experiments, f"attributes.status = '{status}'")
-
-
-def _paged(search: Callable[..., Any], *arguments: Any) -> list[Any]:
-    """Returns what a search of MLflow's finds, on all its pages."""
-    page = search(*arguments)
-    found = list(page)
-    while page.token:
-        page = search(*arguments, page_token=page.token)
-        found += page
-    return found
+    return paged(client.search_runs, experiments, f"attributes.status = '{status}'")
 
 
 def _abandoned(client: MlflowClient, run: Run) -> Iterator[Finding | Note]:
@@ -194,7 +178,7 @@ def _is_alive(run: Run) -> bool | None:
 
 
 def _kill(client: MlflowClient, run: Run) -> None:
-    with _told():
+    with asking():
         client.set_terminated(run.info.run_id, "KILLED")
 
 
@@ -206,13 +190,3 @@ def _is_lost(model: LoggedModel) -> bool:
 def _listed(names: list[str]) -> str:
     more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
     return ", ".join(names[:_SHOWN]) + more
-
-
-@contextmanager
-def _told() -> Iterator[None]:
-    """Turns MLflow's errors into one line."""
-    try:
-        yield
-    except TRACKING_ERRORS as error:
-        told = " ".join(str(error).split())[:200]
-        raise PipelineError(f"MLflow cannot be asked: {told}") from None

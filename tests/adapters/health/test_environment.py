@@ -3,7 +3,7 @@ from importlib import metadata
 
 import pytest
 
-from pipeline.adapters import environment
+from pipeline.adapters.health import environment
 from pipeline.errors import DataError
 
 HASH = "    --hash=sha256:00\n    # via\n    #   nothing==1\n"

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from pipeline.adapters.backups import keep_copy, opened
-from pipeline.adapters.findings import Finding, Note
+from pipeline.adapters.health.backups import keep_copy, opened
+from pipeline.adapters.health.findings import Finding, Note
 from pipeline.adapters.provenance import project_root
 
 ARTIFACTS = "mlartifacts"

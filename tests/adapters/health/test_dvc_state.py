@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.adapters import dvc_state
-from pipeline.adapters.dvc_state import LOCK, RWLOCK
+from pipeline.adapters.health import dvc_state
+from pipeline.adapters.health.dvc_state import LOCK, RWLOCK
 
 PIPELINE = "stages: {a: {cmd: 'python -c \"print(1)\" > a.txt', outs: [a.txt]}}\n"
 GIT = ["git", "-c", "user.name=a", "-c", "user.email=a@example.org"]

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 
 from pipeline.adapters.datasets import DATASETS, RAW_FOLDER, PublishedFile
 from pipeline.adapters.files import sha256
-from pipeline.adapters.findings import Finding, Note
+from pipeline.adapters.health.findings import Finding, Note
 from pipeline.adapters.mirrors import mirrors_for, refusal, without_password
 
 PATIENCE_SECONDS = 5

@@ -13,9 +13,9 @@ import psutil
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from pipeline.adapters.backups import unused
 from pipeline.adapters.files import replacing
-from pipeline.adapters.findings import Finding
+from pipeline.adapters.health.backups import unused
+from pipeline.adapters.health.findings import Finding
 
 # DVC 3.67 minds nothing else: empty or damaged, `lock`, `rwlock.lock` and `btime` do no harm.
 RWLOCK = Path(".dvc/tmp/rwlock")

@@ -11,7 +11,7 @@ from pathlib import Path
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
-from pipeline.adapters.findings import Finding
+from pipeline.adapters.health.findings import Finding
 from pipeline.errors import DataError
 
 PROJECT = Path("pyproject.toml")

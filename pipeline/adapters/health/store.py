@@ -8,24 +8,13 @@ from typing import Any
 
 import requests
 
-from pipeline.adapters.backups import copy, keep_copy, opened
-from pipeline.adapters.findings import Finding
+from pipeline.adapters.health.backups import copy, keep_copy, opened
+from pipeline.adapters.health.findings import Finding
 from pipeline.adapters.mirrors import without_password
-from pipeline.adapters.provenance import tracking_uri
-from pipeline.errors import DataError, PipelineError
+from pipeline.adapters.provenance import database, tracking_uri
+from pipeline.errors import DataError, PipelineError, one_line
 
 _PATIENCE_SECONDS = 5
-
-
-def database() -> Path | None:
-    """Returns the file of the tracking store, there or not; None if the store is no such file."""
-    uri = tracking_uri()
-    if not uri.startswith("sqlite:"):
-        return None
-    from sqlalchemy.engine import make_url
-
-    name = make_url(uri).database
-    return None if name in {None, "", ":memory:"} else Path(str(name))
 
 
 def is_made() -> bool:
@@ -124,7 +113,7 @@ def _upgrade(path: Path) -> None:
     except (*TRACKING_ERRORS, CommandError) as error:
         engine.dispose()
         copy(kept, path)
-        told = " ".join(str(error).split())[:200]
-        raise PipelineError(f"MLflow cannot upgrade {path}, which is as it was: {told}") from None
+        message = f"MLflow cannot upgrade {path}, which is as it was: {one_line(error)}"
+        raise PipelineError(message) from None
     finally:
         engine.dispose()

@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import click
 
@@ -113,19 +114,49 @@ def evaluate() -> None:
 
 
 @pipeline.command()
-def compare() -> None:
-    """Compare candidate and baseline: statistics, figures, report.
+@click.argument("names", nargs=-1, metavar="[A B]")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.option("--md", "as_markdown", is_flag=True, help="Print Markdown.")
+@click.option(
+    "--figure",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="PATH",
+    help="Where to draw the differences [default: comparisons/A-against-B.png].",
+)
+def compare(
+    names: tuple[str, ...], *, as_json: bool, as_markdown: bool, figure: Path | None
+) -> None:
+    """Compare candidate and baseline, or any two variants, experiments, commits or runs.
 
     \b
     Example:
       python -m pipeline compare
+      python -m pipeline compare batch_norm no_norm
+      python -m pipeline compare HEAD~1:batch_norm momentum-0.9
+
+    Without names it is the stage, and writes reports/. Else it prints what differs, by how much
+    and how surely, and draws one figure. A and B are each a variant of params.yaml, a commit,
+    branch, tag or DVC experiment, one variant of it (HEAD~1:batch_norm), or a run in MLflow by
+    its name or id.
     """
+    if as_json and as_markdown:
+        raise click.UsageError("--json and --md exclude each other")
+    if len(names) not in (0, 2):
+        raise click.UsageError(f"name two things to compare, or none; got {len(names)}")
+    if not names and (as_json or as_markdown or figure):
+        raise click.UsageError("--json, --md and --figure need two names")
     from pipeline.adapters.params_file import read_params
 
     params = read_params()
-    from pipeline.stages import compare as stage
+    if not names:
+        from pipeline.stages import compare as stage
 
-    stage.run(params)
+        stage.run(params)
+        return
+    from pipeline.commands import compare as command
+
+    form = "json" if as_json else "md" if as_markdown else "text"
+    command.run(params, *names, form=form, figure=figure)
 
 
 @pipeline.command()

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 RUNS = Path("runs")
 EVALUATION = Path("evaluation")
 CURVES = Path("reports/curves")
+# Readers take another root where the files of another commit lie.
+_HERE = Path()
 # The two files of a model, in a run's folder.
 ARCHITECTURE, WEIGHTS = "model.json", "model.weights.h5"
 
@@ -112,10 +114,10 @@ def history_table(scores: Iterable[EpochScores]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def read_history(variant: str) -> pd.DataFrame:
+def read_history(variant: str, root: Path = _HERE) -> pd.DataFrame:
     """Returns the columns `seed, epoch, split, loss, accuracy`."""
     columns = ("seed", "epoch", "split", "loss", "accuracy")
-    return _read_table(RUNS / variant / "history.csv", columns)
+    return _read_table(root / RUNS / variant / "history.csv", columns)
 
 
 def write_curves(histories: Mapping[str, pd.DataFrame]) -> None:
@@ -140,9 +142,9 @@ def write_manifest(manifest: Manifest) -> None:
     write_text(RUNS / manifest.variant / "manifest.json", manifest.to_json())
 
 
-def read_manifest(variant: str) -> Manifest:
+def read_manifest(variant: str, root: Path = _HERE) -> Manifest:
     """Returns what `write_manifest` wrote."""
-    path = RUNS / variant / "manifest.json"
+    path = root / RUNS / variant / "manifest.json"
     try:
         return Manifest.from_json(path.read_text(encoding="utf-8"), path)
     except FileNotFoundError:
@@ -156,10 +158,10 @@ def write_test_scores(variant: str, scores: pd.DataFrame) -> None:
     _write_table(EVALUATION / variant / "test.csv", scores)
 
 
-def read_test_scores(variant: str) -> pd.DataFrame:
+def read_test_scores(variant: str, root: Path = _HERE) -> pd.DataFrame:
     """Returns what `write_test_scores` wrote."""
     columns = ("seed", "loss", "accuracy", "expected_calibration_error")
-    return _read_table(EVALUATION / variant / "test.csv", columns)
+    return _read_table(root / EVALUATION / variant / "test.csv", columns)
 
 
 def write_predictions(variant: str, predictions: Predictions) -> None:
@@ -167,9 +169,9 @@ def write_predictions(variant: str, predictions: Predictions) -> None:
     write_arrays(EVALUATION / variant / "predictions.npz", vars(predictions))
 
 
-def read_predictions(variant: str) -> Predictions:
+def read_predictions(variant: str, root: Path = _HERE) -> Predictions:
     """Returns what `write_predictions` wrote."""
-    path = EVALUATION / variant / "predictions.npz"
+    path = root / EVALUATION / variant / "predictions.npz"
     return Predictions(**read_arrays(path, ("predicted", "confidence")))
 
 

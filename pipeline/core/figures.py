@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from textwrap import fill
 from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, SubFigure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 from numpy.typing import NDArray
 
@@ -15,12 +17,15 @@ from pipeline.core.examples import Examples
 
 if TYPE_CHECKING:
     # `prepare` draws too, and need not import statistics for that.
+    from pipeline.core.contrast import Contrast
     from pipeline.core.results import VariantResults
     from pipeline.core.statistics import PairedComparison
 
 # Okabe & Ito's palette, told apart by every kind of colour vision.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 _GREY = "#666666"
+# In characters: what fits below half a panel, and above one.
+_LABEL_WIDTH, _TITLE_WIDTH = 20, 56
 _PANELS = (
     ("train", "loss"),
     ("validation", "loss"),
@@ -75,32 +80,18 @@ def paired_differences(
     """Shows what each pair of runs differs by in test accuracy, and the mean with its interval."""
     figure = Figure(figsize=(10, 4.4), layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=[1, 1.5])
-    labels, colors = (candidate.label, baseline.label), (candidate.color, baseline.color)
-    pairs = np.array([baseline.scores["accuracy"], candidate.scores["accuracy"]])
-    left.plot([0, 1], pairs, color=_GREY, linewidth=0.8, zorder=1)
-    for place, side in enumerate((1, 0)):
-        left.scatter(np.full(result.n, place), pairs[place], color=colors[side], s=28, zorder=2)
-    left.set_xticks([0, 1], [labels[1], labels[0]])
-    left.set_xlim(-0.35, 1.35)
-    left.yaxis.set_major_formatter(PercentFormatter(1, decimals=1))
-    left.set_title("Test accuracy of each pair", fontsize=11)
+    _draw_pairs(left, candidate, baseline)
+    _draw_differences(right, candidate, baseline, result, confidence)
+    return figure
 
-    points = 100 * (pairs[1] - pairs[0])
-    ahead = [colors[0] if value > 0 else colors[1] for value in points]
-    right.scatter(points, candidate.scores["seed"], color=ahead, s=28)
-    right.axvline(0, color="black", linewidth=0.8)
-    if result.mean is not None:
-        right.axvline(100 * result.mean, color=colors[0], linewidth=1.6)
-    if result.ci_low is not None and result.ci_high is not None:
-        right.axvspan(100 * result.ci_low, 100 * result.ci_high, color=colors[0], alpha=0.18, lw=0)
-    right.yaxis.set_major_locator(MaxNLocator(integer=True))
-    right.set_ylabel("Seed")
-    right.set_xlabel("Difference in test accuracy (percentage points)")
-    right.set_title(
-        f"{labels[0]} minus {labels[1]}: mean and {100 * confidence:g}% interval", fontsize=11
-    )
-    for axis in (left, right):
-        _tidy(axis)
+
+def contrasts(found: Sequence[Contrast]) -> Figure:
+    """Shows each contrast in a row: its pairs, their differences, how both sides learn."""
+    rows = [(one, one.comparison) for one in found if one.comparison]
+    figure = Figure(figsize=(14, 4.4 * len(rows)), layout="constrained")
+    parts = figure.subfigures(len(rows), 1, squeeze=False)[:, 0]
+    for part, (one, comparison) in zip(parts, rows, strict=True):
+        _draw_contrast(part, one, comparison.accuracy)
     return figure
 
 
@@ -181,6 +172,76 @@ def _draw_images(axis: Axes, images: NDArray[np.uint8], columns: int) -> None:
     grid = images.reshape(-1, columns, height, width).swapaxes(1, 2).reshape(-1, columns * width)
     axis.imshow(grid, cmap="gray_r", vmin=0, vmax=255)
     axis.spines[:].set_visible(False)
+
+
+def _draw_contrast(part: SubFigure, one: Contrast, result: PairedComparison) -> None:
+    a, b = (
+        replace(side.results, label=_drawable(side.results.label), color=color)
+        for side, color in zip((one.a, one.b), COLORS, strict=False)
+    )
+    # One pair has neither a mean nor an interval to show.
+    widths = [1, 1.3, 1.3] if result.n > 1 else [1, 2]
+    first, *middle, last = part.subplots(1, len(widths), width_ratios=widths)
+    _draw_pairs(first, a, b)
+    for axis in middle:
+        _draw_differences(axis, a, b, result, one.confidence)
+    for side in (a, b):
+        _draw_curve(last, side, "validation", "accuracy", one.confidence)
+    last.set_ylim(*_most_of((a, b), "validation", "accuracy"))
+    last.set_title("Validation accuracy", fontsize=11)
+    last.set_xlabel("Epoch")
+    last.xaxis.set_major_locator(MaxNLocator(integer=True))
+    last.yaxis.set_major_formatter(PercentFormatter(1, decimals=1))
+    last.legend(loc="lower right", framealpha=0.8, edgecolor="none")
+    _tidy(last)
+
+
+def _drawable(label: str) -> str:
+    """Returns a label of any commit or run in lines, its dollars not taken for mathematics."""
+    return fill(label, _LABEL_WIDTH).replace("$", r"\$")
+
+
+def _draw_pairs(axis: Axes, candidate: VariantResults, baseline: VariantResults) -> None:
+    pairs = np.array([baseline.scores["accuracy"], candidate.scores["accuracy"]])
+    axis.plot([0, 1], pairs, color=_GREY, linewidth=0.8, zorder=1)
+    for place, side in ((1, candidate), (0, baseline)):
+        axis.scatter(np.full(pairs.shape[1], place), pairs[place], color=side.color, s=28, zorder=2)
+    axis.set_xticks([0, 1], [baseline.label, candidate.label])
+    axis.set_xlim(-0.35, 1.35)
+    axis.yaxis.set_major_formatter(PercentFormatter(1, decimals=1))
+    axis.set_title("Test accuracy of each pair", fontsize=11)
+    _tidy(axis)
+
+
+def _draw_differences(
+    axis: Axes,
+    candidate: VariantResults,
+    baseline: VariantResults,
+    result: PairedComparison,
+    confidence: float,
+) -> None:
+    points = 100 * (
+        candidate.scores["accuracy"].to_numpy() - baseline.scores["accuracy"].to_numpy()
+    )
+    ahead = [candidate.color if value > 0 else baseline.color for value in points]
+    axis.scatter(points, candidate.scores["seed"], color=ahead, s=28)
+    axis.axvline(0, color="black", linewidth=0.8)
+    if result.mean is not None:
+        axis.axvline(100 * result.mean, color=candidate.color, linewidth=1.6)
+    if result.ci_low is not None and result.ci_high is not None:
+        ends = 100 * result.ci_low, 100 * result.ci_high
+        axis.axvspan(*ends, color=candidate.color, alpha=0.18, lw=0)
+    axis.yaxis.set_major_locator(MaxNLocator(integer=True))
+    axis.set_ylabel("Seed")
+    axis.set_xlabel("Difference in test accuracy (percentage points)")
+    axis.set_title(_difference_title(candidate.label, baseline.label, confidence), fontsize=11)
+    _tidy(axis)
+
+
+def _difference_title(candidate: str, baseline: str, confidence: float) -> str:
+    what, shown = f"{candidate} minus {baseline}:", f"mean and {100 * confidence:g}% interval"
+    title = f"{what} {shown}"
+    return title if len(title) <= _TITLE_WIDTH else f"{fill(what, _TITLE_WIDTH)}\n{shown}"
 
 
 def _draw_curve(axis: Axes, one: VariantResults, split: str, score: str, confidence: float) -> None:

@@ -20,7 +20,7 @@ from pipeline.core.statistics import (
 )
 from pipeline.params import Params, flat
 
-_ABSENT = "–"  # noqa: RUF001
+ABSENT = "–"  # noqa: RUF001
 
 
 def verdict_sentence(result: PairedComparison, candidate: str, baseline: str) -> str:
@@ -74,31 +74,35 @@ def html(text: str, pictures: Mapping[str, bytes]) -> str:
     )
 
 
+def percent(value: float | None, decimals: int = 2) -> str:
+    """Returns a share as a percentage, without its sign."""
+    return ABSENT if value is None else f"{100 * value:.{decimals}f}"
+
+
+def number(value: float | None, decimals: int = 4) -> str:
+    """Returns a number at a fixed count of decimals."""
+    return ABSENT if value is None else f"{value:.{decimals}f}"
+
+
+def p_value(value: float | None) -> str:
+    """Returns a p value at two digits; far below any threshold, only that it is."""
+    if value is None:
+        return ABSENT
+    return f"{value:.2g}" if value >= 0.0001 else "< 0.0001"
+
+
+def interval(of: Summary | PairedComparison | Interval | None, scale: float, decimals: int) -> str:
+    """Returns both ends of an interval, each times `scale`."""
+    if of is None or of.ci_low is None or of.ci_high is None:
+        return "no interval"
+    return f"{scale * of.ci_low:.{decimals}f} to {scale * of.ci_high:.{decimals}f}"
+
+
 def _settings(results: Sequence[VariantResults]) -> list[tuple[str, list[str]]]:
     """Returns each parameter with its value in every variant; absent ones as a dash."""
     columns = [dict(flat(one.parameters)) for one in results]
     keys = dict.fromkeys(key for column in columns for key in column)
-    return [(key, [str(column.get(key, _ABSENT)) for column in columns]) for key in keys]
-
-
-def _percent(value: float | None, decimals: int = 2) -> str:
-    return _ABSENT if value is None else f"{100 * value:.{decimals}f}"
-
-
-def _number(value: float | None, decimals: int = 4) -> str:
-    return _ABSENT if value is None else f"{value:.{decimals}f}"
-
-
-def _p_value(value: float | None) -> str:
-    if value is None:
-        return _ABSENT
-    return f"{value:.2g}" if value >= 0.0001 else "< 0.0001"
-
-
-def _interval(of: Summary | PairedComparison | Interval | None, scale: float, decimals: int) -> str:
-    if of is None or of.ci_low is None or of.ci_high is None:
-        return "no interval"
-    return f"{scale * of.ci_low:.{decimals}f} to {scale * of.ci_high:.{decimals}f}"
+    return [(key, [str(column.get(key, ABSENT)) for column in columns]) for key in keys]
 
 
 _ENVIRONMENT = Environment(
@@ -110,5 +114,5 @@ _ENVIRONMENT = Environment(
     autoescape=False,  # noqa: S701  Markdown: what makes HTML of it escapes.
 )
 _ENVIRONMENT.filters |= {
-    "percent": _percent, "number": _number, "p_value": _p_value, "interval": _interval,
+    "percent": percent, "number": number, "p_value": p_value, "interval": interval,
 }  # fmt: skip

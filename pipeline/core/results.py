@@ -63,7 +63,8 @@ class Comparison:
 
     Attributes:
         accuracy: on these test images, over seeds.
-        beyond_test_set: the interval of the mean difference in accuracy over other images too.
+        beyond_test_set: the interval of the mean difference in accuracy over other images too,
+            where the predictions are known.
         loss: of the test losses; lower is better, so its wins and its verdict mean nothing.
     """
 
@@ -75,17 +76,28 @@ class Comparison:
 def compare(
     candidate: VariantResults,
     baseline: VariantResults,
-    labels: NDArray[np.uint8],
+    labels: NDArray[np.uint8] | None,
     confidence: float,
 ) -> Comparison:
-    """Returns how `candidate` does against `baseline`; `labels` [images] are the true classes."""
+    """Returns how `candidate` does against `baseline`.
+
+    Args:
+        candidate: its runs.
+        baseline: its runs, in the same order of seeds.
+        labels: [images], the true classes; None where a side's predictions are not known.
+        confidence: in (0, 1).
+    """
     accuracy, loss = (
         paired_comparison(
             candidate.scores[measure].to_numpy(), baseline.scores[measure].to_numpy(), confidence
         )
         for measure in ("accuracy", "loss")
     )
-    beyond = beyond_test_set(
-        candidate.predicted == labels, baseline.predicted == labels, confidence
+    beyond = (
+        None
+        if labels is None
+        else beyond_test_set(
+            candidate.predicted == labels, baseline.predicted == labels, confidence
+        )
     )
     return Comparison(accuracy, beyond, loss)

@@ -247,3 +247,20 @@ def test_only_undeclared_variants_are_removed():
 def test_nothing_to_remove_is_no_error():
     runs.remove_undeclared(["batch_norm"])
     runs.remove("batch_norm")
+
+
+def test_files_of_another_root_are_read_alike(project):
+    runs.write_manifest(MANIFEST)
+    runs.write_history("batch_norm", HISTORY)
+    runs.write_test_scores("batch_norm", TEST_SCORES)
+    runs.write_predictions("batch_norm", PREDICTIONS)
+    there = project / "there"
+    there.mkdir()
+    for folder in ("runs", "evaluation"):
+        (project / folder).rename(there / folder)
+
+    assert runs.read_manifest("batch_norm", there) == MANIFEST
+    assert len(runs.read_history("batch_norm", there)) == 2 * len(HISTORY)
+    pd.testing.assert_frame_equal(runs.read_test_scores("batch_norm", there), TEST_SCORES)
+    found = runs.read_predictions("batch_norm", there)
+    np.testing.assert_array_equal(found.predicted, PREDICTIONS.predicted)

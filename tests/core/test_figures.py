@@ -4,6 +4,7 @@ from matplotlib.figure import Figure
 from scipy import stats
 
 from pipeline.core import figures
+from pipeline.core.contrast import Side, contrast
 from pipeline.core.examples import Examples
 from pipeline.core.published import NOTEBOOK
 from pipeline.core.results import compare
@@ -185,6 +186,58 @@ def test_paired_differences_of_one_pair_have_no_interval(variant_results, true_l
     assert len(left.lines) == 1
     assert not right.patches
     assert np.isfinite([left.get_ylim(), right.get_xlim(), right.get_ylim()]).all()
+
+
+@pytest.fixture
+def contrasted(variant_results):
+    """Makes a contrast of two sides, of which each run's test accuracy is given."""
+
+    def make(label, other, **fields):
+        made = {"variant": "v", "data_sha256": "da7a", "code_sha256": "c0de"} | fields
+        (a, own), (b, others) = label, other
+        return contrast(
+            Side(variant_results(a, own), origin="HEAD~1", **made),
+            Side(variant_results(b, others), origin="workspace", **made),
+            None,
+            0.95,
+        )
+
+    return make
+
+
+def test_contrasts_have_a_row_each_and_leave_out_the_same_runs(contrasted):
+    same = contrasted(("A", [0.9] * 4), ("A", [0.9] * 4))
+    found = contrasted(("With", [0.98, 0.97, 0.99]), ("Without", [0.9, 0.95, 0.96]))
+    figure = figures.contrasts([found, same, found])
+    figure.draw_without_rendering()
+    titles = ["Test accuracy of each pair", "With minus Without: mean and 95% interval"]
+    titles += ["Validation accuracy"]
+    assert [axis.get_title() for axis in figure.axes] == 2 * titles
+    np.testing.assert_allclose(
+        figure.axes[1].collections[0].get_offsets(), [(8, 0), (2, 1), (3, 2)]
+    )
+
+
+def test_a_contrast_of_one_pair_shows_neither_mean_nor_interval(contrasted):
+    figure = figures.contrasts([contrasted(("With", [0.98]), ("Without", [0.9]))])
+    titles = [axis.get_title() for axis in figure.axes]
+    assert titles == ["Test accuracy of each pair", "Validation accuracy"]
+
+
+def test_equal_labels_are_drawn_in_two_colours_and_told_apart(contrasted):
+    figure = figures.contrasts([contrasted(("$BN$ x", [0.98, 0.9]), ("$BN$ x", [0.9, 0.8]))])
+    figure.draw_without_rendering()
+    assert tick_labels(figure.axes[0]) == [r"\$BN\$ x (workspace)", r"\$BN\$ x (HEAD~1)"]
+    lines = figure.axes[2].get_legend().get_lines()
+    assert [line.get_color() for line in lines] == list(figures.COLORS[:2])
+
+
+def test_long_labels_are_broken_before_mean_and_interval(variant_results, true_labels):
+    sides = [variant_results(label * 9, [0.9] * 2) for label in ("With ", "Without ")]
+    result = compare(*sides, true_labels, 0.95).accuracy
+    title = figures.paired_differences(*sides, result, 0.95).axes[1].get_title()
+    assert title.splitlines()[-1] == "mean and 95% interval"
+    assert max(map(len, title.splitlines())) <= 60
 
 
 def test_confusion_shows_shares_of_each_true_class(variant_results):

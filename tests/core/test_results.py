@@ -61,3 +61,8 @@ def test_comparison_turns_with_its_sides(variant_results, true_labels):
         for sides in ((better, worse), (worse, better))
     ]
     assert verdicts == ["candidate_better", "baseline_better"]
+
+
+def test_without_labels_nothing_is_said_of_other_images(variant_results):
+    results = variant_results("With", [0.9, 0.8])
+    assert compare(results, results, None, 0.95).beyond_test_set is None

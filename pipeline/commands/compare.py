@@ -1,0 +1,101 @@
+"""Sets any two variants, runs, experiments or commits against each other."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from pipeline.adapters import names
+from pipeline.adapters.pictures import write_figure
+from pipeline.adapters.sources import Source, true_labels
+from pipeline.core import contrast_report, figures, pages
+from pipeline.core.contrast import Contrast, Side, contrast, record
+from pipeline.errors import ArgumentError
+from pipeline.params import Params
+
+FOLDER = Path("comparisons")
+Form = Literal["text", "md", "json"]
+_LONGEST_NAME = 60
+_CAPTION = "Test accuracy of each pair, the differences, and how both sides learn"
+
+
+def run(params: Params, a: str, b: str, form: Form, figure: Path | None) -> None:
+    """Prints how `a` compares with `b` and draws it, in `FOLDER` unless `figure` says where."""
+    left, right = names.find(a, params), names.find(b, params)
+    contrasts = [
+        _contrast(left.read(one), right.read(other), params.comparison.confidence)
+        for one, other in _chosen(left, right)
+    ]
+
+    path = None
+    if any(one.comparison for one in contrasts):
+        path = figure or FOLDER / f"{_safe(a)}-against-{_safe(b)}.png"
+        write_figure(path, figures.contrasts(contrasts))
+    print(_told(left, right, contrasts, path, form), end="")
+
+
+def _chosen(left: Source, right: Source) -> list[tuple[str, str]]:
+    """Returns which variant of the one is set against which of the other."""
+    if not (left.whole or right.whole):
+        return [(left.variants[0], right.variants[0])]
+    shared = [name for name in left.variants if name in right.variants]
+    if not shared:
+        has = "; ".join(f"{one.name!r} has {', '.join(one.variants)}" for one in (left, right))
+        raise ArgumentError(f"no variant is in both: {has}")
+    return [(name, name) for name in shared]
+
+
+def _contrast(a: Side, b: Side, confidence: float) -> Contrast:
+    labels = true_labels(a.data_sha256) if a.data_sha256 == b.data_sha256 else None
+    found = contrast(a, b, labels, confidence)
+    if found is None:
+        raise ArgumentError(
+            f"{a.results.label} ({a.origin}) and {b.results.label} ({b.origin}) have no run of the "
+            "same seed: there is nothing to pair"
+        )
+    return found
+
+
+def _told(
+    left: Source, right: Source, contrasts: Sequence[Contrast], path: Path | None, form: Form
+) -> str:
+    if form == "json":
+        return _json(left, right, contrasts, path)
+    page = _found(left, right)
+    for one in contrasts:
+        page += contrast_report.blocks(one)
+    if path:
+        page.append(pages.Picture(_CAPTION, str(path)))
+    return pages.markdown(page) if form == "md" else pages.text(page)
+
+
+def _found(left: Source, right: Source) -> list[pages.Block]:
+    """Returns what the names were found to be, and what of it has no namesake."""
+    rows = [[source.name, source.told] for source in (left, right)]
+    page: list[pages.Block] = [pages.Table(["Compared", "found as"], rows)]
+    if left.whole and right.whole:
+        for one, other in ((left, right), (right, left)):
+            alone = [name for name in one.variants if name not in other.variants]
+            if alone:
+                page.append(pages.Paragraph(f"Only in {one.name}: {', '.join(alone)}."))
+    return page
+
+
+def _json(left: Source, right: Source, contrasts: Sequence[Contrast], path: Path | None) -> str:
+    whole: dict[str, Any] = {
+        "a": {"name": left.name, "is": left.told},
+        "b": {"name": right.name, "is": right.told},
+        "comparisons": [record(one) for one in contrasts],
+        "figure": path and str(path),
+    }
+    # What a manifest or MLflow may have of nan and infinity, JSON has not.
+    plain = json.loads(json.dumps(whole), parse_constant=lambda _: None)
+    return json.dumps(plain, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _safe(name: str) -> str:
+    """Returns the name as part of a file's name."""
+    return re.sub(r"[^\w.~-]+", "_", name).strip("._-")[:_LONGEST_NAME] or "at"

@@ -1,0 +1,107 @@
+"""A page of headings, paragraphs and tables, as plain text or as Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import zip_longest
+from textwrap import fill, wrap
+from urllib.parse import quote
+
+WIDTH = 100
+_GAP = 2
+_ESCAPED_BAR = r"\|"
+
+
+@dataclass(frozen=True)
+class Heading:
+    """What the blocks below it are about."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Paragraph:
+    """One or more sentences."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of equal length; the first column names, the others tell."""
+
+    header: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture in a file of its own, and what it shows."""
+
+    caption: str
+    path: str
+
+
+Block = Heading | Paragraph | Table | Picture
+
+
+def text(page: Sequence[Block]) -> str:
+    """Returns the page as plain text, at most `WIDTH` columns wide where words allow it."""
+    return "\n\n".join(_text_block(block) for block in page) + "\n"
+
+
+def markdown(page: Sequence[Block]) -> str:
+    """Returns the page as Markdown."""
+    return "\n\n".join(_markdown_block(block) for block in page) + "\n"
+
+
+def _text_block(block: Block) -> str:
+    match block:
+        case Heading():
+            return f"{fill(block.text, WIDTH)}\n{'=' * min(len(block.text), WIDTH)}"
+        case Paragraph():
+            return fill(block.text, WIDTH, break_on_hyphens=False)
+        case Picture():
+            return f"Figure: {block.path}"
+        case Table():
+            return _text_table([block.header, *block.rows])
+
+
+def _text_table(rows: Sequence[Sequence[str]]) -> str:
+    widths = _fitting([max(map(len, column)) for column in zip(*rows, strict=True)])
+    lines = [
+        (" " * _GAP).join(cell.ljust(width) for cell, width in zip(line, widths, strict=True))
+        for row in rows
+        # An empty cell still takes its line.
+        for line in zip_longest(
+            *(wrap(cell, width) or [""] for cell, width in zip(row, widths, strict=True)),
+            fillvalue="",
+        )
+    ]
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def _fitting(widths: list[int]) -> list[int]:
+    """Returns widths of columns of which the widest give way until the table fits."""
+    room = WIDTH - _GAP * (len(widths) - 1)
+    while sum(widths) > room:
+        widths[widths.index(max(widths))] -= 1
+    return widths
+
+
+def _markdown_block(block: Block) -> str:
+    match block:
+        case Heading():
+            return f"## {block.text}"
+        case Paragraph():
+            return block.text
+        case Picture():
+            return f"![{block.caption}]({quote(block.path)})"
+        case Table():
+            rule = ["---"] * len(block.header)
+            return "\n".join(map(_markdown_row, [block.header, rule, *block.rows]))
+
+
+def _markdown_row(cells: Sequence[str]) -> str:
+    return " ".join(["|", *(f"{cell.replace('|', _ESCAPED_BAR)} |" for cell in cells)])

@@ -1,0 +1,435 @@
+import json
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from dvc.repo import Repo
+from scipy import stats
+
+from pipeline import cli
+from pipeline.adapters import records, runs
+from pipeline.adapters.files import sha256
+from pipeline.adapters.lineage import Lineage
+from pipeline.adapters.runs import Manifest, Predictions
+
+CHECKOUT = Path(__file__).parents[2]
+PARAMS = (CHECKOUT / "params.yaml").read_text(encoding="utf-8")
+DVC_YAML = """\
+stages:
+  train:
+    foreach: ${variants}
+    do:
+      cmd: python -m pipeline train ${key}
+      outs:
+      - runs/${key}
+  evaluate:
+    cmd: python -m pipeline evaluate
+    outs:
+    - evaluation
+"""
+SEEDS = range(6)
+IMAGES = 100
+WITHOUT = np.array([0.90, 0.91, 0.92, 0.90, 0.91, 0.90])
+FIRST = np.array([0.95, 0.94, 0.97, 0.95, 0.96, 0.97])
+SECOND = FIRST + 0.01
+WIDE = FIRST - 0.02
+
+
+def write_variant(name, accuracy, seeds=SEEDS, loss=None, **parameters):
+    """Writes all that training and evaluation leave of a variant, in the current folder."""
+    labels = np.load("data/prepared.npz")["test_labels"]
+    manifest = Manifest(
+        variant=name,
+        parameters={"normalization": name, "network": {"hidden_dims": [32]}} | parameters,
+        seeds=tuple(seeds),
+        data_sha256=sha256(Path("data/prepared.npz")),
+        code_sha256="c0de" * 16,
+    )
+    runs.write_manifest(manifest)
+    history = pd.DataFrame({"seed": list(seeds), "epoch": 0, "split": "validation"})
+    history = history.assign(loss=1 - accuracy, accuracy=accuracy)
+    history.to_csv(runs.RUNS / name / "history.csv", index=False)
+    table = {"seed": list(seeds), "loss": 1 - accuracy if loss is None else loss}
+    table |= {"accuracy": accuracy, "expected_calibration_error": 0.01}
+    runs.write_test_scores(name, pd.DataFrame(table).round(7))
+    wrong = np.arange(IMAGES) >= (IMAGES * accuracy).round()[:, None]
+    predicted = ((labels + wrong) % 10).astype(np.uint8)
+    runs.write_predictions(name, Predictions(predicted, np.ones_like(predicted, np.float32)))
+    return manifest
+
+
+def git(*arguments):
+    subprocess.run(["git", *arguments], check=True, capture_output=True)
+
+
+def commit(message):
+    with Repo() as repo:
+        repo.commit(force=True)
+    git("add", ".")
+    git("commit", "-m", message)
+
+
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory):
+    """Two commits and an experiment, each with other results of batch_norm, in git and DVC.
+
+    The first commit, of branch `first`, has params.yaml in a format that cannot be read now.
+    """
+    folder = tmp_path_factory.mktemp("repository")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        git("init", "-b", "main")
+        git("config", "user.name", "A")
+        git("config", "user.email", "a@example.org")
+        Path(".gitignore").write_text("/data/\n/runs/\n/evaluation/\n/comparisons/\n/mlflow.db\n")
+        git("add", ".")
+        git("commit", "-m", "Nothing yet")
+        git("tag", "--annotate", "--message", "Before all runs", "empty")
+        Repo.init().close()
+        Path("dvc.yaml").write_text(DVC_YAML)
+        Path("data").mkdir()
+        np.savez("data/prepared.npz", test_labels=np.arange(IMAGES, dtype=np.uint8) % 10)
+        Path("params.yaml").write_text(PARAMS.replace("tracking:", "former:"))
+        write_variant("batch_norm", FIRST, momentum=0.99)
+        write_variant("no_norm", WITHOUT)
+        commit("First")
+        git("branch", "first")
+        Path("params.yaml").write_text(PARAMS)
+        write_variant("batch_norm", SECOND, momentum=0.9)
+        commit("Second")
+        write_variant("batch_norm", WIDE, momentum=0.9, network={"hidden_dims": [64]})
+        with Repo() as repo:
+            repo.commit(force=True)
+            repo.experiments.save(name="wide", force=True)
+        write_variant("batch_norm", SECOND, momentum=0.9)
+        git("checkout", "-f", "main")
+    return folder
+
+
+@pytest.fixture
+def command(project, monkeypatch, capsys):
+    """Runs the command in the current folder; returns exit code, stdout and stderr."""
+    assert project
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["pipeline", "compare", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        told = capsys.readouterr()
+        return ended.value.code or 0, told.out, told.err
+
+    return run
+
+
+@pytest.fixture
+def compare(command, repository, monkeypatch):
+    """Runs the command in the repository."""
+    monkeypatch.chdir(repository)
+    shutil.rmtree("comparisons", ignore_errors=True)
+    return command
+
+
+@pytest.fixture
+def record(compare):
+    """Returns what `--json` prints of two names."""
+
+    def read(*names):
+        code, out, err = compare(*names, "--json")
+        assert (code, err) == (0, "")
+        return json.loads(out, parse_constant=pytest.fail)
+
+    return read
+
+
+def mean(one):
+    return one["test"]["accuracy"]["mean"]
+
+
+def words(out):
+    """Returns a page without its line ends."""
+    return " ".join(out.split())
+
+
+def error(ended):
+    """Returns exit code and message of a command that ended with a line on stderr alone."""
+    code, out, err = ended
+    assert out == ""
+    (line,) = err.splitlines()
+    assert line.startswith("error: ")
+    return code, line.removeprefix("error: ")
+
+
+def test_two_variants_are_compared_by_seed(record):
+    told = record("batch_norm", "no_norm")
+
+    (one,) = told["comparisons"]
+    differences = SECOND - WITHOUT
+    assert mean(one) == pytest.approx(differences.mean())
+    test = one["test"]["accuracy"]
+    assert test["t_test_p"] == pytest.approx(stats.ttest_1samp(differences, 0).pvalue)
+    assert (test["n"], test["wins"], test["verdict"]) == (6, 6, "candidate_better")
+    beyond = one["test"]["beyond_test_set"]
+    assert beyond["ci_low"] < mean(one) < beyond["ci_high"]
+    assert one["a"]["label"] == "With BN"
+    assert one["b"]["test"]["accuracy"]["mean"] == pytest.approx(WITHOUT.mean())
+    assert {difference["key"] for difference in one["parameters"]} == {"normalization", "momentum"}
+    assert told["a"] == {"name": "batch_norm", "is": "variant in the workspace"}
+
+
+def test_the_figure_is_a_png_where_the_output_says(compare):
+    code, out, _ = compare("batch_norm", "no_norm")
+
+    assert code == 0
+    path = re.search(r"^Figure: (\S+)$", out, re.MULTILINE)[1]
+    assert path == "comparisons/batch_norm-against-no_norm.png"
+    assert Path(path).read_bytes().startswith(b"\x89PNG")
+
+
+def test_markdown_links_the_figure(compare):
+    code, out, err = compare("batch_norm", "no_norm", "--md", "--figure", "comparisons/my own.png")
+
+    assert (code, err) == (0, "")
+    assert "## With BN is better than Without BN\n" in out
+    assert out.endswith("(comparisons/my%20own.png)\n")
+    assert Path("comparisons/my own.png").is_file()
+
+
+def test_a_figure_that_cannot_be_written_is_told(compare):
+    code, told = error(compare("batch_norm", "no_norm", "--figure", "params.yaml/x.png"))
+    assert code == 73
+    assert "params.yaml/x.png cannot be written" in told
+
+
+def test_a_variant_of_another_commit_has_its_own_parameters_and_results(record):
+    told = record("HEAD~1:batch_norm", "HEAD:batch_norm")
+
+    (one,) = told["comparisons"]
+    assert mean(one) == pytest.approx(-0.01)
+    assert one["parameters"] == [{"key": "momentum", "a": 0.99, "b": 0.9}]
+    # The params.yaml of the first commit has no label that can be read.
+    assert (one["a"]["label"], one["b"]["label"]) == ("batch_norm", "With BN")
+    assert re.fullmatch("variant of commit [0-9a-f]{7}", told["a"]["is"])
+
+
+def test_a_variant_meets_its_namesake_in_a_commit(record):
+    (one,) = record("no_norm", "first")["comparisons"]
+    assert one["b"]["variant"] == "no_norm"
+
+    (one,) = record("first", "batch_norm")["comparisons"]
+    assert mean(one) == pytest.approx(-0.01)
+
+
+def test_two_commits_are_compared_variant_by_variant(compare):
+    code, out, err = compare("main", "first")
+
+    assert (code, err) == (0, "")
+    assert "batch_norm is better" not in out
+    assert "With BN is better than batch_norm\n" in out
+    assert "Without BN and no_norm: the same runs\n" in out
+    assert "Figure: comparisons/main-against-first.png\n" in out
+
+
+@pytest.mark.parametrize("abbreviated", [False, True], ids=["name", "short hash"])
+def test_a_dvc_experiment_is_found(record, abbreviated):
+    with Repo() as repo:
+        ((_, found),) = [item for group in repo.experiments.ls().values() for item in [group[0]]]
+    name = found[:7] if abbreviated else "wide"
+
+    told = record(name, "HEAD:batch_norm")
+
+    assert told["a"]["is"] == f"DVC experiment wide, commit {found[:7]}"
+    (one,) = told["comparisons"]
+    assert mean(one) == pytest.approx(-0.03)
+    assert one["parameters"] == [{"key": "network.hidden_dims", "a": [64], "b": [32]}]
+    labels = [one[side]["label"] for side in "ab"]
+    assert labels == [f"With BN ({name})", "With BN (HEAD)"]
+
+
+def test_the_same_runs_are_told_without_statistics_or_figure(compare, record):
+    code, out, _ = compare("batch_norm", "HEAD:batch_norm")
+
+    assert code == 0
+    assert "With BN (workspace) and With BN (HEAD): the same runs\n" in out
+    assert "Figure" not in out
+    assert not Path("comparisons").exists()
+    told = record("batch_norm", "batch_norm")
+    assert told["figure"] is None
+    assert told["comparisons"][0]["test"] is None
+
+
+def test_files_that_the_cache_lacks_are_told(compare, repository, tmp_path):
+    cache = repository / ".dvc" / "cache"
+    shutil.move(cache, tmp_path / "elsewhere")
+    try:
+        code, told = error(compare("first:batch_norm", "no_norm"))
+    finally:
+        shutil.move(tmp_path / "elsewhere", cache)
+    assert code == 66
+    assert told.endswith("is not in DVC's cache: `dvc pull`, or `dvc repro` there")
+
+
+def test_a_commit_before_all_runs_is_told(compare):
+    code, told = error(compare("empty", "no_norm"))
+    assert code in {65, 66}
+    assert re.match("commit [0-9a-f]{7} ", told)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "bn",
+        "",
+        " ",
+        "--help-me",
+        "../x",
+        "two words",
+        "HEAD~99",
+        "HEAD^{tree}",
+        "HEAD:dvc.yaml",
+        "a:b",
+        ":",
+        "\n",
+    ],
+)
+def test_what_nothing_is_called_is_told_in_a_line(compare, name):
+    code, told = error(compare("--", name, "no_norm"))
+    assert code == 2
+    assert "batch_norm, no_norm" in told
+
+
+def test_usage_is_told(compare):
+    for arguments in (
+        ["batch_norm"],
+        ["batch_norm", "no_norm", "HEAD"],
+        ["batch_norm", "no_norm", "--json", "--md"],
+        ["--json"],
+        ["batch_norm", "no_norm", "--figure", "data"],
+    ):
+        code, out, err = compare(*arguments)
+        assert (code, out) == (2, "")
+        assert "Error: " in err
+
+
+@pytest.fixture
+def variants(project):
+    """Writes variants into a project without git."""
+    (project / "params.yaml").write_text(PARAMS)
+    (project / "data").mkdir()
+    np.savez("data/prepared.npz", test_labels=np.arange(IMAGES, dtype=np.uint8) % 10)
+    return write_variant
+
+
+def test_diverged_runs_break_nothing(command, variants):
+    variants("batch_norm", SECOND, loss=[np.nan, np.inf, 0.1, 0.1, 0.1, 0.1])
+    variants("no_norm", WITHOUT, loss=[np.nan, np.inf, 0.2, 0.2, 0.2, 0.2])
+
+    code, out, err = command("batch_norm", "no_norm", "--json")
+
+    assert (code, err) == (0, "")
+    (one,) = json.loads(out, parse_constant=pytest.fail)["comparisons"]
+    assert one["test"]["loss"]["mean"] is None
+    assert mean(one) == pytest.approx((SECOND - WITHOUT).mean())
+
+
+def test_without_git_no_commit_is_known(command, variants):
+    variants("no_norm", WITHOUT)
+    code, told = error(command("HEAD", "no_norm"))
+    assert code == 2
+    assert "no commit, experiment or MLflow run is called so" in told
+
+
+def test_variants_without_a_seed_in_common_are_told(command, variants):
+    variants("batch_norm", SECOND)
+    variants("no_norm", WITHOUT[:2], seeds=(7, 8))
+    code, told = error(command("batch_norm", "no_norm"))
+    assert code == 2
+    assert "no run of the same seed" in told
+
+
+def test_a_missing_variant_is_told(command, variants):
+    variants("no_norm", WITHOUT)
+    code, told = error(command("batch_norm", "no_norm"))
+    assert code == 66
+    assert "runs/batch_norm/manifest.json is not here: `dvc repro` makes it" in told
+
+
+def test_other_data_are_warned_of_and_no_images_spoken_for(command, variants):
+    variants("batch_norm", SECOND)
+    manifest = variants("no_norm", WITHOUT)
+    runs.write_manifest(replace(manifest, data_sha256="0" * 64))
+    code, out, _ = command("batch_norm", "no_norm")
+    assert code == 0
+    assert "They were made from other data" in words(out)
+    assert "on other images like these    no interval" in out
+
+
+@pytest.fixture
+def recorded(command, variants, empty_store):
+    """The command where MLflow has two runs of each variant, and the files are there as well."""
+    from pipeline.adapters.tracking import Store  # noqa: PLC0415  MLflow takes seconds.
+
+    shutil.copy(empty_store, "mlflow.db")
+    store = Store("digits")
+    for name, accuracy in (("batch_norm", SECOND), ("no_norm", WITHOUT)):
+        manifest = variants(name, accuracy)
+        scores, history = runs.read_test_scores(name), runs.read_history(name)
+        for seed in (0, 1):
+            run = store.open(records.run_record(manifest, seed, Lineage({}, b"")))
+            store.log(run, records.history_points(history, seed))
+            store.log(run, records.test_points(scores, seed))
+            store.log_files(run, records.run_files(manifest, seed, Lineage({}, b"")))
+            store.finish(run)
+    return command
+
+
+def test_runs_of_mlflow_are_one_pair_whatever_their_seeds(recorded):
+    code, out, err = recorded("batch_norm-seed-00", "no_norm-seed-01", "--json")
+
+    assert (code, err) == (0, "")
+    told = json.loads(out)
+    assert re.fullmatch("MLflow run batch_norm-seed-00, [0-9a-f]{32}", told["a"]["is"])
+    (one,) = told["comparisons"]
+    assert one["pairs"] == [{"a": 0, "b": 1}]
+    assert mean(one) == pytest.approx(SECOND[0] - WITHOUT[1])
+    assert one["a"]["parameters"]["network"] == {"hidden_dims": [32]}
+
+    code, out, _ = recorded("batch_norm-seed-00", "no_norm-seed-01")
+    assert "Their seeds differ, 0 and 1" in words(out)
+
+
+def test_a_run_of_mlflow_meets_the_run_of_its_seed(recorded):
+    code, out, _ = recorded("batch_norm-seed-01", "no_norm", "--json")
+
+    assert code == 0
+    (one,) = json.loads(out)["comparisons"]
+    assert one["pairs"] == [{"a": 1, "b": 1}]
+    assert one["left_out"] == {"a": [], "b": [0, 2, 3, 4, 5]}
+    assert mean(one) == pytest.approx(SECOND[1] - WITHOUT[1])
+
+
+def test_a_run_in_mlflow_and_in_the_files_is_the_same_run(recorded):
+    code, out, _ = recorded("no_norm-seed-00", "no_norm")
+    assert code == 0
+    assert "the same runs" in out
+
+
+def test_two_variants_need_neither_dvc_nor_mlflow(variants):
+    variants("batch_norm", SECOND)
+    variants("no_norm", WITHOUT)
+    program = (
+        "import sys; sys.argv = ['pipeline', 'compare', 'batch_norm', 'no_norm']\n"
+        "from pipeline.cli import main\n"
+        "try: main()\n"
+        "finally: print(sorted({'dvc', 'mlflow', 'tensorflow', 'keras'} & sys.modules.keys()))"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", program],
+        check=True, capture_output=True, text=True, env={"PYTHONPATH": str(CHECKOUT)},
+    )  # fmt: skip
+    assert ended.stdout.splitlines()[-1] == "[]"

@@ -34,7 +34,7 @@ demo: setup  ## the same on 1,797 digits that are already here, in a folder of i
 	@python -m pipeline demo
 
 test: setup  ## run the tests
-	pytest --numprocesses 2 --dist loadfile --cov=pipeline.core --cov-report=
+	pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --cov=pipeline.core --cov-report=
 
 check: setup  ## lint, types, import layers, spelling
 	ruff check

@@ -91,6 +91,8 @@ def train(variant: str, workers: int | None) -> None:
         known = ", ".join(params.variants)
         raise click.BadParameter(f"{variant!r} is not in params.yaml, which has {known}")
     with _lean_tensorflow():
+        # Seeds run side by side on our threads: more threads inside a step would only wait.
+        os.environ["TF_NUM_INTRAOP_THREADS"] = "1"
         from pipeline.stages import train as stage
 
     stage.run(params, variant, workers)
@@ -202,6 +204,7 @@ def reproduce(runs: tuple[str, ...], workers: int | None, *, every: bool, checko
     if every == bool(runs):
         raise click.UsageError("name a RUN, or give --all")
     with _lean_tensorflow():
+        os.environ["TF_NUM_INTRAOP_THREADS"] = "1"
         from pipeline.commands import reproduce as command
     if every:
         from pipeline.adapters.params_file import read_params

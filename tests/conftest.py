@@ -16,6 +16,11 @@ os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 
 
+def pytest_collection_modifyitems(items):
+    """Puts the slow tests first: begun last, they would leave all other processes waiting."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
+
 @pytest.fixture(scope="session")
 def empty_store(tmp_path_factory):
     """An MLflow database with its schema, which takes two seconds to make, and nothing in it."""
@@ -51,16 +56,21 @@ class Clone:
 
     @property
     def environment(self):
-        """What is told outside of DVC, MLflow and git does not reach the clone."""
+        """What is told outside of DVC, MLflow and git does not reach the clone.
+
+        One worker compiles once: with so few seeds, two would only take longer.
+        """
         clean = {
             k: v for k, v in os.environ.items() if not k.startswith(("DVC_", "MLFLOW_", "GIT_"))
         }
-        return clean | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{clean['PATH']}"}
+        path = f"{Path(sys.executable).parent}{os.pathsep}{clean['PATH']}"
+        return clean | {"PATH": path, "BNLAB_WORKERS": "1"}
 
-    def run(self, *command, check=True):
+    def run(self, *command, check=True, **variables):
         ended = subprocess.run(
             command,
-            cwd=self.folder, env=self.environment, capture_output=True, text=True, check=False,
+            cwd=self.folder, env=self.environment | variables, capture_output=True, text=True,
+            check=False,
         )  # fmt: skip
         if check and ended.returncode != 0:
             pytest.fail(f"{command}:\n{ended.stdout}\n{ended.stderr}")
@@ -81,7 +91,7 @@ class Clone:
         return {
             str(path.relative_to(self.folder)): path.read_bytes()
             for name in names
-            for path in sorted((self.folder / name).rglob("*"))
+            for path in [self.folder / name, *(self.folder / name).rglob("*")]
             if path.is_file()
         }
 

@@ -15,6 +15,10 @@ pytestmark = pytest.mark.slow
 SEEDS, EPOCHS = 2, 1
 MOMENTUM = "variants.batch_norm.momentum"
 WAITED_SECONDS = 240
+REPRODUCED = ("dvc.lock", "reports", "runs", "evaluation")
+# In which DVC experiment it was made: the plain `dvc repro` is none, and a run that comes from the
+# cache stays that of the experiment which trained it.
+BY_MOMENTUM = {"0.99": None, "0.9": "workspace", "0.8": "aside", "0.7": "queued"}
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +34,7 @@ def made(clone):
     clone.run("dvc", "repro", "prepare")
     side_by_side = [
         subprocess.Popen(
-            [sys.executable, "-m", "pipeline", "train", variant, "--workers", "1"],
+            [sys.executable, "-m", "pipeline", "train", variant],
             cwd=clone.folder, env=clone.environment, stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE, text=True,
         )
@@ -40,17 +44,19 @@ def made(clone):
         _, told = process.communicate(timeout=WAITED_SECONDS)
         assert process.returncode == 0, told
         assert "no live view" not in told, told
+    clone.bytes_by_one_worker = clone.hashes("runs")
     # Outputs that DVC has not seen made are made again: the same runs, a second time.
-    clone.run("dvc", "repro")
-    clone.run("dvc", "exp", "run", "-n", "workspace", "-S", f"{MOMENTUM}=0.9")
-    back = clone.run("dvc", "exp", "run", "-n", "back", "-S", f"{MOMENTUM}=0.99").stdout
-    assert "Stage 'train@batch_norm' is cached - skipping run" in back
+    clone.run("dvc", "repro", BNLAB_WORKERS="2")
+    clone.bytes_by_two_workers = clone.hashes("runs")
+    clone.first = clone.run("dvc", "exp", "run", "-n", "workspace", "-S", f"{MOMENTUM}=0.9").stdout
+    clone.back = clone.run("dvc", "exp", "run", "-n", "back", "-S", f"{MOMENTUM}=0.99").stdout
     clone.run("dvc", "exp", "run", "--temp", "-n", "aside", "-S", f"{MOMENTUM}=0.8")
     clone.run("dvc", "exp", "run", "--queue", "-n", "queued", "-S", f"{MOMENTUM}=0.7")
     clone.run("dvc", "queue", "start", "-j", "1")
     wait_for_the_queue(clone)
-    clone.run("dvc", "repro", "--force", "--single-item", "train@no_norm")
-    clone.run("dvc", "repro")
+    clone.before = clone.hashes(*REPRODUCED)
+    clone.run("dvc", "repro", "--force")
+    clone.after = clone.hashes(*REPRODUCED)
     return clone.finished_runs()
 
 
@@ -80,9 +86,27 @@ def test_each_run_is_there_once(made):
     assert len(every) - len(trained) == len(BY_MOMENTUM)
 
 
-# In which DVC experiment it was made: the plain `dvc repro` is none, and a run that comes from the
-# cache stays that of the experiment which trained it.
-BY_MOMENTUM = {"0.99": None, "0.9": "workspace", "0.8": "aside", "0.7": "queued"}
+@pytest.mark.usefixtures("made")
+def test_one_worker_and_two_give_the_same_bytes_in_two_processes(clone):
+    assert len(clone.bytes_by_one_worker) == 2 * (2 + 2 * SEEDS)
+    assert clone.bytes_by_two_workers == clone.bytes_by_one_worker
+
+
+@pytest.mark.usefixtures("made")
+def test_a_forced_repro_leaves_every_byte_as_it_was(clone):
+    assert {"dvc.lock", "reports/report.html", "reports/figures/curves.png"} <= clone.before.keys()
+    assert clone.after == clone.before
+
+
+@pytest.mark.usefixtures("made")
+def test_a_changed_variant_alone_is_trained_again(clone):
+    assert "Running stage 'train@batch_norm'" in clone.first
+    assert "Stage 'train@no_norm' didn't change, skipping" in clone.first
+
+
+@pytest.mark.usefixtures("made")
+def test_the_way_back_comes_from_the_run_cache(clone):
+    assert "Stage 'train@batch_norm' is cached - skipping run" in clone.back
 
 
 def test_each_run_names_the_experiment_that_made_it(made, clone):

@@ -1,12 +1,19 @@
 """The whole pipeline by its own commands, in a clone, on the digits inside scikit-learn."""
 
 import json
+import os
+import re
+import signal
+import socket
+import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+import requests
 
 from pipeline.adapters import runs
 
@@ -73,20 +80,42 @@ def test_a_second_repro_does_nothing(reproduced):
     assert reproduced.hashes("reports", "runs", "dvc.lock") == before
 
 
-def test_tracking_again_adds_nothing_and_a_lost_store_comes_back(reproduced):
+def test_tracking_again_adds_nothing(reproduced):
     _, _, before = reproduced.finished_runs()
     reproduced.run(sys.executable, "-m", "pipeline", "track")
     _, _, again = reproduced.finished_runs()
     assert {run.info.run_id for run in again} == {run.info.run_id for run in before}
 
-    (reproduced.folder / "mlflow.db").unlink()
-    reproduced.run(sys.executable, "-m", "pipeline", "track")
+
+def test_a_lost_store_comes_back_though_all_else_is_up_to_date(reproduced):
+    _, _, before = reproduced.finished_runs()
+    # As in a fresh clone, which has neither.
+    for name in ("mlflow.db", "mlflow.tracked"):
+        (reproduced.folder / name).unlink()
+
+    said = reproduced.run("dvc", "repro").stdout
+
+    assert said.count("Running stage") == 1
+    assert "Running stage 'track'" in said
     client, _, restored = reproduced.finished_runs()
 
     def shown(found):
         return {run.info.run_name: (run.data.params, run.data.metrics) for run in found}
 
+    def lineage(found):
+        """Returns where each run comes from: of training, not of the moment it is tracked."""
+        return {
+            run.info.run_name: {
+                key: value
+                for key, value in run.data.tags.items()
+                if key.endswith((".version", ".sha256", "threads", "dirty", "commit"))
+            }
+            for run in found
+            if run.data.tags["kind"] == "run"
+        }
+
     assert shown(restored) == shown(before)
+    assert lineage(restored) == lineage(before)
     for run in restored:
         for key in run.data.metrics:
             steps = [point.step for point in client.get_metric_history(run.info.run_id, key)]
@@ -95,37 +124,6 @@ def test_tracking_again_adds_nothing_and_a_lost_store_comes_back(reproduced):
                 == len(set(steps))
                 == (1 if "/" in key and key.split("/")[0] in {"test", "difference"} else EPOCHS)
             )
-
-
-def test_a_clone_without_a_store_gets_one_though_all_else_is_up_to_date(reproduced):
-    for name in ("mlflow.db", "mlflow.tracked"):
-        (reproduced.folder / name).unlink()
-    said = reproduced.run("dvc", "repro").stdout
-    assert said.count("Running stage") == 1
-    assert "Running stage 'track'" in said
-    _, trained, _ = reproduced.finished_runs()
-    assert len(trained) == 2 * SEEDS
-
-
-def test_retraining_gives_the_same_bytes(reproduced):
-    before = reproduced.hashes("runs/no_norm")
-    assert before
-    reproduced.run(sys.executable, "-m", "pipeline", "train", "no_norm", "--workers", "1")
-    assert reproduced.hashes("runs/no_norm") == before
-
-
-def test_a_changed_variant_alone_is_trained_again(reproduced):
-    kept = reproduced.hashes("runs/no_norm")
-    _, trained, _ = reproduced.finished_runs()
-    reproduced.set(variants__batch_norm__momentum=0.9)
-    said = reproduced.run("dvc", "repro").stdout
-    assert "Running stage 'train@batch_norm'" in said
-    assert "Stage 'train@no_norm' didn't change, skipping" in said
-    assert reproduced.hashes("runs/no_norm") == kept
-    _, now, _ = reproduced.finished_runs()
-    assert len(now) == len(trained) + SEEDS
-    difference = reproduced.run("dvc", "params", "diff").stdout
-    assert "variants.batch_norm.momentum" in difference
 
 
 def test_what_a_seed_gives_is_the_same_for_both_variants_but_for_the_normalisation(reproduced):
@@ -143,6 +141,77 @@ def test_what_a_seed_gives_is_the_same_for_both_variants_but_for_the_normalisati
         for seed in values["seeds"]
     }
     assert len(fingerprints) == 2 * SEEDS
+
+
+def test_a_run_is_reproduced_at_its_own_commit_once_the_code_has_changed(reproduced):
+    module = reproduced.folder / "pipeline/core/batches.py"
+    kept = module.read_text()
+    module.write_text(kept + "\n\n# Edited since.\n")
+    reproduce = (sys.executable, "-m", "pipeline", "reproduce", "batch_norm-seed-02")
+    try:
+        refused = reproduced.run(*reproduce, check=False)
+        said = reproduced.run(*reproduce, "--checkout").stdout
+    finally:
+        module.write_text(kept)
+
+    assert refused.returncode == 1
+    (line,) = refused.stderr.splitlines()
+    assert "batch_norm-seed-02 was made from other code than what is here now" in line
+    assert "bit-identical" in said.splitlines()[-1]
+    assert len(reproduced.run("git", "worktree", "list").stdout.splitlines()) == 1
+    _, trained, _ = reproduced.finished_runs()
+    (run,) = [run for run in trained if run.info.run_name == "batch_norm-seed-02"]
+    assert run.data.tags["reproductions"] == "1"
+    assert len(trained) == 2 * SEEDS
+
+
+def test_the_champion_is_served_and_answers_for_raw_images(reproduced):
+    verdict = json.loads((reproduced.folder / "reports/comparison.json").read_text())["verdict"]
+    promote = (sys.executable, "-m", "pipeline", "promote")
+    unforced = reproduced.run(*promote, check=False)
+    assert unforced.returncode == (0 if verdict == "candidate_better" else 1)
+    said = reproduced.run(*promote, "--force").stdout
+    (seed,) = re.findall(r"batch_norm-seed-(\d\d) is champion", said)
+    test = np.load(reproduced.folder / "data/prepared.npz")["test_images"][:50]
+    expected = np.load(reproduced.folder / "evaluation/batch_norm/predictions.npz")["predicted"]
+
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    arguments = ["-m", "models:/mnist-batch-norm@champion", "--env-manager", "local"]
+    server = subprocess.Popen(
+        ["mlflow", "models", "serve", *arguments, "--host", "127.0.0.1", "--port", str(port)],
+        cwd=reproduced.folder, start_new_session=True,
+        env=reproduced.environment
+        | {"MLFLOW_TRACKING_URI": f"sqlite:///{reproduced.folder}/mlflow.db"},
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+    try:
+        answer = ask(port, {"inputs": test.tolist()}, server)
+    finally:
+        os.killpg(server.pid, signal.SIGTERM)
+        server.communicate(timeout=30)
+
+    probabilities = np.array(answer["predictions"])
+    assert probabilities.shape == (50, 10)
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-5)
+    np.testing.assert_array_equal(probabilities.argmax(axis=1), expected[int(seed)][:50])
+
+
+def ask(port, question, server):
+    """Returns what the server answers, once it is up."""
+    until = time.monotonic() + 120
+    while time.monotonic() < until and server.poll() is None:
+        try:
+            answer = requests.post(
+                f"http://127.0.0.1:{port}/invocations", json=question, timeout=30
+            )
+        except requests.ConnectionError:
+            time.sleep(0.3)
+        else:
+            assert answer.status_code == 200, answer.text
+            return answer.json()
+    return pytest.fail("the server did not come up")
 
 
 def test_the_demo_leaves_the_project_as_it_was(clone):

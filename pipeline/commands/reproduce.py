@@ -14,8 +14,6 @@ from itertools import groupby
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
 
-import tensorflow as tf
-
 from pipeline.adapters import recorded, runs
 from pipeline.adapters.datasets import PREPARED_FILE, RAW_FOLDER, read_prepared
 from pipeline.adapters.files import sha256
@@ -78,7 +76,6 @@ def run(names: Iterable[str], workers: int | None = None, *, checkout: bool = Fa
         return all(told)
     _expect_present_inputs(chosen)
     dataset = read_prepared()
-    tf.config.threading.set_intra_op_parallelism_threads(1)
     with ThreadPool(workers or os.cpu_count()) as pool:
         same = [one for group in _by_variant(chosen) for one in _retrain(group, dataset, pool)]
     if len(same) > 1:

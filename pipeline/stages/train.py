@@ -3,8 +3,6 @@
 import os
 from multiprocessing.pool import ThreadPool
 
-import tensorflow as tf
-
 from pipeline.adapters import runs
 from pipeline.adapters.datasets import PREPARED_FILE, read_prepared
 from pipeline.adapters.files import sha256
@@ -39,8 +37,6 @@ def run(params: Params, variant: str, workers: int | None = None) -> None:
     # As of now: who edits the code while it trains has not trained with what is then there.
     lineage = present_lineage(threads=workers)
 
-    # Seeds run side by side on our threads: more threads inside a step would only wait.
-    tf.config.threading.set_intra_op_parallelism_threads(1)
     epochs = chosen.training.epochs * chosen.training.seeds
     with (
         ThreadPool(workers) as pool,

@@ -203,14 +203,19 @@ def reproduce(runs: tuple[str, ...], workers: int | None, *, every: bool, checko
     """
     if every == bool(runs):
         raise click.UsageError("name a RUN, or give --all")
-    with _lean_tensorflow():
-        os.environ["TF_NUM_INTRAOP_THREADS"] = "1"
-        from pipeline.commands import reproduce as command
-    if every:
-        from pipeline.adapters.params_file import read_params
+    from pipeline.adapters.params_file import read_params
+    from pipeline.commands import reproduce as command
 
-        runs = tuple(command.runs_of(read_params()))
-    if not command.run(runs, workers, checkout=checkout):
+    chosen = command.runs_of(read_params()) if every else command.named(runs)
+    if checkout:
+        same = command.run_in_worktrees(chosen)
+    else:
+        command.expect_present_inputs(chosen)
+        with _lean_tensorflow():
+            os.environ["TF_NUM_INTRAOP_THREADS"] = "1"
+            from pipeline.commands import retrain
+        same = retrain.run(chosen, workers)
+    if not same:
         sys.exit(1)
 
 

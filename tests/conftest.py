@@ -76,6 +76,10 @@ class Clone:
             pytest.fail(f"{command}:\n{ended.stdout}\n{ended.stderr}")
         return ended
 
+    def within(self, name):
+        """A folder of it as a project of its own."""
+        return Clone(self.folder / name)
+
     def set(self, **values):
         yaml = YAML()
         params = yaml.load(self.folder / "params.yaml")

@@ -26,6 +26,7 @@ from pipeline.core.normalization import NORMALIZATIONS
 from pipeline.errors import ArgumentError, DataError, MissingInputError, one_line
 from pipeline.params import Network, Training, Variant
 
+COMMIT = "mlflow.source.git.commit"
 # How many candidates a message names.
 _NAMED = 5
 
@@ -55,6 +56,12 @@ class RecordedRun:
     def seed(self) -> int:
         """The run's seed."""
         return self.manifest.seeds[0]
+
+    @property
+    def commit(self) -> str:
+        """The commit it was made at, for people."""
+        dirty = " with changes" if self.lineage.get("git.dirty") == "true" else ""
+        return f"{self.lineage.get(COMMIT, 'unknown')[:7]}{dirty}"
 
     @property
     def variant(self) -> Variant:

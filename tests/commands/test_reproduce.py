@@ -12,7 +12,7 @@ from pipeline.adapters.datasets import PREPARED_FILE, read_prepared, write_prepa
 from pipeline.adapters.lineage import read_journal
 from pipeline.adapters.records import comparison_files, history_points, run_files, run_record
 from pipeline.adapters.tracking import RunRecord, Store
-from pipeline.commands import reproduce
+from pipeline.commands import reproduce, retrain
 from pipeline.core.examples import Dataset, Examples
 from pipeline.core.normalization import BatchNorm, NoNorm
 from pipeline.errors import PipelineError
@@ -101,12 +101,19 @@ def client(project):
     return mlflow.MlflowClient(f"sqlite:///{project}/mlflow.db")
 
 
+def again(names, workers=1):
+    """Does what the command does."""
+    chosen = reproduce.named(names)
+    reproduce.expect_present_inputs(chosen)
+    return retrain.run(chosen, workers)
+
+
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_run_is_bit_identical_whatever_the_number_of_workers(project, capsys, workers):
     run_id = recorded.find("batch_norm-seed-01").info.run_id
     before = int(client(project).get_run(run_id).data.tags.get("reproductions", 0))
 
-    assert reproduce.run(["batch_norm-seed-01"], workers)
+    assert again(["batch_norm-seed-01"], workers)
 
     (line,) = capsys.readouterr().out.splitlines()
     # Of 5 x 4 pixels, 6 units and 3 classes: kernels, biases, and four values a normalised unit.
@@ -120,7 +127,7 @@ def test_a_run_is_bit_identical_whatever_the_number_of_workers(project, capsys, 
 
 @pytest.mark.usefixtures("project")
 def test_a_comparison_stands_for_its_runs(capsys):
-    assert reproduce.run(["both"], workers=1)
+    assert again(["both"])
 
     *lines, total = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines] == [
@@ -130,10 +137,10 @@ def test_a_comparison_stands_for_its_runs(capsys):
     assert total == "4 of 4 runs came out the same"
 
 
-def test_all_means_the_runs_of_the_present_files(project):
-    ids = reproduce.runs_of(PARAMS)
+@pytest.mark.usefixtures("project")
+def test_all_means_the_runs_of_the_present_files():
+    names = [run.name for run in reproduce.runs_of(PARAMS)]
 
-    names = [client(project).get_run(run_id).info.run_name for run_id in ids]
     assert names == [
         "batch_norm-seed-00",
         "batch_norm-seed-01",
@@ -164,7 +171,7 @@ def flipped_weight(project):
 
 @pytest.mark.usefixtures("flipped_weight")
 def test_one_bit_of_one_weight_is_found(capsys):
-    assert not reproduce.run(["no_norm-seed-00"], workers=1)
+    assert not again(["no_norm-seed-00"])
 
     (line,) = capsys.readouterr().out.splitlines()
     assert "differs: first in weights of dense_0/kernel, by " in line
@@ -188,7 +195,7 @@ def other_score(project):
 
 @pytest.mark.usefixtures("other_score")
 def test_the_first_score_that_differs_is_told(capsys):
-    assert not reproduce.run(["no_norm-seed-01"], workers=1)
+    assert not again(["no_norm-seed-01"])
 
     told = capsys.readouterr().out
     assert "differs: first in epoch 1, validation loss, by 0.03;" in told
@@ -200,7 +207,7 @@ def test_on_another_processor_a_tolerance_holds_and_is_called_so(project, capsys
     kept = client(project).get_run(run_id).data.tags["cpu.type"]
     client(project).set_tag(run_id, "cpu.type", "Another CPU")
     try:
-        assert reproduce.run(["no_norm-seed-01"], workers=1)
+        assert again(["no_norm-seed-01"])
     finally:
         client(project).set_tag(run_id, "cpu.type", kept)
 
@@ -216,7 +223,7 @@ def test_other_versions_are_told(project, capsys):
     kept = client(project).get_run(run_id).data.tags["keras.version"]
     client(project).set_tag(run_id, "keras.version", "2.0.0")
     try:
-        assert reproduce.run(["no_norm-seed-00"], workers=1)
+        assert again(["no_norm-seed-00"])
     finally:
         client(project).set_tag(run_id, "keras.version", kept)
 
@@ -237,7 +244,7 @@ def test_what_is_not_as_recorded_is_named(monkeypatch, changed, told):
         monkeypatch.setattr(reproduce, name, lambda *_: "another hash")
 
     with pytest.raises(PipelineError, match=f"no_norm-seed-00 was made {told}.*--checkout"):
-        reproduce.run(["no_norm-seed-00"], workers=1)
+        again(["no_norm-seed-00"])
 
 
 @pytest.mark.usefixtures("project")
@@ -245,4 +252,4 @@ def test_there_is_nothing_to_check_out_of_a_run_made_outside_git():
     if "mlflow.source.git.commit" in recorded.find("no_norm-seed-00").data.tags:
         pytest.skip("the temporary folder lies in a git repository")
     with pytest.raises(PipelineError, match="no_norm-seed-00 was made outside git"):
-        reproduce.run(["no_norm-seed-00"], checkout=True)
+        reproduce.run_in_worktrees(reproduce.named(["no_norm-seed-00"]))

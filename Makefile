@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup run demo test check ui lock clean
+.PHONY: help setup run demo test coverage check ui lock clean
 
 # The first interpreter on the path that the locked packages were made for.
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
@@ -34,7 +34,10 @@ demo: setup  ## the same on 1,797 digits that are already here, in a folder of i
 	@python -m pipeline demo
 
 test: setup  ## run the tests
-	pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --cov=pipeline.core --cov-report=
+	pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+
+coverage: setup  ## how much of core its own tests run, branches too
+	pytest --numprocesses 2 --dist loadfile --cov=pipeline.core --cov-report= tests/core
 
 check: setup  ## lint, types, import layers, spelling
 	ruff check

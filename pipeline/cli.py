@@ -16,7 +16,7 @@ from pipeline.errors import PipelineError, WriteError
 
 # MLflow reads these when it is imported. Nothing of the user's is to be sent anywhere, and a server
 # that is gone should cost seconds: `track` reconciles afterwards.
-_MLFLOW = {
+MLFLOW_SETTINGS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
@@ -315,7 +315,7 @@ def ui(port: int) -> None:
 
 def main() -> None:
     """Runs the command line; what the user can mend ends in one line and its exit code."""
-    for name, value in _MLFLOW.items():
+    for name, value in MLFLOW_SETTINGS.items():
         os.environ.setdefault(name, value)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
     try:

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-# MLflow reads them when it is imported; the command line sets the same.
-os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
-os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+from pipeline.cli import MLFLOW_SETTINGS
+
+# As on the command line, and before MLflow is imported.
+os.environ.update(MLFLOW_SETTINGS)
 
 
 def pytest_collection_modifyitems(items):

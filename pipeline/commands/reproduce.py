@@ -14,7 +14,7 @@ from pathlib import Path
 
 from pipeline.adapters import recorded, runs
 from pipeline.adapters.datasets import PREPARED_FILE, RAW_FOLDER
-from pipeline.adapters.files import sha256
+from pipeline.adapters.files import missing, sha256
 from pipeline.adapters.provenance import project_root, training_code_sha256
 from pipeline.adapters.recorded import RecordedRun
 from pipeline.errors import PipelineError

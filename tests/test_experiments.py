@@ -15,6 +15,7 @@ pytestmark = pytest.mark.slow
 SEEDS, EPOCHS = 2, 1
 MOMENTUM = "variants.batch_norm.momentum"
 WAITED_SECONDS = 240
+MADE = ("dvc.lock", "evaluation", "reports", "runs")
 # In which DVC experiment it was made: the plain `dvc repro` is none, and a run that comes from the
 # cache stays that of the experiment which trained it.
 BY_MOMENTUM = {"0.99": None, "0.9": "workspace", "0.8": "aside", "0.7": "queued"}
@@ -45,9 +46,10 @@ def made(clone):
         assert "no live view" not in told, told
     clone.bytes_by_one_worker = clone.hashes("runs")
     clone.run("dvc", "repro", "--force", BNLAB_WORKERS="2")
-    clone.bytes_by_two_workers = clone.hashes("runs")
+    clone.bytes_by_two_workers, clone.there = clone.hashes("runs"), clone.hashes(*MADE)
     clone.first = clone.run("dvc", "exp", "run", "-n", "workspace", "-S", f"{MOMENTUM}=0.9").stdout
     clone.back = clone.run("dvc", "exp", "run", "-n", "back", "-S", f"{MOMENTUM}=0.99").stdout
+    clone.there_again = clone.hashes(*MADE)
     clone.run("dvc", "exp", "run", "--queue", "-n", "queued", "-S", f"{MOMENTUM}=0.7")
     subprocess.run(
         ["dvc", "queue", "start", "-j", "1"],
@@ -96,6 +98,12 @@ def test_one_worker_and_two_give_the_same_bytes_in_two_processes(clone):
 def test_a_changed_variant_alone_is_trained_again(clone):
     assert "Running stage 'train@batch_norm'" in clone.first
     assert "Stage 'train@no_norm' didn't change, skipping" in clone.first
+
+
+@pytest.mark.usefixtures("made")
+def test_after_the_way_back_every_byte_is_as_it_was(clone):
+    assert {"dvc.lock", "reports/report.html", "reports/figures/curves.png"} <= clone.there.keys()
+    assert clone.there_again == clone.there
 
 
 @pytest.mark.usefixtures("made")

@@ -19,7 +19,7 @@ from pipeline.adapters import runs
 
 pytestmark = pytest.mark.slow
 
-SEEDS, EPOCHS = 6, 2
+SEEDS, EPOCHS = 4, 2
 
 
 @pytest.fixture(scope="module")
@@ -94,16 +94,6 @@ def test_a_second_repro_does_nothing(reproduced):
     assert "Running stage" not in said
     assert "up to date" in said
     assert reproduced.hashes("reports", "runs", "dvc.lock") == before
-
-
-def test_evaluating_and_comparing_again_leaves_every_byte_as_it_was(reproduced):
-    names = ("dvc.lock", "evaluation", "reports")
-    before = reproduced.hashes(*names)
-    assert {"dvc.lock", "reports/report.html", "reports/figures/curves.png"} <= before.keys()
-
-    reproduced.run("dvc", "repro", "--force", "--single-item", "prepare", "evaluate", "compare")
-
-    assert reproduced.hashes(*names) == before
 
 
 def test_tracking_again_adds_nothing(reproduced):

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import zip_longest
-from textwrap import fill, wrap
+from textwrap import fill
 from urllib.parse import quote
+
+from tabulate import tabulate
 
 WIDTH = 100
 _GAP = 2
@@ -65,21 +66,12 @@ def _text_block(block: Block) -> str:
         case Picture():
             return f"Figure: {block.path}"
         case Table():
-            return _text_table([block.header, *block.rows])
-
-
-def _text_table(rows: Sequence[Sequence[str]]) -> str:
-    widths = _fitting([max(map(len, column)) for column in zip(*rows, strict=True)])
-    lines = [
-        (" " * _GAP).join(cell.ljust(width) for cell, width in zip(line, widths, strict=True))
-        for row in rows
-        # An empty cell still takes its line.
-        for line in zip_longest(
-            *(wrap(cell, width) or [""] for cell, width in zip(row, widths, strict=True)),
-            fillvalue="",
-        )
-    ]
-    return "\n".join(line.rstrip() for line in lines)
+            widths = _fitting([max(map(len, column)) for column in zip(*_rows(block), strict=True)])
+            # Numbers are text already, rounded as they should be.
+            told = tabulate(
+                _rows(block), tablefmt="plain", disable_numparse=True, maxcolwidths=widths
+            )
+            return "\n".join(line.rstrip() for line in told.splitlines())
 
 
 def _fitting(widths: list[int]) -> list[int]:
@@ -99,9 +91,15 @@ def _markdown_block(block: Block) -> str:
         case Picture():
             return f"![{block.caption}]({quote(block.path)})"
         case Table():
-            rule = ["---"] * len(block.header)
-            return "\n".join(map(_markdown_row, [block.header, rule, *block.rows]))
+            header, *rows = [
+                [cell.replace("|", _ESCAPED_BAR) for cell in row] for row in _rows(block)
+            ]
+            return tabulate(rows, header, "github", disable_numparse=True)
 
 
-def _markdown_row(cells: Sequence[str]) -> str:
-    return " ".join(["|", *(f"{cell.replace('|', _ESCAPED_BAR)} |" for cell in cells)])
+def _rows(table: Table) -> list[Sequence[str]]:
+    return [table.header, *table.rows]
+
+
+def _escaped(row: Sequence[str]) -> list[str]:
+    return [cell.replace("|", _ESCAPED_BAR) for cell in row]

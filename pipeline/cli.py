@@ -318,6 +318,8 @@ def main() -> None:
     for name, value in MLFLOW_SETTINGS.items():
         os.environ.setdefault(name, value)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
+    # Of several attempts that fail the last one is told, by whoever made them.
+    logging.getLogger("urllib3").setLevel(logging.ERROR)
     try:
         pipeline(prog_name="python -m pipeline")
     except PipelineError as error:

@@ -208,7 +208,7 @@ def reproduce(runs: tuple[str, ...], workers: int | None, *, every: bool, checko
 
     chosen = command.runs_of(read_params()) if every else command.named(runs)
     if checkout:
-        same = command.run_in_worktrees(chosen)
+        same = command.run_in_worktrees(chosen, workers)
     else:
         command.expect_present_inputs(chosen)
         with _lean_tensorflow():

@@ -28,6 +28,10 @@ _LOCK, _DVC_LOCK = Path("requirements.lock"), Path("dvc.lock")
 # Results do not make a checkout dirty: they follow from what the patch does hold.
 _INPUTS = (":/", ":(top,exclude)reports", ":(top,exclude)dvc.lock")
 _OBJECTS = ("--path-format=absolute", "--git-path", "objects")
+_DIFF = (
+    "diff-index", "--cached", "--patch", "--binary", "--full-index", "--no-ext-diff",
+    "--no-textconv", "--no-color", "--src-prefix=a/", "--dst-prefix=b/", "HEAD",
+)  # fmt: skip
 _LARGEST_NEW_FILE = 5_000_000
 
 
@@ -131,7 +135,7 @@ def _patch() -> tuple[bytes | None, list[str]]:
     """Returns the difference to the commit, and the new files too large for it.
 
     New files belong to it as well. An index and objects in a folder that is deleted leave the
-    repository as it is. Without a repository or a commit the patch is None.
+    repository as it is. Without a repository or a commit, or where git refuses, the patch is None.
     """
     root, objects = _git("rev-parse", "--show-toplevel"), _git("rev-parse", *_OBJECTS)
     if root is None or objects is None or _git("rev-parse", "--verify", "HEAD") is None:
@@ -145,9 +149,11 @@ def _patch() -> tuple[bytes | None, list[str]]:
             "GIT_ALTERNATE_OBJECT_DIRECTORIES": objects,
         }
         large = [f":(top,exclude,literal){name}" for name in left_out]
-        _git_bytes("read-tree", "HEAD", **aside)
-        _git_bytes("add", "--all", "--", *_INPUTS, *large, **aside)
-        return _git_bytes("diff", "--cached", "--binary", "HEAD", "--", *_INPUTS, **aside), left_out
+        for command in (["read-tree", "HEAD"], ["add", "--all", "--", *_INPUTS, *large]):
+            if _git_bytes(*command, **aside) is None:
+                return None, []
+        # Plumbing: whatever `git diff` is told to look like, `git apply` has to read this.
+        return _git_bytes(*_DIFF, "--", *_INPUTS, **aside), left_out
 
 
 def _is_large(path: Path) -> bool:

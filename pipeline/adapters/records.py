@@ -12,6 +12,7 @@ import pandas as pd
 from pipeline.adapters.lineage import Lineage
 from pipeline.adapters.runs import Manifest
 from pipeline.adapters.tracking import Point, RunRecord
+from pipeline.errors import MissingInputError
 from pipeline.params import flat
 
 if TYPE_CHECKING:
@@ -79,5 +80,8 @@ def history_points(history: pd.DataFrame, seed: int) -> list[Point]:
 
 def test_points(scores: pd.DataFrame, seed: int) -> list[Point]:
     """Returns the points of one seed, from `test.csv`."""
-    (row,) = scores[scores["seed"] == seed].drop(columns="seed").to_dict("records")
+    rows = scores[scores["seed"] == seed].drop(columns="seed").to_dict("records")
+    if len(rows) != 1:
+        raise MissingInputError(f"seed {seed} has no test scores: `dvc repro` makes them")
+    (row,) = rows
     return [Point(f"test/{name}", float(value)) for name, value in row.items()]

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 
 from filelock import FileLock
 from mlflow.entities.model_registry import ModelVersion
-from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
 from pipeline.adapters.provenance import project_root, tracking_uri
+from pipeline.adapters.tracking import asking, paged
 
 CHAMPION = "champion"
 
@@ -25,10 +25,11 @@ class Registry:
 
     def champion(self) -> ModelVersion | None:
         """Returns the version with the alias, if there is one."""
-        try:
-            return self._client.get_model_version_by_alias(self.name, CHAMPION)
-        except MlflowException:
-            return None
+        with asking():
+            if self.name not in self._names():
+                return None
+            number = self._client.get_registered_model(self.name).aliases.get(CHAMPION)
+            return self._client.get_model_version(self.name, number) if number else None
 
     def crown(self, model_id: str, run_id: str, tags: Mapping[str, str]) -> ModelVersion:
         """Moves the alias to a logged model, registered if it is not yet; returns its version.
@@ -38,16 +39,25 @@ class Registry:
             run_id: of the run that made it.
             tags: of the version; earlier values are replaced.
         """
-        with self._lock:
-            if not self._client.search_registered_models(f"name = '{self.name}'"):
+        with asking(), self._lock:
+            if self.name not in self._names():
                 self._client.create_registered_model(self.name)
-            versions = self._client.search_model_versions(f"name = '{self.name}'")
             # Registering the same model twice would make two versions of it.
-            version = next((one for one in versions if one.run_id == run_id), None)
-            version = version or self._client.create_model_version(
+            version = next(
+                (
+                    one
+                    for one in paged(self._client.search_model_versions)
+                    if (one.name, one.run_id) == (self.name, run_id)
+                ),
+                None,
+            ) or self._client.create_model_version(
                 self.name, f"models:/{model_id}", run_id, model_id=model_id
             )
             for key, value in tags.items():
                 self._client.set_model_version_tag(self.name, version.version, key, value)
             self._client.set_registered_model_alias(self.name, CHAMPION, version.version)
             return self._client.get_model_version(self.name, version.version)
+
+    def _names(self) -> set[str]:
+        # Without a filter, in which a quotation mark in the name would end it.
+        return {model.name for model in paged(self._client.search_registered_models)}

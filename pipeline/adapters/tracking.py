@@ -7,7 +7,7 @@ import platform
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -42,6 +42,7 @@ TRACKING_ERRORS = (MlflowException, SQLAlchemyError, OSError, ImportError)
 FINGERPRINT = "bnlab.fingerprint"
 # MLflow takes no more points in one call.
 _AT_ONCE = 1000
+_OF_LINEAGE = ("git.", "dvc.", "lineage.", "mlflow.source.git.")
 _SERVED_MODEL = Path(__file__).with_name("served_model.py")
 # Which of its pages MLflow's UI opens first: those for training, not those for chat.
 _SHOWN_AS = {"mlflow.experimentKind": "custom_model_development"}
@@ -96,6 +97,21 @@ class Store:
                 )
             )
 
+    def alone(self) -> AbstractContextManager[object]:
+        """Keeps every other process from opening the store while a block lasts."""
+        return self._lock
+
+    def holds(self, run: Run, points: Iterable[Point]) -> bool:
+        """Returns whether the run has these points already, every one."""
+        history = self._client.get_metric_history
+        wanted = [point for point in points if math.isfinite(point.value)]
+        there = {
+            (metric.key, metric.step, metric.value)
+            for key in {point.key for point in wanted}
+            for metric in history(run.info.run_id, key)
+        }
+        return all((point.key, point.step, point.value) in there for point in wanted)
+
     def open(self, record: RunRecord) -> Run:
         """Returns the run of this fingerprint, created if there is none; one finished as it is."""
         with self._lock:
@@ -111,6 +127,9 @@ class Store:
                 # What is going to be finished here was made here, not where it was broken off.
                 run_id = found[0].info.run_id
                 self._client.update_run(run_id, status="RUNNING")
+                for key in found[0].data.tags:
+                    if key.startswith(_OF_LINEAGE) and key not in tags:
+                        self._client.delete_tag(run_id, key)
             else:
                 # With its fingerprint from the first moment, or it could not be found again.
                 run_id = self._client.create_run(
@@ -128,16 +147,19 @@ class Store:
         """
         points = [point for point in points if math.isfinite(point.value)]
         known = self._client.get_run(run.info.run_id).data.metrics.keys()
+        # Of several at one step the latest is shown: a value that comes back is logged again.
         there = {
-            (metric.key, metric.step, metric.value)
+            (metric.key, metric.step): metric.value
             for key in {point.key for point in points} & known
-            for metric in self._client.get_metric_history(run.info.run_id, key)
+            for metric in sorted(
+                self._client.get_metric_history(run.info.run_id, key), key=lambda m: m.timestamp
+            )
         }
         now = int(time.time() * 1000)
         missing = [
             Metric(point.key, point.value, now, point.step, model_id=model_id)
             for point in points
-            if (point.key, point.step, point.value) not in there
+            if there.get((point.key, point.step)) != point.value
         ]
         for start in range(0, len(missing), _AT_ONCE):
             self._client.log_batch(run.info.run_id, metrics=missing[start : start + _AT_ONCE])

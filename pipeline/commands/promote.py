@@ -33,11 +33,11 @@ def run(params: Params, *, force: bool) -> None:
     comparison = read_json(_COMPARISON)
     verdict = comparison["verdict"]
     supported = verdict == "candidate_better"
+    _expect_tracked(params, comparison)
     if not (supported or force):
         message = f"not promoted: {_WHY_NOT[verdict]} ({_told(comparison)})"
         raise PipelineError(f"{message}; --force does it all the same, and records that")
 
-    _expect_tracked(params, comparison)
     candidate = params.comparison.candidate
     seed = _best_on_validation(candidate)
     found = recorded.find_by_fingerprint(runs.read_manifest(candidate).fingerprint(seed))
@@ -79,6 +79,10 @@ def _best_on_validation(variant: str) -> int:
 
 def _expect_tracked(params: Params, comparison: dict[str, Any]) -> None:
     """Makes sure that it is these runs that the report, and MLflow, speak of."""
+    for role in ("candidate", "baseline"):
+        if comparison[role] != getattr(params.comparison, role):
+            message = f"the report's {role} is {comparison[role]}, that of params.yaml is another"
+            raise PendingError(f"{message}: `dvc repro` compares anew")
     report = (_COMPARISON.parent / "report.md").read_text(encoding="utf-8")
     manifests = [runs.read_manifest(variant) for variant in params.variants]
     fingerprints = [one.fingerprint(seed) for one in manifests for seed in one.seeds]

@@ -74,7 +74,7 @@ def expect_present_inputs(chosen: Sequence[RecordedRun]) -> None:
             )
 
 
-def run_in_worktrees(chosen: Iterable[RecordedRun]) -> bool:
+def run_in_worktrees(chosen: Iterable[RecordedRun], workers: int | None = None) -> bool:
     """Lets the code of then reproduce its own runs, in a temporary worktree for each state of it.
 
     Returns:
@@ -83,7 +83,7 @@ def run_in_worktrees(chosen: Iterable[RecordedRun]) -> bool:
     Raises:
         PipelineError: if the recorded state cannot be brought back.
     """
-    same = [_run_in_worktree(group) for group in _by_state(chosen)]
+    same = [_run_in_worktree(group, workers) for group in _by_state(chosen)]
     return all(same)
 
 
@@ -102,11 +102,13 @@ def _by_state(chosen: Iterable[RecordedRun]) -> Iterator[list[RecordedRun]]:
         yield list(group)
 
 
-def _run_in_worktree(group: Sequence[RecordedRun]) -> bool:
+def _run_in_worktree(group: Sequence[RecordedRun], workers: int | None) -> bool:
     """Lets the code of then reproduce its own runs."""
     first = group[0]
     with _worktree(first) as folder:
         environment = os.environ | {"DVC_ROOT": str(project_root())}
+        if workers:
+            environment["BNLAB_WORKERS"] = str(workers)
         if RAW_FOLDER.is_dir():
             # Verified there like any other download; only the journey is spared.
             shutil.copytree(RAW_FOLDER, folder / RAW_FOLDER, dirs_exist_ok=True)
@@ -132,13 +134,16 @@ def _worktree(one: RecordedRun) -> Iterator[Path]:
     patch = recorded.read_patch(one)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / "worktree"
-        _git(["worktree", "add", "--quiet", "--detach", str(folder), commit])
         try:
+            # Hooks are for people: DVC's would check its files out.
+            no_hooks = ["-c", f"core.hooksPath={os.devnull}"]
+            _git([*no_hooks, "worktree", "add", "--quiet", "--detach", str(folder), commit])
             if patch:
                 _git(["apply", "--whitespace=nowarn", "-"], folder, patch)
             yield folder
         finally:
-            _git(["worktree", "remove", "--force", str(folder)])
+            if folder.exists():
+                _git(["worktree", "remove", "--force", str(folder)])
 
 
 def _git(arguments: Sequence[str], folder: Path | None = None, given: bytes = b"") -> None:
@@ -146,4 +151,4 @@ def _git(arguments: Sequence[str], folder: Path | None = None, given: bytes = b"
     ended = subprocess.run(command, cwd=folder, input=given, capture_output=True, check=False)
     if ended.returncode:
         told = " ".join(ended.stderr.decode(errors="replace").split())
-        raise PipelineError(f"git {arguments[0]}: {told}")
+        raise PipelineError(f"git: {told}")

@@ -99,7 +99,3 @@ def _markdown_block(block: Block) -> str:
 
 def _rows(table: Table) -> list[Sequence[str]]:
     return [table.header, *table.rows]
-
-
-def _escaped(row: Sequence[str]) -> list[str]:
-    return [cell.replace("|", _ESCAPED_BAR) for cell in row]

@@ -1,9 +1,12 @@
 """Mirrors every run and the comparison to MLflow."""
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
 from mlflow.entities import Run
+from numpy.typing import NDArray
 from tqdm import tqdm
 
 from pipeline.adapters import runs
@@ -19,9 +22,16 @@ from pipeline.adapters.records import (
     test_points,
 )
 from pipeline.adapters.tracking import TRACKING_ERRORS, Point, RunRecord, Store, is_finished, shows
+from pipeline.core.examples import Examples
 from pipeline.errors import PendingError, one_line
 from pipeline.params import Params
 
+logger = logging.getLogger(__name__)
+
+_OTHERWISE = (
+    "%d of %d runs came out otherwise than MLflow has them (%s, say): other packages or another "
+    "processor than when they were recorded. They stay there as recorded"
+)
 REPORTS = Path("reports")
 # Says to DVC that MLflow has it all; see dvc.yaml.
 TRACKED = Path("mlflow.tracked")
@@ -47,6 +57,7 @@ def _mirror(params: Params) -> None:
 
     store = Store(params.tracking.experiment)
     mirrored: dict[str, Run] = {}
+    otherwise: list[str] = []
     total = sum(len(manifest.seeds) for manifest in manifests)
     with tqdm(total=total, desc="MLflow", unit="run", disable=None) as bar:
         for manifest in manifests:
@@ -55,19 +66,32 @@ def _mirror(params: Params) -> None:
             for seed in manifest.seeds:
                 fingerprint = manifest.fingerprint(seed)
                 lineage = read_journal(fingerprint) or _of_tracking(present)
-                run = store.open(run_record(manifest, seed, lineage))
-                tested = test_points(scores, seed)
-                if not (is_finished(run) and shows(run, tested)):
-                    store.log(run, history_points(history, seed))
-                    folder, classes = runs.run_folder(manifest.variant, seed), test.labels.max() + 1
-                    model_id = store.log_model(run, folder, test.images[:2], int(classes))
-                    store.log(run, tested, model_id)
-                    store.log_files(run, run_files(manifest, seed, lineage))
-                    store.finish(run)
+                learnt, tested = history_points(history, seed), test_points(scores, seed)
+                # Of two processes that add the same run, the second finds it finished.
+                with store.alone():
+                    run = store.open(run_record(manifest, seed, lineage))
+                    finished = is_finished(run)
+                    if finished and not store.holds(run, learnt):
+                        otherwise.append(f"{manifest.variant}, seed {seed}")
+                    elif not (finished and shows(run, tested)):
+                        store.log(run, learnt)
+                        folder = runs.run_folder(manifest.variant, seed)
+                        model_id = store.log_model(run, folder, *_example(test))
+                        store.log(run, tested, model_id)
+                        if not finished:
+                            store.log_files(run, run_files(manifest, seed, lineage))
+                            store.finish(run)
                 mirrored[fingerprint] = run
                 bar.update()
+    if otherwise:
+        logger.warning(_OTHERWISE, len(otherwise), total, otherwise[0])
     compared = _mirror_comparison(store, params, mirrored, present)
     write_text(TRACKED, "\n".join([*mirrored, compared]) + "\n")
+
+
+def _example(test: Examples) -> tuple[NDArray[np.uint8], int]:
+    """Returns images that a model takes, and the number of classes that it tells apart."""
+    return test.images[:2], int(test.labels.max()) + 1
 
 
 def _of_tracking(lineage: Lineage) -> Lineage:

@@ -102,6 +102,32 @@ def test_commit_and_patch_give_the_checkout_back(committed, project, tmp_path_fa
     assert {name: found[name] for name in found if name != ".git"} == expected
 
 
+@pytest.mark.parametrize(
+    "setting",
+    [
+        ("diff.noprefix", "true"), ("diff.mnemonicPrefix", "true"), ("color.ui", "always"),
+        ("diff.external", "echo"),
+    ],
+)  # fmt: skip
+def test_the_users_settings_do_not_reach_the_patch(committed, project, setting):
+    (project / "params.yaml").write_text("a: 2\n")
+    expected = present_lineage().patch
+
+    committed("config", *setting)
+
+    assert present_lineage().patch == expected
+    assert b"--- a/params.yaml" in expected
+
+
+def test_where_git_refuses_the_checkout_is_not_called_clean(committed, project):
+    (project / "params.yaml").write_text("a: 2\n")
+    # A repository without commits inside another cannot be added to it.
+    (project / "inner").mkdir()
+    committed("-C", "inner", "init", "--quiet")
+
+    assert "git.dirty" not in present_lineage().tags
+
+
 def test_taking_the_patch_leaves_the_repository_as_it_is(committed, project):
     (project / "params.yaml").write_text("a: 2\n")
     (project / "new.txt").write_text("new\n")

@@ -7,6 +7,7 @@ from pipeline.adapters.runs import Manifest
 from pipeline.adapters.tracking import Point
 from pipeline.core.replicates import EpochScores
 from pipeline.core.solver import Scores
+from pipeline.errors import MissingInputError
 
 MANIFEST = Manifest(
     variant="batch_norm",
@@ -58,6 +59,11 @@ def test_a_run_holds_what_it_can_be_made_again_from():
 
 def test_a_run_of_a_clean_checkout_has_no_patch():
     assert records.run_files(MANIFEST, 2, Lineage({})).keys() == {"lineage/manifest.json"}
+
+
+def test_a_seed_without_test_scores_is_told():
+    with pytest.raises(MissingInputError, match="seed 3 has no test scores: `dvc repro`"):
+        records.test_points(pd.DataFrame({"seed": [0], "loss": [0.5]}), 3)
 
 
 def test_an_epoch_has_a_point_for_each_split_and_score():

@@ -5,6 +5,7 @@ import platform
 import shutil
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -103,6 +104,34 @@ def test_a_run_that_was_broken_off_is_taken_up_as_it_is_made_now(store):
     assert run.info.run_id == broken_off
     assert run.info.status == "RUNNING"
     assert run.data.tags["threads"] == "2"
+
+
+def test_a_run_taken_up_again_loses_the_lineage_of_where_it_was_broken_off(store):
+    before = {"dvc.experiment": "rough-moth", "git.patch.left_out": "large.bin", "kind": "run"}
+    store.open(replace(RECORD, tags=before))
+
+    tags = store.open(replace(RECORD, tags={"git.dirty": "false", "kind": "run"})).data.tags
+
+    assert not {"dvc.experiment", "git.patch.left_out"} & tags.keys()
+    assert tags["git.dirty"] == "false"
+
+
+def test_a_score_that_comes_back_is_shown_again(store):
+    run = store.open(RECORD)
+    for value in (0.95, 0.96, 0.95):
+        store.log(run, [Point("test/accuracy", value)])
+        time.sleep(0.002)
+
+    assert client(Path.cwd()).get_run(run.info.run_id).data.metrics["test/accuracy"] == 0.95
+
+
+def test_a_run_holds_the_points_that_were_logged_and_no_others(store):
+    run = store.open(RECORD)
+    store.log(run, LOSSES)
+
+    assert store.holds(run, [*LOSSES, Point("train/loss", math.nan, 2)])
+    assert not store.holds(run, [Point("train/loss", 0.5, 0), Point("train/loss", 0.5, 1)])
+    assert not store.holds(run, [Point("train/accuracy", 0.5, 0)])
 
 
 def test_a_finished_run_keeps_its_tags(store):

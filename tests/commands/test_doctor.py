@@ -22,6 +22,7 @@ from pipeline.adapters.params_file import read_params
 from pipeline.adapters.provenance import tracking_uri
 from pipeline.commands import doctor
 from pipeline.core.examples import Dataset, Examples
+from pipeline.stages import track
 
 CHECKOUT = Path(__file__).parents[2]
 PARAMS = (
@@ -338,6 +339,33 @@ def moved(healthy, tmp_path_factory, monkeypatch):
     healthy.rename(target)
     monkeypatch.chdir(target)
     return target
+
+
+def test_a_run_that_came_out_otherwise_stays_as_recorded(healthy, caplog):
+    assert healthy
+    path = Path("runs/no_norm/history.csv")
+    table = pd.read_csv(path)
+    before = histories()
+    table["loss"] += 0.001
+    table.to_csv(path, index=False)
+
+    track.run(read_params())
+
+    after = histories()
+    # A comparison is new, for it speaks of what came out now.
+    assert {run_id: after[run_id] for run_id in before} == before
+    assert "came out otherwise than MLflow has them" in caplog.text
+
+
+def histories():
+    found = client().search_runs([one.experiment_id for one in client().search_experiments()])
+    return {
+        run.info.run_id: [
+            (point.step, point.value)
+            for point in client().get_metric_history(run.info.run_id, "train/loss")
+        ]
+        for run in found
+    }
 
 
 def test_a_moved_store_finds_its_artifacts_after_relocation(moved, healthy, examine):

@@ -18,6 +18,7 @@ from pipeline.errors import PendingError, PipelineError
 PARAMS = read_params()
 NAME = PARAMS.tracking.experiment
 COMPARISON = {
+    "candidate": "batch_norm", "baseline": "no_norm",
     "verdict": "candidate_better", "mean": 0.0167, "ci_low": 0.0142, "ci_high": 0.0217,
     "wins": 10, "n": 10,
 }  # fmt: skip
@@ -183,6 +184,33 @@ def test_a_report_of_other_runs_promotes_nothing(tracked):
         promote.run(PARAMS, force=True)
 
     assert not versions(project)
+
+
+def test_a_report_of_other_roles_promotes_nothing(tracked):
+    project = tracked(candidate="no_norm", baseline="batch_norm")
+
+    with pytest.raises(PendingError, match="the report's candidate is no_norm"):
+        promote.run(PARAMS, force=True)
+
+    assert not versions(project)
+
+
+def test_a_name_that_the_registry_does_not_take_is_no_traceback(tracked):
+    tracked()
+    tracking = PARAMS.tracking.model_copy(update={"experiment": "a/b"})
+
+    with pytest.raises(PendingError, match="Invalid model name"):
+        promote.run(PARAMS.model_copy(update={"tracking": tracking}), force=False)
+
+
+def test_a_quotation_mark_in_a_name_means_nothing(tracked):
+    project = tracked()
+    tracking = PARAMS.tracking.model_copy(update={"experiment": "Anna's"})
+
+    promote.run(PARAMS.model_copy(update={"tracking": tracking}), force=False)
+
+    client = mlflow.MlflowClient(f"sqlite:///{project}/mlflow.db")
+    assert [model.name for model in client.search_registered_models()] == ["Anna's"]
 
 
 def test_runs_that_all_diverged_promote_nothing(tracked):

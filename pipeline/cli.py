@@ -90,9 +90,8 @@ def train(variant: str, workers: int | None) -> None:
     if variant not in params.variants:
         known = ", ".join(params.variants)
         raise click.BadParameter(f"{variant!r} is not in params.yaml, which has {known}")
+    _give_seeds_the_threads()
     with _lean_tensorflow():
-        # Seeds run side by side on our threads: more threads inside a step would only wait.
-        os.environ["TF_NUM_INTRAOP_THREADS"] = "1"
         from pipeline.stages import train as stage
 
     stage.run(params, variant, workers)
@@ -211,8 +210,8 @@ def reproduce(runs: tuple[str, ...], workers: int | None, *, every: bool, checko
         same = command.run_in_worktrees(chosen, workers)
     else:
         command.expect_present_inputs(chosen)
+        _give_seeds_the_threads()
         with _lean_tensorflow():
-            os.environ["TF_NUM_INTRAOP_THREADS"] = "1"
             from pipeline.commands import retrain
         same = retrain.run(chosen, workers)
     if not same:
@@ -332,6 +331,11 @@ def main() -> None:
 def _end(error: PipelineError) -> None:
     click.echo(f"error: {error}", err=True)
     sys.exit(error.exit_code)
+
+
+def _give_seeds_the_threads() -> None:
+    # Seeds run side by side on our threads: more threads inside a step would only wait.
+    os.environ["TF_NUM_INTRAOP_THREADS"] = "1"
 
 
 @contextmanager

@@ -131,7 +131,7 @@ def read(run: Run) -> RecordedRun:
             raise ArgumentError(
                 f"{name} is no trained run, but a {tags.get('kind', 'foreign run')}"
             )
-        text = _read_artifact(run, MANIFEST)
+        text = _read_artifact(run.info.run_id, MANIFEST)
         if text is None:
             raise DataError(f"{name} holds no {MANIFEST}: it is not finished, or of an older bnlab")
         manifest = runs.Manifest.from_json(text.decode(), f"{MANIFEST} of {name}")
@@ -149,7 +149,7 @@ def read(run: Run) -> RecordedRun:
 def read_compared(run: Run) -> list[Run]:
     """Returns the runs that a comparison compared."""
     with asking():
-        content = _read_artifact(run, COMPARED)
+        content = _read_artifact(run.info.run_id, COMPARED)
         if content is None:
             raise DataError(f"{run.info.run_name} holds no {COMPARED}: it is of an older bnlab")
         return [_client().get_run(run_id) for run_id in json.loads(content)]
@@ -158,7 +158,7 @@ def read_compared(run: Run) -> list[Run]:
 def read_patch(run: RecordedRun) -> bytes:
     """Returns what the checkout had beyond its commit when the run was made."""
     with asking():
-        return _read_artifact(_client().get_run(run.id), PATCH) or b""
+        return _read_artifact(run.id, PATCH) or b""
 
 
 def model_of(run: Run) -> str | None:
@@ -236,12 +236,12 @@ def _history(run: Run, seed: int) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["seed", "epoch", "split", "loss", "accuracy"])
 
 
-def _read_artifact(run: Run, path: str) -> bytes | None:
+def _read_artifact(run_id: str, path: str) -> bytes | None:
     client, folder = _client(), str(Path(path).parent)
-    if path not in {one.path for one in client.list_artifacts(run.info.run_id, folder)}:
+    if path not in {one.path for one in client.list_artifacts(run_id, folder)}:
         return None
     with tempfile.TemporaryDirectory() as temporary:
-        return Path(client.download_artifacts(run.info.run_id, path, temporary)).read_bytes()
+        return Path(client.download_artifacts(run_id, path, temporary)).read_bytes()
 
 
 def _client() -> MlflowClient:

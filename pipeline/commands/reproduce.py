@@ -9,7 +9,6 @@ import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from itertools import groupby
 from pathlib import Path
 
 from pipeline.adapters import recorded, runs
@@ -83,7 +82,8 @@ def run_in_worktrees(chosen: Iterable[RecordedRun], workers: int | None = None) 
     Raises:
         PipelineError: if the recorded state cannot be brought back.
     """
-    same = [_run_in_worktree(group, workers) for group in _by_state(chosen)]
+    states = _by_state(chosen)
+    same = [_run_in_worktree(group, patch, workers) for (_, patch), group in states.items()]
     return all(same)
 
 
@@ -94,18 +94,19 @@ def _named(name: str) -> list[RecordedRun]:
     return [recorded.read(found)]
 
 
-def _by_state(chosen: Iterable[RecordedRun]) -> Iterator[list[RecordedRun]]:
-    def state(one: RecordedRun) -> tuple[str, bytes]:
-        return one.lineage.get(recorded.COMMIT, ""), recorded.read_patch(one)
+def _by_state(chosen: Iterable[RecordedRun]) -> dict[tuple[str | None, bytes], list[RecordedRun]]:
+    """Returns the runs by commit and patch."""
+    states: dict[tuple[str | None, bytes], list[RecordedRun]] = {}
+    for one in chosen:
+        state = one.lineage.get(recorded.COMMIT), recorded.read_patch(one)
+        states.setdefault(state, []).append(one)
+    return states
 
-    for _, group in groupby(sorted(chosen, key=state), state):
-        yield list(group)
 
-
-def _run_in_worktree(group: Sequence[RecordedRun], workers: int | None) -> bool:
+def _run_in_worktree(group: Sequence[RecordedRun], patch: bytes, workers: int | None) -> bool:
     """Lets the code of then reproduce its own runs."""
     first = group[0]
-    with _worktree(first) as folder:
+    with _worktree(first, patch) as folder:
         environment = os.environ | {"DVC_ROOT": str(project_root())}
         if workers:
             environment["BNLAB_WORKERS"] = str(workers)
@@ -124,14 +125,13 @@ def _run_in_worktree(group: Sequence[RecordedRun], workers: int | None) -> bool:
 
 
 @contextmanager
-def _worktree(one: RecordedRun) -> Iterator[Path]:
+def _worktree(one: RecordedRun, patch: bytes) -> Iterator[Path]:
     """Yields a temporary worktree at the run's commit, with what was not committed then."""
     commit, left_out = one.lineage.get(recorded.COMMIT), one.lineage.get("git.patch.left_out")
     if commit is None:
         raise PipelineError(f"{one.name} was made outside git: there is nothing to check out")
     if left_out:
         raise PipelineError(f"{one.name} was made with files too large to be recorded: {left_out}")
-    patch = recorded.read_patch(one)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / "worktree"
         try:

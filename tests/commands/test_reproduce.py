@@ -1,6 +1,7 @@
 """Runs trained for real, small ones, recorded in MLflow and trained again."""
 
 import shutil
+from contextlib import contextmanager
 
 import h5py
 import mlflow
@@ -99,6 +100,17 @@ def project(project, trained, monkeypatch):
 
 def client(project):
     return mlflow.MlflowClient(f"sqlite:///{project}/mlflow.db")
+
+
+@contextmanager
+def tagged(project, name, key, value):
+    """Gives a run another tag while the block lasts; yields what it was."""
+    run = recorded.find(name)
+    client(project).set_tag(run.info.run_id, key, value)
+    try:
+        yield run.data.tags[key]
+    finally:
+        client(project).set_tag(run.info.run_id, key, run.data.tags[key])
 
 
 def again(names, workers=1):
@@ -203,13 +215,8 @@ def test_the_first_score_that_differs_is_told(capsys):
 
 @pytest.mark.usefixtures("other_score")
 def test_on_another_processor_a_tolerance_holds_and_is_called_so(project, capsys):
-    run_id = recorded.find("no_norm-seed-01").info.run_id
-    kept = client(project).get_run(run_id).data.tags["cpu.type"]
-    client(project).set_tag(run_id, "cpu.type", "Another CPU")
-    try:
+    with tagged(project, "no_norm-seed-01", "cpu.type", "Another CPU"):
         assert again(["no_norm-seed-01"])
-    finally:
-        client(project).set_tag(run_id, "cpu.type", kept)
 
     told = capsys.readouterr().out
     assert (
@@ -219,13 +226,8 @@ def test_on_another_processor_a_tolerance_holds_and_is_called_so(project, capsys
 
 
 def test_other_versions_are_told(project, capsys):
-    run_id = recorded.find("no_norm-seed-00").info.run_id
-    kept = client(project).get_run(run_id).data.tags["keras.version"]
-    client(project).set_tag(run_id, "keras.version", "2.0.0")
-    try:
+    with tagged(project, "no_norm-seed-00", "keras.version", "2.0.0") as kept:
         assert again(["no_norm-seed-00"])
-    finally:
-        client(project).set_tag(run_id, "keras.version", kept)
 
     assert f"(keras 2.0.0 then, {kept} now)" in capsys.readouterr().out
 

@@ -41,8 +41,8 @@ def read_model(folder: Path) -> keras.Model:
     return model
 
 
-def read_weights(model: keras.Model, folder: Path) -> None:
-    """Gives `model` the weights of another of the same architecture."""
+def read_weights(model: keras.Model, folder: Path) -> list[NDArray[np.float32]]:
+    """Returns the weights of a model of this architecture, and leaves them in `model`."""
     path = folder / WEIGHTS
     try:
         model.load_weights(path)
@@ -50,6 +50,7 @@ def read_weights(model: keras.Model, folder: Path) -> None:
         raise missing(path) from None
     except (OSError, ValueError, LookupError, RuntimeError) as error:
         raise DataError(f"{path} holds no weights for its model: {_first_line(error)}") from None
+    return model.get_weights()
 
 
 def _first_line(error: Exception) -> str:

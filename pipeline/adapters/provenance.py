@@ -15,6 +15,7 @@ TRAINING_MODULES = (
     "core/examples.py",
     "core/network.py",
     "core/normalization.py",
+    "core/optimizers.py",
     "core/replicates.py",
     "core/solver.py",
     "params.py",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import keras
 import numpy as np
+from numpy.typing import NDArray
 
 from pipeline.params import Network, Normalization
 
@@ -31,16 +32,20 @@ def build(
     return keras.Model(images, logits, name="mlp")
 
 
-def draw_kernels(model: keras.Model, seed: int) -> None:
-    """Draws the kernels of the dense layers anew, each by its own initializer.
+def first_weights(model: keras.Model, seed: int) -> list[NDArray[np.float32]]:
+    """Returns the weights that a run starts from, in the order of `model.get_weights()`.
 
-    A draw depends on the seed and on which dense layer it is, on nothing else: variants that
-    differ in normalisation start from the same kernels.
+    The kernels of the dense layers are drawn, each by its own initializer. A draw depends on the
+    seed and on which dense layer it is, on nothing else: variants that differ in normalisation
+    start from the same kernels. The other weights are those that the model was built with.
     """
+    weights = {variable.path: variable.numpy() for variable in model.weights}
     dense = [layer for layer in model.layers if isinstance(layer, keras.layers.Dense)]
     for place, layer in enumerate(dense):
         sequence = np.random.SeedSequence(seed, spawn_key=(_WEIGHTS, place))
         initializer = layer.kernel_initializer
         config = initializer.get_config() | {"seed": int(sequence.generate_state(1)[0])}
+        draw = type(initializer).from_config(config)
         kernel = layer.trainable_variables[0]
-        kernel.assign(type(initializer).from_config(config)(kernel.shape))
+        weights[kernel.path] = draw(kernel.shape).numpy()
+    return list(weights.values())

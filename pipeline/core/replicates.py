@@ -59,7 +59,7 @@ class Pool(Protocol):
 
 
 class Training:
-    """Trains one cell at a time on each thread; a thread compiles once and resets for each seed."""
+    """Trains a cell at a time on each thread; all threads share what a variant has compiled."""
 
     def __init__(self, dataset: Dataset, on_epoch: Callable[[EpochScores], None]) -> None:
         """Takes the data to train on, and whom to tell of each epoch, from whichever thread."""
@@ -68,35 +68,39 @@ class Training:
         self._image_shape = dataset.train.images.shape[1:]
         self._classes = int(dataset.train.labels.max()) + 1
         self._on_epoch = on_epoch
-        self._local = threading.local()
+        self._solvers: dict[Variant, Solver] = {}
+        self._lock = threading.Lock()
 
     def __call__(self, cell: Cell) -> TrainedRun:
         """Trains from the seed's first weights to the last epoch."""
         solver, training = self._solver(cell.variant), cell.variant.training
-        solver.reset(cell.seed)
+        state = solver.start(cell.seed)
         history = []
         for epoch in range(training.epochs):
             batches = epoch_batches(
                 cell.seed, epoch, examples=len(self._train[1]), batch_size=training.batch_size
             )
-            solver.train_epoch(*self._train, tf.constant(batches))
-            train, validation = solver.evaluate(*self._train), solver.evaluate(*self._validation)
+            solver.train_epoch(state, *self._train, tf.constant(batches))
+            weights = solver.weights(state)
+            train, validation = (
+                solver.evaluate(weights, *split) for split in (self._train, self._validation)
+            )
             history.append(EpochScores(cell.seed, epoch, train, validation))
             self._on_epoch(history[-1])
-        weights = tuple(solver.model.get_weights())
-        return TrainedRun(cell.seed, tuple(history), solver.model.to_json(), weights)
+        trained = tuple(weight.numpy() for weight in solver.weights(state))
+        return TrainedRun(cell.seed, tuple(history), solver.model.to_json(), trained)
 
     def _solver(self, variant: Variant) -> Solver:
-        if getattr(self._local, "variant", None) != variant:
-            model = network.build(
-                variant.network,
-                variant.normalization,
-                image_shape=self._image_shape,
-                classes=self._classes,
-            )
-            self._local.solver = Solver(model, variant.training.optimizer)
-            self._local.variant = variant
-        return self._local.solver
+        with self._lock:
+            if variant not in self._solvers:
+                model = network.build(
+                    variant.network,
+                    variant.normalization,
+                    image_shape=self._image_shape,
+                    classes=self._classes,
+                )
+                self._solvers[variant] = Solver(model, variant.training.optimizer)
+            return self._solvers[variant]
 
 
 def train_variant(

@@ -24,14 +24,14 @@ def run(params: Params) -> None:
 
 def _score_runs(variant: str, seeds: int, test: Examples) -> tuple[pd.DataFrame, runs.Predictions]:
     rows, predicted, confidence = [], [], []
+    # One network, compiled once, takes the weights of each run.
     scorer = Scorer(read_model(runs.run_folder(variant, 0)))
     for seed in range(seeds):
-        # One network, compiled once, takes the weights of each run.
-        read_weights(scorer.model, runs.run_folder(variant, seed))
-        probabilities = scorer.predict(test.images)
+        weights = read_weights(scorer.model, runs.run_folder(variant, seed))
+        probabilities = scorer.predict(weights, test.images)
         predicted.append(probabilities.argmax(axis=1).astype(np.uint8))
         confidence.append(probabilities.max(axis=1))
-        scores = scorer.evaluate(test.images, test.labels)
+        scores = scorer.evaluate(weights, test.images, test.labels)
         error = expected_calibration_error(test.labels, predicted[-1], confidence[-1])
         found = recall(confusion_matrix(test.labels, predicted[-1], probabilities.shape[1]))
         rows.append(

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from pipeline.core.network import build, draw_kernels
+from pipeline.core.network import build, first_weights
 from pipeline.core.normalization import NoNorm
 from pipeline.params import Network
 
@@ -28,8 +28,13 @@ def small(normalization=None, hidden_dims=(5, 5, 5), activation="tanh"):
     return build(network, normalization or NoNorm(), image_shape=(2, 3), classes=4)
 
 
-def kernels(model):
-    return [layer.kernel.numpy() for layer in model.layers if isinstance(layer, keras.layers.Dense)]
+def drawn(model, seed):
+    weights = first_weights(model, seed)
+    return {one.path: value for one, value in zip(model.weights, weights, strict=True)}
+
+
+def kernels(model, seed=0):
+    return [value for path, value in drawn(model, seed).items() if path.endswith("kernel")]
 
 
 def weights_by_name(model, layer):
@@ -73,43 +78,34 @@ def test_activation_is_the_one_asked_for(activation):
 
 
 def test_variants_start_from_the_same_kernels(normalization):
-    plain, normalized = small(), small(normalization)
-    for model in (plain, normalized):
-        draw_kernels(model, seed=3)
-    for kernel, expected in zip(kernels(normalized), kernels(plain), strict=True):
-        np.testing.assert_array_equal(kernel, expected)
+    expected = kernels(small(), seed=3)
+    for kernel, same in zip(kernels(small(normalization), seed=3), expected, strict=True):
+        np.testing.assert_array_equal(kernel, same)
 
 
 def test_kernels_differ_between_seeds():
     model = small()
-    draw_kernels(model, seed=0)
-    first = kernels(model)
-    draw_kernels(model, seed=1)
-    assert all((kernel != other).all() for kernel, other in zip(kernels(model), first, strict=True))
-    draw_kernels(model, seed=0)
-    np.testing.assert_array_equal(kernels(model)[0], first[0])
+    first, other, again = (kernels(model, seed) for seed in (0, 1, 0))
+    assert all((kernel != one).all() for kernel, one in zip(other, first, strict=True))
+    np.testing.assert_array_equal(again[0], first[0])
 
 
 def test_kernels_differ_between_layers_of_equal_shape():
-    model = small(hidden_dims=(5, 5, 5))
-    draw_kernels(model, seed=0)
-    assert (kernels(model)[1] != kernels(model)[2]).all()
+    given = kernels(small(hidden_dims=(5, 5, 5)))
+    assert (given[1] != given[2]).all()
 
 
-def test_drawing_kernels_changes_nothing_else(normalization):
+def test_first_weights_are_those_of_the_model_but_for_the_kernels(normalization):
     model = small(normalization)
-    before = {v.path: v.numpy() for v in model.variables if v.name != "kernel"}
-    draw_kernels(model, seed=0)
-    for variable in model.variables:
-        if variable.name != "kernel":
-            np.testing.assert_array_equal(variable, before[variable.path])
+    given = drawn(model, seed=0)
+    for variable in model.weights:
+        same = (given[variable.path] == variable.numpy()).all()
+        assert same == (variable.name != "kernel")
 
 
 def test_kernels_are_glorot_uniform():
     # Glorot & Bengio 2010, equation 16: U[-a, a] with a² = 6 / (inputs + outputs).
-    model = small(hidden_dims=(100, 200))
-    draw_kernels(model, seed=0)
-    kernel, limit = kernels(model)[1], np.sqrt(6 / 300)
+    kernel, limit = kernels(small(hidden_dims=(100, 200)))[1], np.sqrt(6 / 300)
     assert np.abs(kernel).max() <= limit
     assert kernel.mean() == pytest.approx(0, abs=0.01 * limit)
     assert kernel.std() == pytest.approx(limit / np.sqrt(3), rel=0.01)

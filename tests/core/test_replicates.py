@@ -133,9 +133,9 @@ def test_every_variant_starts_from_the_seeds_kernels_and_sees_the_seeds_batches(
 ):
     model = build(one.network, one.normalization, image_shape=(3, 3), classes=3)
     solver = Solver(model, one.training.optimizer)
-    solver.reset(seed=2)
+    state = solver.start(seed=2)
     for epoch in range(2):
         batches = epoch_batches(2, epoch, examples=23, batch_size=5)
-        solver.train_epoch(dataset.train.images, dataset.train.labels, batches)
-    for weight, same in zip(trained[one.label][0][2].weights, model.get_weights(), strict=True):
+        solver.train_epoch(state, dataset.train.images, dataset.train.labels, batches)
+    for weight, same in zip(trained[one.label][0][2].weights, solver.weights(state), strict=True):
         np.testing.assert_array_equal(weight, same)

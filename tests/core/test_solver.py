@@ -1,11 +1,14 @@
+from multiprocessing.pool import ThreadPool
+
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
-from pipeline.core.network import build, draw_kernels
+from pipeline.core.network import build, first_weights
 from pipeline.core.normalization import BatchNorm, NoNorm
 from pipeline.core.solver import Scorer, Solver
-from pipeline.params import OPTIMIZER_ARGUMENTS, Network, Optimizer
+from pipeline.params import Network, Optimizer
 
 RNG = np.random.default_rng(0)
 IMAGES = RNG.integers(0, 256, (11, 2, 2), np.uint8)
@@ -20,10 +23,7 @@ ADAM = Optimizer(name="adam", learning_rate=0.1, beta_1=0.8, beta_2=0.95, epsilo
 
 def new_solver(normalization, optimizer, activation="relu"):
     network = Network(hidden_dims=(4,), activation=activation)
-    model = build(network, normalization, image_shape=(2, 2), classes=3)
-    solver = Solver(model, optimizer)
-    solver.reset(seed=0)
-    return solver
+    return Solver(build(network, normalization, image_shape=(2, 2), classes=3), optimizer)
 
 
 @pytest.fixture(scope="module")
@@ -35,17 +35,36 @@ def batch_norm_solver():
 def scorer():
     network = Network(hidden_dims=(4,), activation="relu")
     model = build(network, BATCH_NORM, image_shape=(2, 2), classes=3)
-    draw_kernels(model, seed=0)
-    model.get_layer("norm_0").moving_mean.assign([0.1, -0.2, 0.3, 0])
-    model.get_layer("norm_0").moving_variance.assign([0.5, 1, 2, 0.1])
     return Scorer(model)
 
 
-def trainable(model):
+@pytest.fixture(scope="module")
+def weights(scorer):
+    given = dict(zip(paths(scorer.model), first_weights(scorer.model, seed=0), strict=True))
+    given["norm_0/moving_mean"] = np.float32([0.1, -0.2, 0.3, 0])
+    given["norm_0/moving_variance"] = np.float32([0.5, 1, 2, 0.1])
+    return given
+
+
+def paths(model):
+    return [variable.path for variable in model.weights]
+
+
+def trainable(solver, state):
+    values = dict(zip(paths(solver.model), solver.weights(state), strict=True))
     return {
-        f"{variable.path}": variable.numpy().astype(np.float64)
-        for variable in model.trainable_variables
+        one.path: values[one.path].numpy().astype(np.float64)
+        for one in solver.model.trainable_variables
     }
+
+
+def values(state):
+    return [np.array(value) for value in tf.nest.flatten(state)]
+
+
+def assert_same(state, expected):
+    for value, same in zip(values(state), values(expected), strict=True):
+        np.testing.assert_array_equal(value, same)
 
 
 def softmax(logits):
@@ -101,20 +120,16 @@ def central_differences(function, weights, width=1e-5):
     return gradients
 
 
-def assert_same_weights(model, expected):
-    for variable, value in zip(model.variables, expected, strict=True):
-        np.testing.assert_array_equal(variable, value, err_msg=variable.path)
-
-
 def test_sgd_step_goes_down_the_gradient_worked_out_by_hand():
     solver = new_solver(NoNorm(), SGD)
-    before = trainable(solver.model)
+    state = solver.start(seed=0)
+    before = trainable(solver, state)
     expected_loss, gradients = relu_gradients(before, IMAGES, LABELS)
 
-    loss = solver.train_step(IMAGES, LABELS)
+    stepped, loss = solver.train_step(state, IMAGES, LABELS)
 
     assert float(loss) == pytest.approx(expected_loss, rel=1e-5)
-    after = trainable(solver.model)
+    after = trainable(solver, stepped)
     assert gradients.keys() == after.keys()
     for name, gradient in gradients.items():
         np.testing.assert_allclose(before[name] - after[name], gradient, atol=1e-6, err_msg=name)
@@ -124,11 +139,12 @@ def test_adam_steps_follow_kingma_and_ba():
     # Kingma & Ba 2015, the last lines of section 2: Keras' epsilon is their epsilon hat, added to
     # the root of the second moment before its bias is corrected.
     solver = new_solver(NoNorm(), ADAM)
-    weights = trainable(solver.model)
+    state = solver.start(seed=0)
+    weights = trainable(solver, state)
     m = v = dict.fromkeys(weights, 0)
     for t in (1, 2, 3):
         _, gradients = relu_gradients(weights, IMAGES, LABELS)
-        solver.train_step(IMAGES, LABELS)
+        state, _ = solver.train_step(state, IMAGES, LABELS)
         m = {name: 0.8 * m[name] + 0.2 * gradient for name, gradient in gradients.items()}
         v = {name: 0.95 * v[name] + 0.05 * gradient**2 for name, gradient in gradients.items()}
         rate = 0.1 * np.sqrt(1 - 0.95**t) / (1 - 0.8**t)
@@ -136,103 +152,120 @@ def test_adam_steps_follow_kingma_and_ba():
             name: value - rate * m[name] / (np.sqrt(v[name]) + 0.1)
             for name, value in weights.items()
         }
-    for name, value in trainable(solver.model).items():
+    for name, value in trainable(solver, state).items():
         np.testing.assert_allclose(value, weights[name], rtol=1e-4, atol=1e-6, err_msg=name)
 
 
 def test_gradients_agree_with_finite_differences(normalization):
     solver = new_solver(normalization, SGD, activation="tanh")
-    before = trainable(solver.model)
+    state = solver.start(seed=0)
+    before = trainable(solver, state)
     expected = central_differences(
         lambda: training_loss(normalization, before, IMAGES, LABELS), before
     )
 
-    loss = solver.train_step(IMAGES, LABELS)
+    stepped, loss = solver.train_step(state, IMAGES, LABELS)
 
     expected_loss = training_loss(normalization, before, IMAGES, LABELS)
     assert float(loss) == pytest.approx(expected_loss, rel=1e-5)
-    for name, after in trainable(solver.model).items():
+    for name, after in trainable(solver, stepped).items():
         np.testing.assert_allclose(before[name] - after, expected[name], atol=2e-6, err_msg=name)
 
 
 @pytest.mark.parametrize("batch_size", [1, 3, 4, 11, 500, None])
-def test_evaluation_weighs_every_example_whatever_the_batch_size(scorer, batch_size):
-    weights = {variable.path: variable.numpy() for variable in scorer.model.variables}
+def test_evaluation_weighs_every_example_whatever_the_batch_size(scorer, weights, batch_size):
     z = IMAGES.reshape(11, 4) / 255 @ weights["dense_0/kernel"]
     z = (z - [0.1, -0.2, 0.3, 0]) / np.sqrt(np.array([0.5, 1, 2, 0.1]) + 0.01)
     logits = np.maximum(z, 0) @ weights["logits/kernel"]
 
-    scores = scorer.evaluate(IMAGES, LABELS, batch_size)
+    scores = scorer.evaluate(weights.values(), IMAGES, LABELS, batch_size)
 
     assert scores.loss == pytest.approx(cross_entropy(logits, LABELS).mean(), rel=1e-5)
     assert scores.accuracy == pytest.approx((logits.argmax(1) == LABELS).mean(), abs=1e-7)
 
 
-def test_evaluation_and_prediction_leave_the_model_unchanged(scorer):
-    before = [variable.numpy() for variable in scorer.model.variables]
-    scorer.evaluate(IMAGES, LABELS)
-    scorer.predict(IMAGES)
-    assert_same_weights(scorer.model, before)
+def test_evaluation_and_prediction_leave_the_model_unchanged(scorer, weights):
+    before = scorer.model.get_weights()
+    scorer.evaluate(weights.values(), IMAGES, LABELS)
+    scorer.predict(weights.values(), IMAGES)
+    for value, same in zip(scorer.model.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(value, same)
 
 
-def test_predictions_are_the_softmax_of_the_logits(scorer):
-    probabilities = scorer.predict(IMAGES)
+def test_predictions_are_the_softmax_of_the_logits(scorer, weights):
+    probabilities = scorer.predict(weights.values(), IMAGES)
     assert probabilities.dtype == np.float32
     np.testing.assert_allclose(probabilities.sum(1), 1, rtol=1e-6)
+    model = keras.models.clone_model(scorer.model)
+    model.set_weights(list(weights.values()))
     np.testing.assert_allclose(
-        probabilities, softmax(scorer.model(IMAGES, training=False).numpy()), rtol=1e-5
+        probabilities, softmax(model(IMAGES, training=False).numpy()), rtol=1e-5
     )
+
+
+def test_a_step_leaves_the_state_before_it_unchanged(batch_norm_solver):
+    state = batch_norm_solver.start(seed=3)
+    before = values(state)
+    batch_norm_solver.train_step(state, IMAGES, LABELS)
+    assert_same(state, before)
+
+
+def test_weights_are_in_the_order_of_the_model(batch_norm_solver):
+    model = batch_norm_solver.model
+    expected = first_weights(model, seed=4)
+    given = batch_norm_solver.weights(batch_norm_solver.start(seed=4))
+    for value, same in zip(given, expected, strict=True):
+        np.testing.assert_array_equal(value, same)
+    assert [value.shape for value in given] == [value.shape for value in model.get_weights()]
 
 
 def test_an_epoch_is_its_steps_one_by_one(batch_norm_solver):
     solver = batch_norm_solver
-    solver.reset(seed=1)
-    losses = [float(solver.train_step(IMAGES[chosen], LABELS[chosen])) for chosen in BATCHES]
-    by_steps = solver.model.get_weights()
+    stepped, losses = solver.start(seed=1), []
+    for chosen in BATCHES:
+        stepped, loss = solver.train_step(stepped, IMAGES[chosen], LABELS[chosen])
+        losses.append(float(loss))
 
-    solver.reset(seed=1)
-    loss = solver.train_epoch(IMAGES, LABELS, BATCHES)
+    state = solver.start(seed=1)
+    loss = solver.train_epoch(state, IMAGES, LABELS, BATCHES)
 
     assert float(loss) == pytest.approx(np.mean(losses), rel=1e-5)
-    for weight, expected in zip(solver.model.get_weights(), by_steps, strict=True):
-        np.testing.assert_allclose(weight, expected, rtol=1e-4, atol=1e-6)
+    for value, expected in zip(values(state), values(stepped), strict=True):
+        np.testing.assert_allclose(value, expected, rtol=1e-4, atol=1e-6)
 
 
-def test_reset_goes_back_to_before_the_first_step(batch_norm_solver):
-    solver = batch_norm_solver
-    solver.reset(seed=2)
-    fresh = [variable.numpy() for variable in solver.model.variables]
-    fresh_optimizer = [variable.numpy() for variable in solver.optimizer.variables]
-    solver.train_epoch(IMAGES, LABELS, BATCHES)
-    assert any((v.numpy() != f).any() for v, f in zip(solver.model.variables, fresh, strict=True))
-
-    solver.reset(seed=2)
-
-    assert_same_weights(solver.model, fresh)
-    for variable, value in zip(solver.optimizer.variables, fresh_optimizer, strict=True):
-        np.testing.assert_array_equal(variable, value)
+def test_moving_averages_follow_the_batches(batch_norm_solver):
+    # moving = momentum * moving + (1 - momentum) * batch, with a momentum of 0.9 (see BATCH_NORM),
+    # from a mean of 0 and a variance of 1.
+    solver, model = batch_norm_solver, batch_norm_solver.model
+    before = dict(zip(paths(model), first_weights(model, seed=1), strict=True))
+    stepped, _ = solver.train_step(solver.start(seed=1), IMAGES, LABELS)
+    after = dict(zip(paths(model), solver.weights(stepped), strict=True))
+    z = IMAGES.reshape(11, 4) / 255 @ before["dense_0/kernel"]
+    np.testing.assert_allclose(after["norm_0/moving_mean"], 0.1 * z.mean(0), rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(after["norm_0/moving_variance"], 0.9 + 0.1 * z.var(0), rtol=1e-4)
 
 
-def test_training_again_after_reset_gives_the_same_bits(batch_norm_solver):
+def test_equal_seeds_give_the_same_bits_and_others_do_not(batch_norm_solver):
     solver, trained = batch_norm_solver, []
     for seed in (5, 6, 5):
-        solver.reset(seed)
-        solver.train_epoch(IMAGES, LABELS, BATCHES)
-        trained.append(solver.model.get_weights())
+        state = solver.start(seed)
+        solver.train_epoch(state, IMAGES, LABELS, BATCHES)
+        trained.append(values(state))
     first, other, again = trained
-    assert any((weight != same).any() for weight, same in zip(other, first, strict=True))
-    for weight, same in zip(again, first, strict=True):
-        np.testing.assert_array_equal(weight, same)
+    assert any((value != same).any() for value, same in zip(other, first, strict=True))
+    for value, same in zip(again, first, strict=True):
+        np.testing.assert_array_equal(value, same)
 
 
-@pytest.mark.parametrize("name", OPTIMIZER_ARGUMENTS)
-def test_optimizer_takes_its_arguments(name):
-    flags = {"amsgrad", "centered", "nesterov"}
-    arguments = {
-        argument: True if argument in flags else 0.25 for argument in OPTIMIZER_ARGUMENTS[name]
-    }
-    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
-    solver = Solver(model, Optimizer(name=name, learning_rate=0.5, **arguments))
-    config = solver.optimizer.get_config()
-    assert config["learning_rate"] == pytest.approx(0.5)
-    assert arguments.items() <= config.items()
+def test_threads_share_what_is_compiled(batch_norm_solver):
+    solver = batch_norm_solver
+    alone = [solver.start(seed) for seed in range(4)]
+    for state in alone:
+        solver.train_epoch(state, IMAGES, LABELS, BATCHES)
+    together = [solver.start(seed) for seed in range(4)]
+    with ThreadPool(4) as pool:
+        pool.map(lambda state: solver.train_epoch(state, IMAGES, LABELS, BATCHES), together)
+    for state, expected in zip(together, alone, strict=True):
+        assert_same(state, expected)
+    assert solver.train_epoch.experimental_get_tracing_count() == 1

@@ -1,0 +1,24 @@
+"""Keras' optimizers, as functions of what they change."""
+
+from __future__ import annotations
+
+import keras
+from keras.src.backend.tensorflow.optimizer import TFOptimizer
+
+from pipeline.params import Optimizer
+
+
+class _Undistributed(type):
+    """Classes of optimizers without the layer that Keras puts under them for tf.distribute.
+
+    That layer refuses `stateless_apply`, and knows no values in place of variables.
+    """
+
+    def mro(cls) -> list[type]:
+        return [base for base in super().mro() if base is not TFOptimizer]
+
+
+def build(optimizer: Optimizer) -> keras.optimizers.Optimizer:
+    """Returns the Keras optimizer, unbuilt, with a `stateless_apply` that works on TensorFlow."""
+    kind = type(keras.optimizers.get(optimizer.name))
+    return _Undistributed(kind.__name__, (kind,), {})(**optimizer.arguments)

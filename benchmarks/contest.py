@@ -79,7 +79,7 @@ class Entry:
     """A contestant's processes, and what was seen of them."""
 
     def __init__(self, contestant: Contestant, job: Job, stack: ExitStack) -> None:
-        """Starts its processes; they end with the stack."""
+        """Starts its processes and does not wait; they end with the stack."""
         self.contestant, self._job = contestant, job
         self._processes = [
             stack.enter_context(
@@ -95,6 +95,11 @@ class Entry:
         self.seconds: list[float] = []
         self.samples: dict[str, list[Any]] = {variant: [] for variant in VARIANTS}
         self.peak_memory = 0
+
+    def expect_ready(self) -> None:
+        """Waits until its processes can be asked."""
+        for process in self._processes:
+            process.expect_ready()
 
     def round(self) -> None:
         """Trains its next pairs and notes how long they took."""
@@ -140,6 +145,8 @@ def run(job: Job, rounds: int) -> dict[str, Any]:
     """Returns what each contestant takes; PeerError if one does not learn what the project does."""
     with ExitStack() as stack:
         entries = [Entry(contestant, job, stack) for contestant in CONTESTANTS]
+        for entry in entries:
+            entry.expect_ready()
         for _ in range(1 + rounds):
             for entry in entries:
                 entry.round()

@@ -88,8 +88,11 @@ class Process:
         self._process.communicate()
 
     def prepare(self, job: Job) -> None:
-        """Hands it the job and returns when it is ready for tasks."""
+        """Hands it the job and does not wait."""
         self._tell(asdict(job))
+
+    def expect_ready(self) -> None:
+        """Waits until it can be asked."""
         self._hear()
 
     def ask(self, variant: str, seeds: Sequence[int]) -> None:

@@ -11,8 +11,9 @@ from numpy.typing import ArrayLike
 
 from pipeline.adapters.files import read_json, write_json
 
-FILE = Path("benchmarks/results.json")
+FILE = "results.json"
 _DIGITS = 4
+Results = dict[str, Any]
 
 
 def spread(values: ArrayLike) -> dict[str, float]:
@@ -21,14 +22,15 @@ def spread(values: ArrayLike) -> dict[str, float]:
     return {"median": float(np.median(array)), "min": array.min(), "max": array.max()}
 
 
-def read(path: Path = FILE) -> dict[str, Any]:
+def read(folder: Path) -> Results:
     """Returns the sections measured so far."""
+    path = folder / FILE
     return read_json(path) if path.exists() else {}
 
 
-def update(section: str, value: Mapping[str, Any], path: Path = FILE) -> None:
+def update(folder: Path, section: str, value: Mapping[str, Any]) -> None:
     """Replaces one section; the file is there whole at any time."""
-    write_json(path, read(path) | {section: rounded(value)})
+    write_json(folder / FILE, read(folder) | {section: rounded(value)})
 
 
 def rounded(value: Any) -> Any:

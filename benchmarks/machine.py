@@ -22,7 +22,7 @@ def describe(peers_python: str) -> dict[str, Any]:
         "processor": _processor(),
         "cores": os.cpu_count(),
         "memory": psutil.virtual_memory().total,
-        "system": f"{platform.system()} {platform.release()}, {platform.machine()}",
+        "system": f"{_system()}, {platform.machine()}",
         "python": platform.python_version(),
         "packages": {name: version(name) for name in _OURS},
         "peers": _versions(peers_python),
@@ -34,6 +34,13 @@ def _processor() -> str:
     lines = cpuinfo.read_text(encoding="utf-8").splitlines() if cpuinfo.exists() else []
     names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
     return next(names, platform.processor() or platform.machine())
+
+
+def _system() -> str:
+    try:
+        return platform.freedesktop_os_release()["PRETTY_NAME"]
+    except OSError:
+        return platform.system()
 
 
 def _versions(python: str) -> dict[str, str]:

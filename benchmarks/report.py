@@ -15,7 +15,7 @@ FIGURE, PAGE = "speed.png", "README.md"
 _OURS, _THEIRS, _MEMORY = "#0072B2", "#999999", "#D55E00"
 _GROWS = {
     "seeds": "Seeds (two cores)",
-    "width": "Width of both hidden layers",
+    "width": "Width of the hidden layers",
     "batch": "Batch size",
     "depth": "Hidden layers of 32",
 }
@@ -25,8 +25,8 @@ Results = Mapping[str, Any]
 
 def figure(results: Results) -> Figure:
     """Shows the contest as bars, and growth in small panels beside them."""
-    drawn = Figure(figsize=(11, 5.4), layout="constrained")
-    bars, panels = drawn.subfigures(1, 2, width_ratios=(1.25, 1))
+    drawn = Figure(figsize=(12, 5.6), layout="constrained")
+    bars, panels = drawn.subfigures(1, 2, width_ratios=(1.1, 1))
     _draw_contest(bars.subplots(), results["contest"]["contestants"])
     for axis, (name, label) in zip(panels.subplots(2, 2).flat, _GROWS.items(), strict=True):
         _draw_growth(axis, name, label, results["growth"][name])
@@ -66,11 +66,12 @@ def _draw_contest(axis: Axes, contestants: Results) -> None:
     labels = [one["label"].replace(", ", "\n") for one in ordered]
     axis.barh(labels, medians, color=colors, xerr=spreads, error_kw={"elinewidth": 1})
     axis.set_xscale("log")
-    axis.set_xlim(min(medians) / 2, max(medians) * 5)
+    axis.xaxis.set_major_formatter("{x:g}")
+    axis.set_xlim(min(medians) / 2, max(medians) * 6)
     for place, (one, rate) in enumerate(zip(ordered, rates, strict=True)):
         text = f"{rate['median']:.2g}"
         if one["label"] != ours:
-            text += f"   ({one['times_slower']['median']:.3g} × slower)"
+            text += f"   (bnlab {one['times_slower']['median']:.2g} ×)"
         axis.text(rate["max"] * 1.08, place, text, va="center", fontsize=9)
     axis.set_xlabel("Pairs of networks trained and scored for an epoch, per second")
     axis.set_title("The notebook's job", fontsize=11)
@@ -95,11 +96,12 @@ def _draw_growth(axis: Axes, name: str, label: str, points: Sequence[Results]) -
         axis.set_ylabel("µs an example")
     if name != "depth":
         axis.set_xscale("log")
-        axis.set_xticks(values, map(str, values))
         axis.xaxis.set_minor_locator(NullLocator())
+    axis.set_xticks(values, map(str, values))
+    if name in ("seeds", "width"):
         axis.set_yscale("log")
+        axis.yaxis.set_major_formatter("{x:g}")
     else:
-        axis.set_xticks(values)
         axis.set_ylim(bottom=0)
     axis.set_xlabel(label, fontsize=9)
     _tidy(axis)

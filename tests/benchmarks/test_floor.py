@@ -26,7 +26,7 @@ def test_adam_reads_four_arrays_and_writes_three():
 
 
 def test_a_larger_product_takes_longer():
-    small, large = ([(n, n, n)] for n in (8, 256))
+    small, large = ([(n, n, n)] for n in (8, 512))
     assert 0 <= floor.product_seconds(small, 20) < floor.product_seconds(large, 20)
 
 

@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup run demo test coverage check ui lock clean
+.PHONY: help setup run demo test coverage check bench ui lock clean
 
 # The first interpreter on the path that the locked packages were made for.
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
@@ -7,6 +7,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	&& echo $$p && break; done)
 PORT ?= 5000
 READY := .venv/.ready
+PEERS_READY := benchmarks/.venv/.ready
 # DVC's stages call `python`: it has to be that of .venv.
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
@@ -44,14 +45,26 @@ check: setup  ## lint, types, import layers, spelling
 	ruff format --check
 	pyrefly check --summary=none
 	lint-imports --no-logo
-	git ls-files -z ':!reports' ':!requirements.lock' | xargs -0 codespell
+	git ls-files -z ':!reports' ':!*requirements.lock' | xargs -0 codespell
+
+bench: setup  ## time it beside its peers (3 GB of packages the first time), in a quarter of an hour
+	@$(MAKE) --no-print-directory $(PEERS_READY)
+	@python -m benchmarks
+
+# An environment of its own: .venv neither makes it nor is made for it.
+$(PEERS_READY): benchmarks/requirements.lock
+	uv venv --quiet --clear --python "$(PYTHON)" benchmarks/.venv
+	uv pip sync --quiet --python benchmarks/.venv --require-hashes --compile-bytecode benchmarks/requirements.lock
+	@touch $@
 
 ui: setup  ## MLflow's UI on 127.0.0.1 (PORT=5000)
 	@python -m pipeline ui --port $(PORT)
 
-lock: setup  ## resolve requirements.lock anew from pyproject.toml
+lock: setup  ## resolve both requirements.lock anew from pyproject.toml
 	uv pip compile --quiet --upgrade --universal --generate-hashes --python-version 3.11 \
 		--group dev --custom-compile-command "make lock" pyproject.toml -o requirements.lock
+	uv pip compile --quiet --upgrade --universal --generate-hashes --python-version 3.11 \
+		--group peers --custom-compile-command "make lock" -o benchmarks/requirements.lock
 
 clean:  ## remove what the pipeline makes; MLflow's store, DVC's cache and .venv stay
 	rm -rf data runs evaluation .demo .pytest_cache .ruff_cache .import_linter_cache .hypothesis .coverage

@@ -1,0 +1,1 @@
+"""How fast bnlab is: beside its peers, beside the machine's floor, and as it grows."""

@@ -1,0 +1,100 @@
+"""`python -m benchmarks`: measures, and writes results.json, the figure and the tables."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import click
+
+from benchmarks import contest, floor_time, growth, machine, pipeline_time, report, results
+from benchmarks.job import Job
+from benchmarks.protocol import PeerError
+from pipeline.adapters.datasets import PREPARED_FILE, read_prepared, write_prepared
+from pipeline.adapters.files import write_text
+from pipeline.adapters.params_file import read_params
+from pipeline.adapters.pictures import write_figure
+from pipeline.core.examples import Dataset, Examples
+from pipeline.errors import PipelineError
+
+FOLDER, QUICK_FOLDER = Path("benchmarks"), Path("benchmarks/quick")
+SECTIONS = ("contest", "floor", "growth", "pipeline")
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.argument("sections", nargs=-1, type=click.Choice(["all", *SECTIONS]))
+@click.option("--quick", is_flag=True, help="Less of everything, into benchmarks/quick.")
+def benchmarks(sections: tuple[str, ...], *, quick: bool) -> None:
+    """Measure SECTIONS (all by default); the others stay in results.json as they are."""
+    chosen = SECTIONS if not sections or "all" in sections else sections
+    folder = QUICK_FOLDER if quick else FOLDER
+    with _prepared(quick=quick) as data:
+        for section in chosen:
+            click.echo(f"{section} …", err=True)
+            results.update(folder, section, _measure(section, data, quick=quick))
+    results.update(folder, "machine", machine.describe(contest.PEERS_PYTHON))
+    _write(folder, results.read(folder))
+
+
+def _measure(section: str, data: Path, *, quick: bool) -> dict[str, Any]:
+    match section:
+        case "contest":
+            return contest.run(_job(data), rounds=2 if quick else 5)
+        case "floor":
+            return floor_time.run(quick=quick)
+        case "growth":
+            return growth.run(quick=quick)
+        case _:
+            return pipeline_time.run(quick=quick)
+
+
+def _write(folder: Path, measured: results.Results) -> None:
+    write_text(folder / report.PAGE, report.page(measured))
+    if {"contest", "growth"} <= measured.keys():
+        write_figure(folder / report.FIGURE, report.figure(measured))
+
+
+@contextmanager
+def _prepared(*, quick: bool) -> Iterator[Path]:
+    """Yields the prepared data, or a tenth of it."""
+    if not quick:
+        yield PREPARED_FILE
+        return
+    dataset = read_prepared()
+    with TemporaryDirectory() as folder:
+        part = Path(folder) / PREPARED_FILE.name
+        sets = (dataset.train, dataset.validation, dataset.test)
+        write_prepared(part, Dataset(*map(_tenth, sets)))
+        yield part
+
+
+def _tenth(examples: Examples) -> Examples:
+    most = len(examples) // 10
+    return Examples(examples.images[:most], examples.labels[:most])
+
+
+def _job(data: Path) -> Job:
+    params = read_params()
+    optimizer = params.training.optimizer.arguments
+    norm = params.variants["batch_norm"].normalization.model_dump()
+    return Job(
+        hidden_dims=params.network.hidden_dims,
+        epochs=1,
+        batch_size=params.training.batch_size,
+        learning_rate=optimizer["learning_rate"],
+        epsilon=optimizer["epsilon"],
+        momentum=norm["momentum"],
+        norm_epsilon=norm["epsilon"],
+        data=str(data),
+    )
+
+
+if __name__ == "__main__":
+    try:
+        benchmarks(prog_name="python -m benchmarks")
+    except (PeerError, PipelineError) as error:
+        sys.exit(f"error: {error}")

@@ -1,0 +1,181 @@
+"""Everybody at the same job, in turn, in one run."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from statistics import median
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.agreement import Sample, disagreements
+from benchmarks.job import VARIANTS, Job
+from benchmarks.protocol import Answer, PeerError, Process
+from benchmarks.results import spread
+
+PEERS_PYTHON = "benchmarks/.venv/bin/python"
+_CORES = os.cpu_count() or 1
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """Who takes part, and how.
+
+    Attributes:
+        name: in results.json.
+        label: for people.
+        module: of `benchmarks.peers`.
+        python: the interpreter that has its library.
+        settings: its environment variables.
+        processes: how many of it share its seeds.
+        seeds: pairs that it trains in a round: so many that a round takes seconds.
+    """
+
+    name: str
+    label: str
+    module: str
+    python: str
+    settings: Mapping[str, str] = field(default_factory=dict)
+    processes: int = 1
+    seeds: int = 1
+
+
+PROJECT = Contestant(
+    "bnlab", "bnlab", "bnlab", sys.executable, {"TF_NUM_INTRAOP_THREADS": "1"}, seeds=2 * _CORES
+)
+CONTESTANTS = (
+    PROJECT,
+    Contestant("keras_fit", "Keras fit + evaluate", "keras_fit", sys.executable),
+    Contestant(
+        "keras_fit_chunks",
+        "Keras fit + evaluate, 50 steps a call",
+        "keras_fit_chunks",
+        sys.executable,
+    ),
+    Contestant("tf_function", "tf.function step from Python", "tf_function", sys.executable),
+    Contestant("tf1_session", "TF1 session, feed_dict", "tf1_session", sys.executable),
+    Contestant("torch_eager", "PyTorch eager", "torch_eager", PEERS_PYTHON),
+    Contestant(
+        "torch_eager_per_core",
+        "PyTorch eager, a process a core",
+        "torch_eager",
+        PEERS_PYTHON,
+        processes=_CORES,
+        seeds=_CORES,
+    ),
+    Contestant("torch_compile", "PyTorch torch.compile", "torch_compile", PEERS_PYTHON),
+    Contestant("jax_scan", "JAX lax.scan", "jax_scan", PEERS_PYTHON, seeds=2 * _CORES),
+)
+
+
+class Entry:
+    """A contestant's processes, and what was seen of them."""
+
+    def __init__(self, contestant: Contestant, job: Job, stack: ExitStack) -> None:
+        """Starts its processes and does not wait; they end with the stack."""
+        self.contestant, self._job = contestant, job
+        self._processes = [
+            stack.enter_context(
+                Process(
+                    contestant.python, f"benchmarks.peers.{contestant.module}", contestant.settings
+                )
+            )
+            for _ in range(contestant.processes)
+        ]
+        for process in self._processes:
+            process.prepare(job)
+        self._seeds = itertools.count()
+        self.seconds: list[float] = []
+        self.samples: dict[str, list[Any]] = {variant: [] for variant in VARIANTS}
+        self.peak_memory = 0
+
+    def expect_ready(self) -> None:
+        """Waits until its processes can be asked."""
+        for process in self._processes:
+            process.expect_ready()
+
+    def round(self) -> None:
+        """Trains its next pairs and notes how long they took."""
+        seeds = list(itertools.islice(self._seeds, self.contestant.seeds))
+        started = time.perf_counter()
+        answers = [list(self._answers(variant, seeds)) for variant in VARIANTS]
+        self.seconds.append(time.perf_counter() - started)
+        self.peak_memory = max(
+            sum(answer.peak_memory for answer in together) for together in answers
+        )
+        for variant, together in zip(VARIANTS, answers, strict=True):
+            self.samples[variant] += [curve for answer in together for curve in answer.scores]
+
+    def _answers(self, variant: str, seeds: Sequence[int]) -> Iterator[Answer]:
+        processes = len(self._processes)
+        for i, process in enumerate(self._processes):
+            process.ask(variant, seeds[i::processes])
+        for process in self._processes:
+            yield process.answer()
+
+    @property
+    def rates(self) -> NDArray[np.float64]:
+        """Pair-epochs per second of each round but the first, in which it compiles."""
+        return self.contestant.seeds * self._job.epochs / np.array(self.seconds[1:])
+
+    @property
+    def compile_seconds(self) -> float:
+        """What the first round took longer than the others do."""
+        return self.seconds[0] - median(self.seconds[1:])
+
+    def sample(self) -> Sample:
+        """Returns its accuracies by variant and set: [seeds, epochs]."""
+        return {
+            f"{variant} {name}": np.array(
+                [[getattr(epoch, f"{name}_accuracy") for epoch in curve] for curve in curves]
+            )
+            for variant, curves in self.samples.items()
+            for name in ("train", "validation")
+        }
+
+
+def run(job: Job, rounds: int) -> dict[str, Any]:
+    """Returns what each contestant takes; PeerError if one does not learn what the project does."""
+    with ExitStack() as stack:
+        entries = [Entry(contestant, job, stack) for contestant in CONTESTANTS]
+        for entry in entries:
+            entry.expect_ready()
+        for _ in range(1 + rounds):
+            for entry in entries:
+                entry.round()
+                _tell(entry)
+    project, *peers = entries
+    if told := [
+        f"{peer.contestant.label}: {line}"
+        for peer in peers
+        for line in disagreements(project.sample(), peer.sample(), comparisons=len(peers))
+    ]:
+        raise PeerError("not the same is learnt:\n" + "\n".join(told))
+    return {
+        "epochs": job.epochs,
+        "rounds": rounds,
+        "contestants": {entry.contestant.name: _record(entry, project) for entry in entries},
+    }
+
+
+def _tell(entry: Entry) -> None:
+    print(f"{entry.contestant.label}: {entry.seconds[-1]:.2f} s", file=sys.stderr)
+
+
+def _record(entry: Entry, project: Entry) -> dict[str, Any]:
+    return {
+        "label": entry.contestant.label,
+        "pair_epochs_per_second": spread(entry.rates),
+        "times_slower": spread(project.rates / entry.rates),
+        "compile_seconds": entry.compile_seconds,
+        "peak_memory": entry.peak_memory,
+        "seeds": entry.contestant.seeds * len(entry.seconds),
+        "accuracy": {name: spread(values[:, -1]) for name, values in entry.sample().items()},
+    }

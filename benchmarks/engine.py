@@ -1,0 +1,80 @@
+"""The project's engine as the benchmark knows it: the one place that calls it."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from multiprocessing.pool import ThreadPool
+from typing import Any
+
+import tensorflow as tf
+
+from pipeline.core import network
+from pipeline.core.batches import epoch_batches
+from pipeline.core.examples import Dataset
+from pipeline.core.replicates import TrainedRun, train_variant
+from pipeline.core.solver import Solver
+from pipeline.params import Variant
+
+
+class Engine:
+    """Trains variants on several threads, and compiles each only the first time."""
+
+    def __init__(self, dataset: Dataset, workers: int) -> None:
+        """Keeps the data and starts the threads."""
+        self._dataset = dataset
+        self._pool = ThreadPool(workers)
+        self._kept: dict[Variant, _KeepingPool] = {}
+
+    def train(self, variant: Variant, seeds: Sequence[int]) -> list[TrainedRun]:
+        """Returns the runs by seed, as the stage `train` makes them."""
+        kept = self._kept.setdefault(variant, _KeepingPool(self._pool))
+        return train_variant(variant, seeds, self._dataset, kept, lambda _: None)
+
+
+def train_seconds(variant: Variant, dataset: Dataset) -> Iterator[float]:
+    """Yields how long an epoch takes without scoring, on one core, compiled before.
+
+    The one place that knows the engine below `train_variant`.
+    """
+    examples, batch_size = len(dataset.train), variant.training.batch_size
+    model = network.build(
+        variant.network,
+        variant.normalization,
+        image_shape=dataset.train.images.shape[1:],
+        classes=int(dataset.train.labels.max()) + 1,
+    )
+    solver = Solver(model, variant.training.optimizer)
+    solver.reset(0)
+    images, labels = tf.constant(dataset.train.images), tf.constant(dataset.train.labels)
+    for epoch in itertools.count():
+        batches = epoch_batches(0, epoch, examples=examples, batch_size=batch_size)
+        started = time.perf_counter()
+        solver.train_epoch(images, labels, tf.constant(batches)).numpy()
+        if epoch:
+            yield time.perf_counter() - started
+
+
+def of_epochs(variant: Variant, epochs: int) -> Variant:
+    """Returns the variant, trained so long."""
+    training = variant.training.model_copy(update={"epochs": epochs})
+    return variant.model_copy(update={"training": training})
+
+
+class _KeepingPool:
+    """A pool that goes on with the function it was first given.
+
+    `train_variant` makes a function that compiles once a thread. A stage needs it once; to time
+    what comes after compilation, it is kept from call to call.
+    """
+
+    def __init__(self, pool: ThreadPool) -> None:
+        self._pool = pool
+        self._function: Callable[[Any], Any] | None = None
+
+    def imap_unordered(
+        self, function: Callable[[Any], Any], values: Iterable[Any], /
+    ) -> Iterator[Any]:
+        self._function = self._function or function
+        return self._pool.imap_unordered(self._function, values)

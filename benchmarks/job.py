@@ -1,0 +1,112 @@
+"""The job that everybody is timed at, and the arrays it is done on.
+
+Nothing here needs TensorFlow or pydantic: the peers' environment has neither.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from multiprocessing.pool import ThreadPool
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.adapters.datasets import read_prepared
+from pipeline.core.batches import epoch_batches
+from pipeline.core.examples import Examples
+
+VARIANTS = ("batch_norm", "no_norm")
+_BRIGHTEST = 255
+
+
+@dataclass(frozen=True)
+class Job:
+    """The notebook's two networks, one normalised, and how they are trained.
+
+    Attributes:
+        hidden_dims: widths of the hidden layers.
+        epochs: of each training.
+        batch_size: examples in a step.
+        learning_rate: of Adam.
+        epsilon: of Adam.
+        momentum: of the moving averages.
+        norm_epsilon: added to the variance.
+        data: what `prepare` wrote.
+    """
+
+    hidden_dims: tuple[int, ...]
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    epsilon: float
+    momentum: float
+    norm_epsilon: float
+    data: str
+
+    @classmethod
+    def of(cls, fields: Mapping[str, Any]) -> Job:
+        """Returns the job that was sent as JSON, which has no tuples."""
+        return cls(**{**fields, "hidden_dims": tuple(fields["hidden_dims"])})
+
+
+class Scores(NamedTuple):
+    """What the notebook looks at after every epoch, in inference mode."""
+
+    train_loss: float
+    train_accuracy: float
+    validation_loss: float
+    validation_accuracy: float
+
+
+class Set(NamedTuple):
+    """Images [examples, pixels], float32 in 0…1, and labels [examples], int32."""
+
+    images: NDArray[np.float32]
+    labels: NDArray[np.int32]
+
+
+class Arrays(NamedTuple):
+    """What is learnt from, and what is watched while learning."""
+
+    train: Set
+    validation: Set
+
+    def batches(self, seed: int, epoch: int, batch_size: int) -> NDArray[np.int32]:
+        """Returns the examples of each step, [steps, batch]: the same for everybody."""
+        examples = len(self.train.labels)
+        return epoch_batches(seed, epoch, examples=examples, batch_size=batch_size)
+
+
+# (variant, seed) -> scores of each epoch, from new weights.
+TrainOne = Callable[[str, int], Sequence[Scores]]
+# The same for several seeds: (variant, seeds) -> scores by seed and epoch.
+TrainMany = Callable[[str, Sequence[int]], Sequence[Sequence[Scores]]]
+
+
+def read_arrays(job: Job) -> Arrays:
+    """Returns the prepared data as the notebook has it: flat, float32, 0 to 1."""
+    dataset = read_prepared(Path(job.data))
+    return Arrays(_set(dataset.train), _set(dataset.validation))
+
+
+def one_by_one(train: TrainOne) -> TrainMany:
+    """Returns what trains seeds one after the other."""
+    return lambda variant, seeds: [train(variant, seed) for seed in seeds]
+
+
+def side_by_side(train: TrainOne, workers: int) -> TrainMany:
+    """Returns what trains seeds on several threads."""
+    pool = ThreadPool(workers)
+
+    def train_many(variant: str, seeds: Sequence[int]) -> Sequence[Any]:
+        return pool.starmap(train, [(variant, seed) for seed in seeds], chunksize=1)
+
+    return train_many
+
+
+def _set(examples: Examples) -> Set:
+    images = examples.images.reshape(len(examples), -1).astype(np.float32) / _BRIGHTEST
+    return Set(images, examples.labels.astype(np.int32))

@@ -1,0 +1,52 @@
+"""What the benchmark ran on; neither host nor path is named."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+_OURS = ("tensorflow", "keras", "numpy", "dvc", "mlflow")
+_THEIRS = ("torch", "jax", "numpy")
+_ASK = "import sys; from importlib.metadata import version; print(*map(version, sys.argv[1:]))"
+
+
+def describe(peers_python: str) -> dict[str, Any]:
+    """Returns processor, memory, system and versions."""
+    return {
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "memory": psutil.virtual_memory().total,
+        "system": f"{_system()}, {platform.machine()}",
+        "python": platform.python_version(),
+        "packages": {name: version(name) for name in _OURS},
+        "peers": _versions(peers_python),
+    }
+
+
+def _processor() -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text(encoding="utf-8").splitlines() if cpuinfo.exists() else []
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.processor() or platform.machine())
+
+
+def _system() -> str:
+    try:
+        return platform.freedesktop_os_release()["PRETTY_NAME"]
+    except OSError:
+        return platform.system()
+
+
+def _versions(python: str) -> dict[str, str]:
+    if not Path(python).exists():
+        return {}
+    told = subprocess.run(
+        [python, "-c", _ASK, *_THEIRS], capture_output=True, text=True, check=True
+    )
+    return dict(zip(_THEIRS, told.stdout.split(), strict=True))

@@ -1,0 +1,78 @@
+"""Keras `fit` and `evaluate`."""
+
+from functools import cache
+from typing import Any
+
+import keras
+
+from benchmarks.job import Arrays, Job, Scores, TrainMany, one_by_one, read_arrays
+from benchmarks.protocol import serve
+
+# `evaluate` takes 32 by default, and twice as long.
+_SCORED_AT_ONCE = 5000
+
+
+def make(job: Job, **options: Any) -> TrainMany:
+    """Returns what trains one network at a time; `options` are for `compile`."""
+    arrays = read_arrays(job)
+
+    @cache
+    def trainer(variant: str) -> Trainer:
+        model = model_of(job, arrays, normalized=variant == "batch_norm")
+        optimizer = keras.optimizers.Adam(job.learning_rate, epsilon=job.epsilon)
+        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        model.compile(optimizer, loss, metrics=["accuracy"], **options)
+        return Trainer(model, optimizer)
+
+    def train(variant: str, seed: int) -> list[Scores]:
+        model = trainer(variant).restart(seed)
+        return [_epoch(job, arrays, model, seed, epoch) for epoch in range(job.epochs)]
+
+    return one_by_one(train)
+
+
+class Trainer:
+    """A model and its optimizer, which start anew without being compiled anew."""
+
+    def __init__(self, model: keras.Model, optimizer: keras.optimizers.Optimizer) -> None:
+        """Builds the optimizer's variables and notes their first values."""
+        self.model, self.optimizer = model, optimizer
+        optimizer.build(model.trainable_variables)
+        self._first = [variable.numpy() for variable in optimizer.variables]
+
+    def restart(self, seed: int) -> keras.Model:
+        """Returns the model with new weights."""
+        keras.utils.set_random_seed(seed)
+        self.model.set_weights(keras.models.clone_model(self.model).get_weights())
+        for variable, value in zip(self.optimizer.variables, self._first, strict=True):
+            variable.assign(value)
+        return self.model
+
+
+def model_of(job: Job, arrays: Arrays, *, normalized: bool) -> keras.Model:
+    """Returns the network from images [batch, pixels] to logits [batch, classes]."""
+    model = keras.Sequential([keras.Input(arrays.train.images.shape[1:])])
+    for width in job.hidden_dims:
+        model.add(keras.layers.Dense(width))
+        if normalized:
+            model.add(
+                keras.layers.BatchNormalization(momentum=job.momentum, epsilon=job.norm_epsilon)
+            )
+        model.add(keras.layers.ReLU())
+    model.add(keras.layers.Dense(int(arrays.train.labels.max()) + 1))
+    return model
+
+
+def _epoch(job: Job, arrays: Arrays, model: keras.Model, seed: int, epoch: int) -> Scores:
+    # The order that all are given: Keras' own shuffling learns a little worse here.
+    order = arrays.batches(seed, epoch, job.batch_size).ravel()
+    images, labels = arrays.train.images[order], arrays.train.labels[order]
+    model.fit(images, labels, batch_size=job.batch_size, shuffle=False, verbose=0)
+    train, validation = (
+        model.evaluate(*examples, batch_size=_SCORED_AT_ONCE, verbose=0) for examples in arrays
+    )
+    return Scores(*train, *validation)
+
+
+if __name__ == "__main__":
+    serve(make)

@@ -1,0 +1,196 @@
+"""Where the time of `dvc repro` goes, in a fresh clone of what is committed."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import psutil
+
+from benchmarks.protocol import PeerError
+from benchmarks.results import spread
+from pipeline.adapters.datasets import RAW_FOLDER
+from pipeline.errors import MissingInputError
+
+_STAGE = re.compile(r"Running stage '(.+)'")
+_EPOCH = re.compile(r"\((\d+) of (\d+)\)$")
+# Between looks at the memory of all processes.
+_LOOK_SECONDS = 0.1
+_OURS = ("BNLAB_", "DVC_", "GIT_", "MLFLOW_", "PYTHON")
+
+
+@dataclass(frozen=True)
+class Line:
+    """What a command said, and when, in seconds since it began."""
+
+    at: float
+    text: str
+
+
+@dataclass
+class Watched:
+    """A command that has ended.
+
+    Attributes:
+        lines: all that it said.
+        exit_code: how it ended.
+        seconds: that it took.
+        peak_memory: of it and its children together; what they share counts for each.
+    """
+
+    lines: list[Line] = field(default_factory=list)
+    exit_code: int = 0
+    seconds: float = 0.0
+    peak_memory: int = 0
+
+
+def run(*, quick: bool) -> dict[str, Any]:
+    """Returns the times of a first `dvc repro`, of one that has nothing to do, and of `track`."""
+    with _clone() as clone:
+        clone.run("dvc", "repro", "prepare")
+        training_import = clone.import_seconds("train", "batch_norm")
+        evaluation_import = clone.import_seconds("evaluate")
+        # Committed and up to date: without it, `compare` would be skipped.
+        (clone.folder / "reports/comparison.json").unlink()
+        print("dvc repro …", file=sys.stderr)
+        whole = clone.run("dvc", "repro")
+        stages = stage_seconds(whole)
+        idle = [clone.run("dvc", "repro").seconds for _ in range(2 if quick else 5)]
+        clone.remove_store()
+        track = clone.run(sys.executable, "-m", "pipeline", "track")
+    return {
+        "seconds": whole.seconds,
+        "peak_memory": whole.peak_memory,
+        "stages": stages,
+        "train": {
+            name: training_seconds(whole, name, training_import)
+            for name in stages
+            if name.startswith("train@")
+        },
+        "evaluate": {"import": evaluation_import},
+        "nothing_to_do": spread(idle),
+        "track_from_nothing": {"seconds": track.seconds, "peak_memory": track.peak_memory},
+    }
+
+
+def stage_seconds(watched: Watched) -> dict[str, float]:
+    """Returns how long each stage took, DVC's own work for it included."""
+    starts = [(found[1], line.at) for line in watched.lines if (found := _STAGE.search(line.text))]
+    ends = [at for _, at in starts[1:]] + [watched.seconds]
+    before = {"dvc before the first stage": starts[0][1]} if starts else {}
+    return before | {name: end - start for (name, start), end in zip(starts, ends, strict=True)}
+
+
+def training_seconds(watched: Watched, stage: str, import_seconds: float) -> dict[str, float]:
+    """Returns what a training stage spent on what.
+
+    `import` was measured apart. An epoch takes what the epochs of the second half took, so that
+    `train` is all epochs at that rate, and `compile` what the first ones took longer. `rest` is
+    what came after the last: models, files, MLflow, DVC.
+    """
+    lines = [line.text for line in watched.lines]
+    first = next(i for i, text in enumerate(lines) if f"'{stage}'" in text)
+    last = next((i for i in range(first + 1, len(lines)) if _STAGE.search(lines[i])), len(lines))
+    begun = watched.lines[first].at
+    ended = watched.lines[last].at if last < len(lines) else watched.seconds
+    epochs = [line.at for line in watched.lines[first:last] if _EPOCH.search(line.text)]
+    half = len(epochs) // 2
+    train = (epochs[-1] - epochs[half]) / (len(epochs) - 1 - half) * len(epochs)
+    return {
+        "import": import_seconds,
+        "compile": epochs[-1] - begun - import_seconds - train,
+        "train": train,
+        "rest": ended - epochs[-1],
+    }
+
+
+class Clone:
+    """A clone in which commands are run and watched."""
+
+    def __init__(self, folder: Path) -> None:
+        """Takes the data's files from this checkout, if it has them."""
+        self.folder = folder
+        outside = {k: v for k, v in os.environ.items() if not k.startswith(_OURS)}
+        path = f"{Path(sys.executable).parent}{os.pathsep}{outside['PATH']}"
+        mirror = os.environ.get("MNIST_MIRROR") or str(RAW_FOLDER.resolve())
+        settings = {"PATH": path, "MNIST_MIRROR": mirror, "PYTHONUNBUFFERED": "1"}
+        self._environment = outside | settings
+
+    def run(self, *command: str) -> Watched:
+        """Runs a command to its end; PeerError if that is a bad one."""
+        watched = self._watch(command, self.folder)
+        return _expect(watched, 0)
+
+    def import_seconds(self, *command: str) -> float:
+        """Returns how long a stage takes until it misses its input: it has imported all by then."""
+        with TemporaryDirectory() as name:
+            folder = Path(name)
+            (folder / "params.yaml").write_bytes((self.folder / "params.yaml").read_bytes())
+            (folder / "pipeline").symlink_to(self.folder / "pipeline")
+            arguments = [sys.executable, "-m", "pipeline", *command]
+            without_input = MissingInputError.exit_code
+            tries = [_expect(self._watch(arguments, folder), without_input) for _ in range(2)]
+            return min(watched.seconds for watched in tries)
+
+    def remove_store(self) -> None:
+        """Leaves nothing of MLflow's."""
+        for path in self.folder.glob("mlflow.*"):
+            path.unlink()
+
+    def _watch(self, command: Sequence[str], folder: Path) -> Watched:
+        watched, started = Watched(), time.perf_counter()
+        process = subprocess.Popen(
+            command,
+            cwd=folder,
+            env=self._environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        looking = threading.Thread(target=_look, args=(process, watched))
+        looking.start()
+        for line in process.stdout:
+            watched.lines.append(Line(time.perf_counter() - started, line.rstrip()))
+        watched.exit_code = process.wait()
+        watched.seconds = time.perf_counter() - started
+        looking.join()
+        return watched
+
+
+@contextmanager
+def _clone() -> Iterator[Clone]:
+    with TemporaryDirectory() as name:
+        folder = Path(name) / "bnlab"
+        subprocess.run(["git", "clone", "--quiet", ".", str(folder)], check=True)
+        yield Clone(folder)
+
+
+def _expect(watched: Watched, exit_code: int) -> Watched:
+    if watched.exit_code != exit_code:
+        told = "\n".join(line.text for line in watched.lines[-30:])
+        raise PeerError(f"exit code {watched.exit_code} instead of {exit_code}:\n{told}")
+    return watched
+
+
+def _look(process: subprocess.Popen, watched: Watched) -> None:
+    while process.poll() is None:
+        watched.peak_memory = max(watched.peak_memory, _memory(process.pid))
+        time.sleep(_LOOK_SECONDS)
+
+
+def _memory(pid: int) -> int:
+    try:
+        parent = psutil.Process(pid)
+        return sum(one.memory_info().rss for one in [parent, *parent.children(recursive=True)])
+    except psutil.NoSuchProcess:
+        return 0

@@ -1,0 +1,229 @@
+"""results.json as a figure and as tables in Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import NullLocator
+from tabulate import tabulate
+
+FIGURE, PAGE = "speed.png", "README.md"
+# Of Okabe & Ito's palette, told apart by every kind of colour vision.
+_OURS, _THEIRS, _MEMORY = "#0072B2", "#999999", "#D55E00"
+_GROWS = {
+    "seeds": "Seeds (two cores)",
+    "width": "Width of the hidden layers",
+    "batch": "Batch size",
+    "depth": "Hidden layers of 32",
+}
+_GIGA = 1e9
+Results = Mapping[str, Any]
+
+
+def figure(results: Results) -> Figure:
+    """Shows the contest as bars, and growth in small panels beside them."""
+    drawn = Figure(figsize=(12, 5.6), layout="constrained")
+    bars, panels = drawn.subfigures(1, 2, width_ratios=(1.1, 1))
+    _draw_contest(bars.subplots(), results["contest"]["contestants"])
+    for axis, (name, label) in zip(panels.subplots(2, 2).flat, _GROWS.items(), strict=True):
+        _draw_growth(axis, name, label, results["growth"][name])
+    return drawn
+
+
+def page(results: Results) -> str:
+    """Returns all that was measured, as Markdown."""
+    parts = {
+        "contest": _contest,
+        "floor": _floor,
+        "pipeline": _pipeline,
+        "growth": _growth,
+    }
+    measured = [text for name, part in parts.items() if name in results for text in part(results)]
+    head = [
+        "# Speed",
+        (
+            "Written by `make bench` from [results.json](results.json); [NOTES.md](NOTES.md) says "
+            "what was tried and how to read it. Medians, and from least to greatest in brackets."
+        ),
+        _machine(results["machine"]),
+    ]
+    return "\n\n".join([*head, *measured]) + "\n"
+
+
+def _draw_contest(axis: Axes, contestants: Results) -> None:
+    ordered = sorted(contestants.values(), key=lambda one: one["pair_epochs_per_second"]["median"])
+    rates = [one["pair_epochs_per_second"] for one in ordered]
+    medians = [rate["median"] for rate in rates]
+    spreads = [
+        [rate["median"] - rate["min"] for rate in rates],
+        [rate["max"] - rate["median"] for rate in rates],
+    ]
+    ours = contestants["bnlab"]["label"]
+    colors = [_OURS if one["label"] == ours else _THEIRS for one in ordered]
+    labels = [one["label"].replace(", ", "\n") for one in ordered]
+    axis.barh(labels, medians, color=colors, xerr=spreads, error_kw={"elinewidth": 1})
+    axis.set_xscale("log")
+    axis.xaxis.set_major_formatter("{x:g}")
+    axis.set_xlim(min(medians) / 2, max(medians) * 6)
+    for place, (one, rate) in enumerate(zip(ordered, rates, strict=True)):
+        text = f"{rate['median']:.2g}"
+        if one["label"] != ours:
+            text += f"   (bnlab {one['times_slower']['median']:.2g} ×)"
+        axis.text(rate["max"] * 1.08, place, text, va="center", fontsize=9)
+    axis.set_xlabel("Pairs of networks trained and scored for an epoch, per second")
+    axis.set_title("The notebook's job", fontsize=11)
+    _tidy(axis)
+
+
+def _draw_growth(axis: Axes, name: str, label: str, points: Sequence[Results]) -> None:
+    values = [point["value"] for point in points]
+    if name == "seeds":
+        axis.plot(values, [point["seconds"] for point in points], "o-", color=_OURS, ms=4)
+        axis.set_ylabel("Seconds", color=_OURS)
+        memory = axis.twinx()
+        memory.plot(
+            values, [point["peak_memory"] / _GIGA for point in points], "s--", color=_MEMORY, ms=4
+        )
+        memory.set_ylim(0, 2)
+        memory.set_ylabel("Memory, GB", color=_MEMORY)
+        memory.spines["top"].set_visible(False)
+    else:
+        spent = [point["microseconds_per_example"] for point in points]
+        axis.plot(values, spent, "o-", color=_OURS, ms=4)
+        axis.set_ylabel("µs an example")
+    if name != "depth":
+        axis.set_xscale("log")
+        axis.xaxis.set_minor_locator(NullLocator())
+    axis.set_xticks(values, map(str, values))
+    if name in ("seeds", "width"):
+        axis.set_yscale("log")
+        axis.yaxis.set_major_formatter("{x:g}")
+    else:
+        axis.set_ylim(bottom=0)
+    axis.set_xlabel(label, fontsize=9)
+    _tidy(axis)
+
+
+def _tidy(axis: Axes) -> None:
+    axis.spines[["top", "right"]].set_visible(False)
+    axis.tick_params(labelsize=9)
+
+
+def _machine(machine: Results) -> str:
+    ours, theirs = (
+        ", ".join(f"{name} {version}" for name, version in machine[side].items())
+        for side in ("packages", "peers")
+    )
+    return (
+        f"{machine['processor']}, {machine['cores']} cores, {machine['memory'] / _GIGA:.0f} GB, "
+        f"{machine['system']}; Python {machine['python']}, {ours}; peers: {theirs}."
+    )
+
+
+def _contest(results: Results) -> Iterator[str]:
+    contest = results["contest"]
+    yield "## Beside its peers"
+    yield f"![Pair-epochs per second of each, and how time grows]({FIGURE})"
+    yield (
+        "Two networks, 784-32-32-10, with and without batch normalisation, batches of 32 in the "
+        "same order for all, train and validation set scored after every epoch. Measured in turn, "
+        f"{contest['rounds']} rounds; what is compiled is compiled before and told apart. The "
+        "accuracies are those after the last epoch on the validation set, with and without."
+    )
+    yield _table(
+        ["", "pair-epochs / s", "times slower", "compiling, s", "memory, GB", "accuracies, %"],
+        [
+            [
+                one["label"],
+                _spread(one["pair_epochs_per_second"]),
+                "" if name == "bnlab" else _spread(one["times_slower"]),
+                f"{one['compile_seconds']:.1f}",
+                f"{one['peak_memory'] / _GIGA:.2f}",
+                " ".join(
+                    f"{100 * one['accuracy'][f'{variant} validation']['median']:.1f}"
+                    for variant in ("batch_norm", "no_norm")
+                ),
+            ]
+            for name, one in contest["contestants"].items()
+        ],
+    )
+
+
+def _floor(results: Results) -> Iterator[str]:
+    yield "## Beside the floor"
+    yield (
+        "An epoch of training alone, on one core, against the same matrix products by BLAS and the "
+        "optimiser's reading and writing at the speed of that memory."
+    )
+    yield _table(
+        ["", "training, s", "products, s", "optimiser, s", "times products", "times both"],
+        [
+            [
+                one["label"],
+                *(_spread(one[name]) for name in ("training", "products", "optimizer")),
+                *(_spread(one[name]) for name in ("times_products", "times_both")),
+            ]
+            for one in results["floor"]["sizes"]
+        ],
+    )
+
+
+def _pipeline(results: Results) -> Iterator[str]:
+    measured = results["pipeline"]
+    yield "## `dvc repro`"
+    idle, track = measured["nothing_to_do"], measured["track_from_nothing"]["seconds"]
+    yield (
+        f"In a fresh clone with prepared data: {measured['seconds']:.1f} s, at most "
+        f"{measured['peak_memory'] / _GIGA:.2f} GB. With nothing to do: {_spread(idle)} s. "
+        f"`track` alone, into an empty store: {track:.1f} s."
+    )
+    if "contest" in results:
+        rate = results["contest"]["contestants"]["tf1_session"]["pair_epochs_per_second"]["median"]
+        yield f"The TF1 session would take {10 / rate:.1f} s for one pair of ten epochs."
+    yield _table(["stage", "seconds"], [[k, f"{v:.1f}"] for k, v in measured["stages"].items()])
+    parts = {**measured["train"], "evaluate": measured["evaluate"]}
+    columns = ["import", "compile", "train", "rest"]
+    yield _table(
+        ["of which, s", *columns],
+        [
+            [name, *(f"{part[column]:.1f}" if column in part else "" for column in columns)]
+            for name, part in parts.items()
+        ],
+    )
+
+
+def _growth(results: Results) -> Iterator[str]:
+    yield "## Growth"
+    yield (
+        "With batch normalisation, one epoch, trained and scored: one network on one core unless "
+        "said otherwise, seeds on two. Wide networks see fewer examples."
+    )
+    yield _table(
+        ["", "", "networks", "examples", "first, s", "seconds", "µs an example", "memory, GB"],
+        [
+            [
+                name,
+                point["value"],
+                point["seeds"],
+                point["examples"],
+                f"{point['first_seconds']:.1f}",
+                f"{point['seconds']:.2f}",
+                f"{point['microseconds_per_example']:.2f}",
+                f"{point['peak_memory'] / _GIGA:.2f}",
+            ]
+            for name, points in results["growth"].items()
+            for point in points
+        ],
+    )
+
+
+def _spread(values: Results) -> str:
+    return f"{values['median']:.3g} ({values['min']:.3g} to {values['max']:.3g})"
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    align = ["left"] + ["right"] * (len(head) - 1)
+    return tabulate(rows, head, tablefmt="github", colalign=align, disable_numparse=True)

@@ -1,0 +1,44 @@
+"""results.json: a part for each section, so that each can be measured by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from pipeline.adapters.files import read_json, write_json
+
+FILE = "results.json"
+_DIGITS = 4
+Results = dict[str, Any]
+
+
+def spread(values: ArrayLike) -> dict[str, float]:
+    """Returns median, least and greatest."""
+    array = np.asarray(values, float)
+    return {"median": float(np.median(array)), "min": array.min(), "max": array.max()}
+
+
+def read(folder: Path) -> Results:
+    """Returns the sections measured so far."""
+    path = folder / FILE
+    return read_json(path) if path.exists() else {}
+
+
+def update(folder: Path, section: str, value: Mapping[str, Any]) -> None:
+    """Replaces one section; the file is there whole at any time."""
+    write_json(folder / FILE, read(folder) | {section: rounded(value)})
+
+
+def rounded(value: Any) -> Any:
+    """Returns the same with its numbers at four digits, which is more than timing gives."""
+    if isinstance(value, Mapping):
+        return {key: rounded(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [rounded(one) for one in value]
+    if isinstance(value, float | np.floating):
+        return float(f"{value:.{_DIGITS}g}")
+    return value

@@ -46,12 +46,12 @@ def train_seconds(variant: Variant, dataset: Dataset) -> Iterator[float]:
         classes=int(dataset.train.labels.max()) + 1,
     )
     solver = Solver(model, variant.training.optimizer)
-    solver.reset(0)
+    state = solver.start(seed=0)
     images, labels = tf.constant(dataset.train.images), tf.constant(dataset.train.labels)
     for epoch in itertools.count():
         batches = epoch_batches(0, epoch, examples=examples, batch_size=batch_size)
         started = time.perf_counter()
-        solver.train_epoch(images, labels, tf.constant(batches)).numpy()
+        solver.train_epoch(state, images, labels, tf.constant(batches)).numpy()
         if epoch:
             yield time.perf_counter() - started
 
@@ -65,7 +65,7 @@ def of_epochs(variant: Variant, epochs: int) -> Variant:
 class _KeepingPool:
     """A pool that goes on with the function it was first given.
 
-    `train_variant` makes a function that compiles once a thread. A stage needs it once; to time
+    `train_variant` makes a function that compiles at its first call. A stage needs it once; to time
     what comes after compilation, it is kept from call to call.
     """
 

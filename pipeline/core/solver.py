@@ -139,6 +139,7 @@ class Solver(Scorer):
         )
         return tf.nest.map_structure(tf.Variable, state)
 
+    @_compiled
     def weights(self, state: State) -> list[tf.Tensor]:
         """Returns the model's weights in that state, in the order of `model.get_weights()`."""
         weights = _by_path(self.model.trainable_variables, self._kernels(state))

@@ -1,4 +1,6 @@
 import dataclasses
+import importlib
+import json
 import os
 import re
 import subprocess
@@ -290,3 +292,14 @@ def test_the_ui_is_served_to_this_machine_alone(project, monkeypatch):
         "--backend-store-uri": f"sqlite:///{project}/mlflow.db",
     }
     assert os.environ["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] == "false"
+
+
+def test_what_is_hidden_from_tensorflow_is_there_afterwards(monkeypatch):
+    monkeypatch.setattr(cli, "_NOT_FOR_TRAINING", ("this_is_nowhere", "colorsys", "json"))
+    monkeypatch.delitem(sys.modules, "colorsys", raising=False)
+    with cli._lean_tensorflow():
+        with pytest.raises(ImportError):
+            importlib.import_module("colorsys")
+        # What somebody uses already stays.
+        assert importlib.import_module("json") is json
+    assert importlib.import_module("colorsys")

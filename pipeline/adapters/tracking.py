@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 import platform
+import sqlite3
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -31,9 +32,11 @@ from mlflow.models import Model, ModelSignature
 from mlflow.tracking import MlflowClient
 from mlflow.types import Schema, TensorSpec
 from numpy.typing import NDArray
+from sqlalchemy import event
+from sqlalchemy.engine import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from pipeline.adapters.provenance import project_root, tracking_uri
+from pipeline.adapters.provenance import database, project_root, tracking_uri
 from pipeline.adapters.runs import ARCHITECTURE, WEIGHTS
 from pipeline.errors import PendingError, one_line
 
@@ -87,7 +90,7 @@ class Store:
         # Two processes that create the same schema, experiment or run would trip over each other.
         self._lock = FileLock(root / ".mlflow.lock")
         with self._lock:
-            self._client = MlflowClient(uri)
+            self._client = _client(uri)
             known = self._client.get_experiment_by_name(experiment)
             self._experiment_id = (
                 known.experiment_id
@@ -274,6 +277,31 @@ def paged(search: Callable[..., Any], *arguments: Any) -> list[Any]:
         page = search(*arguments, page_token=page.token)
         found += page
     return found
+
+
+def _client(uri: str) -> MlflowClient:
+    """Returns a client, the database made where there is none yet.
+
+    Hundreds of statements make its schema. That each waits for the disk would take a second and
+    save nothing; the first that writes something to be kept brings the whole file there.
+    """
+    path = database()
+    if path is None or path.exists():
+        return MlflowClient(uri)
+    opened: list[sqlite3.Connection] = []
+
+    def hurry(connection: sqlite3.Connection, _: object) -> None:
+        connection.execute("PRAGMA synchronous = OFF")
+        opened.append(connection)
+
+    event.listen(Engine, "connect", hurry)
+    try:
+        return MlflowClient(uri)
+    finally:
+        event.remove(Engine, "connect", hurry)
+        for connection in opened:
+            with suppress(sqlite3.ProgrammingError):  # Some are closed by now.
+                connection.execute("PRAGMA synchronous = FULL")
 
 
 def _this_process() -> dict[str, str]:

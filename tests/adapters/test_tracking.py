@@ -3,9 +3,11 @@ import math
 import os
 import platform
 import shutil
+import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +15,8 @@ import mlflow
 import numpy as np
 import psutil
 import pytest
+from sqlalchemy import event
+from sqlalchemy.engine import Engine
 
 from pipeline.adapters.models import write_model
 from pipeline.adapters.tracking import TRACKING_ERRORS, Point, RunRecord, Store, is_finished, shows
@@ -252,6 +256,28 @@ def test_a_store_that_cannot_be_opened_is_a_tracking_error(project, monkeypatch,
 
     with pytest.raises(TRACKING_ERRORS):
         Store("digits")
+
+
+@pytest.mark.slow
+def test_a_new_store_waits_for_the_disk_once_it_is_made(project):
+    connections = []
+
+    def note(connection, _):
+        connections.append(connection)
+
+    event.listen(Engine, "connect", note)
+    try:
+        store = Store("digits")
+        store.open(RECORD)
+    finally:
+        event.remove(Engine, "connect", note)
+
+    modes = []
+    for connection in connections:
+        with suppress(sqlite3.ProgrammingError):  # Closed.
+            modes += connection.execute("PRAGMA synchronous").fetchone()
+    assert (project / "mlflow.db").exists()
+    assert set(modes) == {2}
 
 
 def run_python(program, *arguments, folder):

@@ -21,9 +21,8 @@ from pipeline.adapters.records import (
     run_record,
     test_points,
 )
-from pipeline.adapters.tracking import TRACKING_ERRORS, Point, RunRecord, Store, is_finished, shows
+from pipeline.adapters.tracking import Point, RunRecord, Store, asking, is_finished, shows
 from pipeline.core.examples import Examples
-from pipeline.errors import PendingError, one_line
 from pipeline.params import Params
 
 logger = logging.getLogger(__name__)
@@ -43,11 +42,8 @@ def run(params: Params) -> None:
     Raises:
         PendingError: if the store is gone or locked; what was added stays.
     """
-    try:
+    with asking("MLflow does not take the runs", ". `python -m pipeline track` adds the rest"):
         _mirror(params)
-    except TRACKING_ERRORS as error:
-        message = f"MLflow does not take the runs: {one_line(error)}"
-        raise PendingError(f"{message}. `python -m pipeline track` adds the rest") from None
 
 
 def _mirror(params: Params) -> None:

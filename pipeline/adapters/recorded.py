@@ -210,10 +210,9 @@ def _only(found: list[Run], text: str) -> Run:
 
 def _fingerprints_here() -> set[str]:
     return {
-        manifest.fingerprint(seed)
-        for path in runs.RUNS.glob("*/manifest.json")
-        for manifest in [runs.read_manifest(path.parent.name)]
-        for seed in manifest.seeds
+        fingerprint
+        for variant in runs.trained_variants()
+        for fingerprint in runs.read_manifest(variant).fingerprints()
     }
 
 

@@ -73,11 +73,19 @@ class RunRecord:
 
 @dataclass(frozen=True)
 class Point:
-    """One value of a metric; the step is the epoch, counting from 0."""
+    """One value of a metric.
+
+    Attributes:
+        key: the metric's name.
+        value: may be nan or infinite.
+        step: the epoch, counting from 0.
+        model_id: of the logged model whose score it is, if it is one's.
+    """
 
     key: str
     value: float
     step: int = 0
+    model_id: str | None = None
 
 
 class Store:
@@ -136,14 +144,14 @@ class Store:
             self._client.log_batch(run_id, params=params, tags=shown)
             return self._client.get_run(run_id)
 
-    def log(self, run: Run, points: Iterable[Point], model_id: str | None = None) -> None:
-        """Adds the points that the run does not have so; `model_id` says whose scores they are.
+    def log(self, run: Run, points: Iterable[Point]) -> None:
+        """Adds the points that the run does not have so.
 
         Infinity and nan stay away: MLflow gives the one back as a number, and trips over the other.
         """
         now = int(time.time() * 1000)
         missing = [
-            Metric(point.key, point.value, now, point.step, model_id=model_id)
+            Metric(point.key, point.value, now, point.step, model_id=point.model_id)
             for point in self._missing(run, points)
         ]
         for start in range(0, len(missing), _AT_ONCE):

@@ -13,15 +13,14 @@ from pathlib import Path
 
 import mlflow
 import pandas as pd
-from filelock import FileLock
-from mlflow.entities import LoggedModelStatus, Run
+from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
-from pipeline.adapters import runs
+from pipeline.adapters import runs, tracking
 from pipeline.adapters.files import missing
-from pipeline.adapters.provenance import database, project_root, tracking_uri
+from pipeline.adapters.provenance import database, tracking_uri
 from pipeline.adapters.records import COMPARED, MANIFEST, PATCH
-from pipeline.adapters.tracking import FINGERPRINT, asking, paged
+from pipeline.adapters.tracking import FINGERPRINT, asking, paged, store_lock
 from pipeline.core.normalization import NORMALIZATIONS
 from pipeline.errors import ArgumentError, DataError, MissingInputError, one_line
 from pipeline.params import Network, Training, Variant
@@ -164,11 +163,7 @@ def read_patch(run: RecordedRun) -> bytes:
 def model_of(run: Run) -> str | None:
     """Returns the id of a run's model, if it has one."""
     with asking():
-        found = _client().search_logged_models(
-            [run.info.experiment_id], f"source_run_id = '{run.info.run_id}'"
-        )
-    ready = [model.model_id for model in found if model.status == LoggedModelStatus.READY]
-    return ready[0] if ready else None
+        return tracking.model_of(_client(), run)
 
 
 @contextmanager
@@ -186,7 +181,7 @@ def model_folder(run: RecordedRun) -> Iterator[Path]:
 
 def note_reproduction(run: RecordedRun, outcome: str) -> None:
     """Adds a line about a reproduction to the run's tags, and counts it."""
-    with asking(), FileLock(project_root() / ".mlflow.lock"):
+    with asking(), store_lock():
         client = _client()
         count = int(client.get_run(run.id).data.tags.get("reproductions", 0)) + 1
         at = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime())
@@ -215,10 +210,9 @@ def _only(found: list[Run], text: str) -> Run:
 
 def _fingerprints_here() -> set[str]:
     return {
-        manifest.fingerprint(seed)
-        for path in runs.RUNS.glob("*/manifest.json")
-        for manifest in [runs.read_manifest(path.parent.name)]
-        for seed in manifest.seeds
+        fingerprint
+        for variant in runs.trained_variants()
+        for fingerprint in runs.read_manifest(variant).fingerprints()
     }
 
 

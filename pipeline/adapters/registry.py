@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from filelock import FileLock
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.tracking import MlflowClient
 
-from pipeline.adapters.provenance import project_root, tracking_uri
-from pipeline.adapters.tracking import asking, paged
+from pipeline.adapters.provenance import tracking_uri
+from pipeline.adapters.tracking import asking, paged, store_lock
 
 CHAMPION = "champion"
 
@@ -21,7 +20,7 @@ class Registry:
         """Nothing is asked or made before it is needed."""
         self.name = name
         self._client = MlflowClient(tracking_uri())
-        self._lock = FileLock(project_root() / ".mlflow.lock")
+        self._lock = store_lock()
 
     def champion(self) -> ModelVersion | None:
         """Returns the version with the alias, if there is one."""

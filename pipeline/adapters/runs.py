@@ -58,6 +58,10 @@ class Manifest:
         inputs = asdict(self) | {"seeds": seed}
         return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
 
+    def fingerprints(self) -> dict[str, int]:
+        """Returns the seed of each of its runs, by fingerprint."""
+        return {self.fingerprint(seed): seed for seed in self.seeds}
+
     def only(self, seed: int) -> Manifest:
         """Returns the manifest of one of its runs."""
         return replace(self, seeds=(seed,))
@@ -151,6 +155,11 @@ def read_manifest(variant: str, root: Path = _HERE) -> Manifest:
         raise missing(path) from None
     except ValueError as error:
         raise damaged(path, error) from None
+
+
+def trained_variants() -> list[str]:
+    """Returns the variants that have a manifest, in params.yaml or not."""
+    return sorted(path.parent.name for path in RUNS.glob("*/manifest.json"))
 
 
 def write_test_scores(variant: str, scores: pd.DataFrame) -> None:

@@ -73,11 +73,19 @@ class RunRecord:
 
 @dataclass(frozen=True)
 class Point:
-    """One value of a metric; the step is the epoch, counting from 0."""
+    """One value of a metric.
+
+    Attributes:
+        key: the metric's name.
+        value: may be nan or infinite.
+        step: the epoch, counting from 0.
+        model_id: of the logged model whose score it is, if it is one's.
+    """
 
     key: str
     value: float
     step: int = 0
+    model_id: str | None = None
 
 
 class Store:
@@ -88,7 +96,7 @@ class Store:
         root = project_root()
         uri = tracking_uri()
         # Two processes that create the same schema, experiment or run would trip over each other.
-        self._lock = FileLock(root / ".mlflow.lock")
+        self._lock = store_lock()
         with self._lock:
             self._client = _client(uri)
             known = self._client.get_experiment_by_name(experiment)
@@ -105,15 +113,8 @@ class Store:
         return self._lock
 
     def holds(self, run: Run, points: Iterable[Point]) -> bool:
-        """Returns whether the run has these points already, every one."""
-        history = self._client.get_metric_history
-        wanted = [point for point in points if math.isfinite(point.value)]
-        there = {
-            (metric.key, metric.step, metric.value)
-            for key in {point.key for point in wanted}
-            for metric in history(run.info.run_id, key)
-        }
-        return all((point.key, point.step, point.value) in there for point in wanted)
+        """Returns whether the run shows these points already, every one."""
+        return not self._missing(run, points)
 
     def open(self, record: RunRecord) -> Run:
         """Returns the run of this fingerprint, created if there is none; one finished as it is."""
@@ -143,26 +144,15 @@ class Store:
             self._client.log_batch(run_id, params=params, tags=shown)
             return self._client.get_run(run_id)
 
-    def log(self, run: Run, points: Iterable[Point], model_id: str | None = None) -> None:
-        """Adds the points that the run does not have so; `model_id` says whose scores they are.
+    def log(self, run: Run, points: Iterable[Point]) -> None:
+        """Adds the points that the run does not have so.
 
         Infinity and nan stay away: MLflow gives the one back as a number, and trips over the other.
         """
-        points = [point for point in points if math.isfinite(point.value)]
-        known = self._client.get_run(run.info.run_id).data.metrics.keys()
-        # Of several at one step the latest is shown: a value that comes back is logged again.
-        there = {
-            (metric.key, metric.step): metric.value
-            for key in {point.key for point in points} & known
-            for metric in sorted(
-                self._client.get_metric_history(run.info.run_id, key), key=lambda m: m.timestamp
-            )
-        }
         now = int(time.time() * 1000)
         missing = [
-            Metric(point.key, point.value, now, point.step, model_id=model_id)
-            for point in points
-            if there.get((point.key, point.step)) != point.value
+            Metric(point.key, point.value, now, point.step, model_id=point.model_id)
+            for point in self._missing(run, points)
         ]
         for start in range(0, len(missing), _AT_ONCE):
             self._client.log_batch(run.info.run_id, metrics=missing[start : start + _AT_ONCE])
@@ -183,12 +173,8 @@ class Store:
             The model's id.
         """
         run_id = run.info.run_id
-        known = self._client.search_logged_models(
-            [self._experiment_id], f"source_run_id = '{run_id}'"
-        )
-        for model in known:
-            if model.status == LoggedModelStatus.READY:
-                return model.model_id
+        if known := model_of(self._client, run):
+            return known
         model = self._client.create_logged_model(
             self._experiment_id, run.info.run_name, source_run_id=run_id, params=run.data.params
         )
@@ -244,6 +230,20 @@ class Store:
         """Marks the run as complete."""
         self._client.set_terminated(run.info.run_id, "FINISHED")
 
+    def _missing(self, run: Run, points: Iterable[Point]) -> list[Point]:
+        """Returns the finite points that the run, as it is now, does not show so."""
+        points = [point for point in points if math.isfinite(point.value)]
+        known = self._client.get_run(run.info.run_id).data.metrics.keys()
+        # Of several at one step the latest is shown: a value that comes back is missing again.
+        shown = {
+            (metric.key, metric.step): metric.value
+            for key in {point.key for point in points} & known
+            for metric in sorted(
+                self._client.get_metric_history(run.info.run_id, key), key=lambda m: m.timestamp
+            )
+        }
+        return [point for point in points if shown.get((point.key, point.step)) != point.value]
+
 
 def is_finished(run: Run) -> bool:
     """Returns whether everything about the run has been logged."""
@@ -256,9 +256,23 @@ def shows(run: Run, points: Iterable[Point]) -> bool:
     return all(run.data.metrics.get(point.key) == point.value for point in finite)
 
 
+def model_of(client: MlflowClient, run: Run) -> str | None:
+    """Returns the id of the run's model, if it has one with all its files."""
+    found = client.search_logged_models(
+        [run.info.experiment_id], f"source_run_id = '{run.info.run_id}'"
+    )
+    ready = (model.model_id for model in found if model.status == LoggedModelStatus.READY)
+    return next(ready, None)
+
+
+def store_lock() -> FileLock:
+    """Returns what keeps every other process from changing the store while it is held."""
+    return FileLock(project_root() / ".mlflow.lock")
+
+
 @contextmanager
-def asking() -> Iterator[None]:
-    """Turns what MLflow raises into one line.
+def asking(refusal: str = "MLflow does not answer", remedy: str = "") -> Iterator[None]:
+    """Turns what MLflow raises into one line: `refusal`, what it said, `remedy`.
 
     Raises:
         PendingError: if it does not answer, or not as it should.
@@ -266,7 +280,7 @@ def asking() -> Iterator[None]:
     try:
         yield
     except TRACKING_ERRORS as error:
-        raise PendingError(f"MLflow does not answer: {one_line(error)}") from None
+        raise PendingError(f"{refusal}: {one_line(error)}{remedy}") from None
 
 
 def paged(search: Callable[..., Any], *arguments: Any) -> list[Any]:

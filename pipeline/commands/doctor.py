@@ -122,6 +122,7 @@ def _store(params: Params | None) -> Iterator[Finding | Note]:
 
 
 def _runs(params: Params | None) -> Iterator[Finding | Note]:
+    from pipeline.adapters import runs
     from pipeline.adapters.health import mirrored, places, store
 
     database = store.database()
@@ -132,7 +133,7 @@ def _runs(params: Params | None) -> Iterator[Finding | Note]:
     moved = any(isinstance(each, Finding) for each in moves)
     held = mirrored.Mirrored(
         params.tracking.experiment if params else None,
-        mirrored.files_by_fingerprint(params.variants if params else mirrored.trained_variants()),
+        mirrored.files_by_fingerprint(params.variants if params else runs.trained_variants()),
     )
     yield from held.abandoned()
     # What is added to a moved store would go to its old place, and what is not found may be here.

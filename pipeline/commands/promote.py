@@ -85,7 +85,7 @@ def _expect_tracked(params: Params, comparison: dict[str, Any]) -> None:
             raise PendingError(f"{message}: `dvc repro` compares anew")
     report = (_COMPARISON.parent / "report.md").read_text(encoding="utf-8")
     manifests = [runs.read_manifest(variant) for variant in params.variants]
-    fingerprints = [one.fingerprint(seed) for one in manifests for seed in one.seeds]
+    fingerprints = [each for one in manifests for each in one.fingerprints()]
     if (
         recorded.find_by_fingerprint(comparison_fingerprint(comparison, report, fingerprints))
         is None

@@ -28,9 +28,8 @@ def runs_of(params: Params) -> list[RecordedRun]:
     """
     chosen = []
     for variant in params.variants:
-        manifest = runs.read_manifest(variant)
-        for seed in manifest.seeds:
-            found = recorded.find_by_fingerprint(manifest.fingerprint(seed))
+        for fingerprint, seed in runs.read_manifest(variant).fingerprints().items():
+            found = recorded.find_by_fingerprint(fingerprint)
             if found is None:
                 raise PipelineError(
                     f"{variant}, seed {seed}, is not in MLflow: `dvc repro` adds it"

@@ -1,7 +1,8 @@
 """Mirrors every run and the comparison to MLflow."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -21,9 +22,8 @@ from pipeline.adapters.records import (
     run_record,
     test_points,
 )
-from pipeline.adapters.tracking import TRACKING_ERRORS, Point, RunRecord, Store, is_finished, shows
+from pipeline.adapters.tracking import Point, RunRecord, Store, asking, is_finished, shows
 from pipeline.core.examples import Examples
-from pipeline.errors import PendingError, one_line
 from pipeline.params import Params
 
 logger = logging.getLogger(__name__)
@@ -43,16 +43,13 @@ def run(params: Params) -> None:
     Raises:
         PendingError: if the store is gone or locked; what was added stays.
     """
-    try:
+    with asking("MLflow does not take the runs", ". `python -m pipeline track` adds the rest"):
         _mirror(params)
-    except TRACKING_ERRORS as error:
-        message = f"MLflow does not take the runs: {one_line(error)}"
-        raise PendingError(f"{message}. `python -m pipeline track` adds the rest") from None
 
 
 def _mirror(params: Params) -> None:
     manifests = [runs.read_manifest(variant) for variant in params.variants]
-    test = read_prepared().test
+    example = _example(read_prepared().test)
     present = present_lineage()
 
     store = Store(params.tracking.experiment)
@@ -60,33 +57,59 @@ def _mirror(params: Params) -> None:
     otherwise: list[str] = []
     total = sum(len(manifest.seeds) for manifest in manifests)
     with tqdm(total=total, desc="MLflow", unit="run", disable=None) as bar:
-        for manifest in manifests:
-            history = runs.read_history(manifest.variant)
-            scores = runs.read_test_scores(manifest.variant)
-            for seed in manifest.seeds:
-                fingerprint = manifest.fingerprint(seed)
-                lineage = read_journal(fingerprint) or _of_tracking(present)
-                learnt, tested = history_points(history, seed), test_points(scores, seed)
-                # Of two processes that add the same run, the second finds it finished.
-                with store.alone():
-                    run = store.open(run_record(manifest, seed, lineage))
-                    finished = is_finished(run)
-                    if finished and not store.holds(run, learnt):
-                        otherwise.append(f"{manifest.variant}, seed {seed}")
-                    elif not (finished and shows(run, tested)):
-                        store.log(run, learnt)
-                        folder = runs.run_folder(manifest.variant, seed)
-                        model_id = store.log_model(run, folder, *_example(test))
-                        store.log(run, tested, model_id)
-                        if not finished:
-                            store.log_files(run, run_files(manifest, seed, lineage))
-                            store.finish(run)
-                mirrored[fingerprint] = run
-                bar.update()
+        for fingerprint, made in _made(manifests, present):
+            mirrored[fingerprint], same = _mirror_run(store, made, example)
+            if not same:
+                otherwise.append(f"{made.manifest.variant}, seed {made.seed}")
+            bar.update()
     if otherwise:
         logger.warning(_OTHERWISE, len(otherwise), total, otherwise[0])
     compared = _mirror_comparison(store, params, mirrored, present)
     write_text(TRACKED, "\n".join([*mirrored, compared]) + "\n")
+
+
+@dataclass(frozen=True)
+class _MadeRun:
+    """A run as the stages before left it."""
+
+    manifest: runs.Manifest
+    seed: int
+    lineage: Lineage
+    learnt: list[Point]
+    tested: list[Point]
+
+
+def _made(manifests: Iterable[runs.Manifest], present: Lineage) -> Iterator[tuple[str, _MadeRun]]:
+    """Yields every run with its fingerprint."""
+    for manifest in manifests:
+        history = runs.read_history(manifest.variant)
+        scores = runs.read_test_scores(manifest.variant)
+        for fingerprint, seed in manifest.fingerprints().items():
+            lineage = read_journal(fingerprint) or _of_tracking(present)
+            learnt, tested = history_points(history, seed), test_points(scores, seed)
+            yield fingerprint, _MadeRun(manifest, seed, lineage, learnt, tested)
+
+
+def _mirror_run(
+    store: Store, made: _MadeRun, example: tuple[NDArray[np.uint8], int]
+) -> tuple[Run, bool]:
+    """Returns the run in MLflow, and whether it has learnt there what it has here."""
+    # Of two processes that add the same run, the second finds it finished.
+    with store.alone():
+        run = store.open(run_record(made.manifest, made.seed, made.lineage))
+        if is_finished(run):
+            if not store.holds(run, made.learnt):
+                return run, False
+            if shows(run, made.tested):
+                return run, True
+        folder = runs.run_folder(made.manifest.variant, made.seed)
+        model_id = store.log_model(run, folder, *example)
+        tested = [replace(point, model_id=model_id) for point in made.tested]
+        store.log(run, [*made.learnt, *tested])
+        if not is_finished(run):
+            store.log_files(run, run_files(made.manifest, made.seed, made.lineage))
+            store.finish(run)
+        return run, True
 
 
 def _example(test: Examples) -> tuple[NDArray[np.uint8], int]:

@@ -55,5 +55,5 @@ def run(params: Params, variant: str, workers: int | None = None) -> None:
         write_model(runs.run_folder(variant, one.seed), one.architecture, one.weights)
     runs.write_history(variant, [scores for one in trained for scores in one.history])
     runs.write_manifest(manifest)
-    for seed in manifest.seeds:
-        write_journal(manifest.fingerprint(seed), lineage)
+    for fingerprint in manifest.fingerprints():
+        write_journal(fingerprint, lineage)

@@ -117,6 +117,17 @@ def test_a_fingerprint_is_that_of_one_seed():
     assert len({MANIFEST.fingerprint(seed) for seed in range(100)}) == 100
 
 
+def test_the_runs_of_a_manifest_are_found_by_their_fingerprints():
+    assert MANIFEST.fingerprints() == {MANIFEST.fingerprint(seed): seed for seed in (0, 1, 2)}
+
+
+def test_trained_variants_are_those_with_a_manifest():
+    runs.write_manifest(MANIFEST)
+    Path("runs/unfinished").mkdir()
+
+    assert runs.trained_variants() == ["batch_norm"]
+
+
 def test_a_fingerprint_does_not_depend_on_other_seeds_or_the_order_of_keys():
     reordered = {"training": {"batch_size": 32, "epochs": 2}, "normalization": "batch"}
 

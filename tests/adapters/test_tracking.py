@@ -325,7 +325,7 @@ ids = []
 for _ in range(2):
     run = store.open(RunRecord("f1", "batch_norm-seed-00", {"variant": "batch_norm"}))
     ids.append(store.log_model(run, Path("seed-00"), np.zeros((2, 4, 3), np.uint8), classes=3))
-store.log(run, [Point("test/accuracy", 0.97)], ids[0])
+store.log(run, [Point("train/loss", 0.5), Point("test/accuracy", 0.97, model_id=ids[0])])
 loaded = [name for name in ("tensorflow", "keras") if name in sys.modules]
 print(json.dumps({"ids": ids, "run": run.info.run_id, "loaded": loaded}))
 """

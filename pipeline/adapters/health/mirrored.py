@@ -38,22 +38,17 @@ class RunFiles:
         return runs.run_folder(self.variant, self.seed)
 
 
-def trained_variants() -> list[str]:
-    """Returns the variants that have a manifest, in params.yaml or not."""
-    return sorted(path.parent.name for path in runs.RUNS.glob("*/manifest.json"))
-
-
 def files_by_fingerprint(variants: Collection[str]) -> dict[str, RunFiles]:
     """Returns the trained runs of these variants that are here.
 
     Raises:
         DataError: if a manifest is damaged.
     """
-    manifests = [runs.read_manifest(name) for name in trained_variants() if name in variants]
+    manifests = [runs.read_manifest(name) for name in runs.trained_variants() if name in variants]
     return {
-        manifest.fingerprint(seed): RunFiles(manifest.variant, seed)
+        fingerprint: RunFiles(manifest.variant, seed)
         for manifest in manifests
-        for seed in manifest.seeds
+        for fingerprint, seed in manifest.fingerprints().items()
     }
 
 

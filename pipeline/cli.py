@@ -332,6 +332,9 @@ def main() -> None:
     except OSError as error:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         _end((WriteError if full else PipelineError)(str(error)))
+    finally:
+        # As it ends, Python would look through all of it once more, for up to a second.
+        gc.freeze()
 
 
 def _end(error: PipelineError) -> None:

@@ -118,11 +118,11 @@ class Clone:
     """A clone in which commands are run and watched."""
 
     def __init__(self, folder: Path) -> None:
-        """Takes the data's files from this checkout, if it has them."""
+        """Takes the data's files from this checkout."""
         self.folder = folder
         outside = {k: v for k, v in os.environ.items() if not k.startswith(_OURS)}
         path = f"{Path(sys.executable).parent}{os.pathsep}{outside['PATH']}"
-        mirror = os.environ.get("MNIST_MIRROR") or str(RAW_FOLDER.resolve())
+        mirror = str(RAW_FOLDER.resolve())
         settings = {"PATH": path, "MNIST_MIRROR": mirror, "PYTHONUNBUFFERED": "1"}
         self._environment = outside | settings
 

@@ -49,3 +49,41 @@ def test_figure_has_a_bar_for_each_contestant_the_fastest_on_top():
     bars = drawn.subfigs[0].axes[0]
     assert [bar.get_width() for bar in bars.patches] == [2.0, 4.0]
     assert [label.get_text() for label in bars.get_yticklabels()] == ["JAX\nscan", "bnlab"]
+
+
+def test_page_says_which_targets_are_missed():
+    rates = {"keras_fit": 61.0, "tf1_session": 24.0, "torch_eager": 12.0, "jax_scan": 1.1}
+    contestants = {name: one(name, 0.2, slower) for name, slower in rates.items()}
+    sizes = [
+        dict.fromkeys(("training", "products", "optimizer", "times_both"), spread([1.0]))
+        | {"label": label, "times_products": spread([times])}
+        for label, times in (("small", 1.9), ("large", 1.4))
+    ]
+    point = {"value": 1, "seeds": 1, "examples": 9, "first_seconds": 1.0, "seconds": 1.0}
+    seeds = [
+        point | {"microseconds_per_example": 1.0, "peak_memory": memory} for memory in (1e9, 1.1e9)
+    ]
+    pipeline = {
+        "seconds": 49.0,  # the TF1 session takes 10 / 0.2 = 50
+        "peak_memory": 1.3e9,
+        "stages": {"track": 7.0},
+        "train": {},
+        "evaluate": {},
+        "nothing_to_do": spread([1.4]),
+        "track_from_nothing": {"seconds": 9.0},
+    }
+
+    page = report.page(
+        {
+            "machine": MACHINE,
+            "contest": {"rounds": 5, "contestants": contestants},
+            "floor": {"sizes": sizes},
+            "growth": {"seeds": seeds},
+            "pipeline": pipeline,
+        }
+    )
+
+    table = page.partition("## Targets")[2].partition("##")[0]
+    met = [row.strip("|").split("|")[-1].strip() for row in table.strip().splitlines()[2:]]
+    expected = "yes no yes no yes no yes yes yes no yes no"
+    assert met == expected.split()

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline.adapters.files import replacing
+from pipeline.adapters.files import write_bytes
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -14,6 +15,12 @@ _DOTS_PER_INCH = 130
 
 
 def write_figure(path: Path, figure: Figure) -> None:
-    """Writes a PNG without the name and date of the program that made it."""
-    with replacing(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=_DOTS_PER_INCH, metadata={"Software": None})
+    """Writes a figure as a PNG."""
+    write_bytes(path, png(figure))
+
+
+def png(figure: Figure) -> bytes:
+    """Returns a PNG without the name and date of the program that made it."""
+    content = BytesIO()
+    figure.savefig(content, format="png", dpi=_DOTS_PER_INCH, metadata={"Software": None})
+    return content.getvalue()

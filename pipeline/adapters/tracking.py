@@ -49,6 +49,9 @@ _OF_LINEAGE = ("git.", "dvc.", "lineage.", "mlflow.source.git.")
 _SERVED_MODEL = Path(__file__).with_name("served_model.py")
 # Which of its pages MLflow's UI opens first: those for training, not those for chat.
 _SHOWN_AS = {"mlflow.experimentKind": "custom_model_development"}
+_MODEL_FILES = (ARCHITECTURE, WEIGHTS)
+# How MLflow calls what it writes about a model.
+_DESCRIPTION = "MLmodel"
 _SERVED_WITH = ("keras", "numpy", "tensorflow")
 
 
@@ -97,6 +100,7 @@ class Store:
         uri = tracking_uri()
         # Two processes that create the same schema, experiment or run would trip over each other.
         self._lock = store_lock()
+        self._saved: dict[object, tuple[LoggedModel, Path, dict[str, bytes]]] = {}
         with self._lock:
             self._client = _client(uri)
             known = self._client.get_experiment_by_name(experiment)
@@ -190,36 +194,29 @@ class Store:
         images: NDArray[np.uint8],
         classes: int,
     ) -> None:
-        """Puts the files of a logged model where MLflow looks for them; see `log_model`."""
-        with tempfile.TemporaryDirectory() as temporary:
-            saved = Path(temporary) / "model"
-            mlflow.pyfunc.save_model(
-                saved,
-                mlflow_model=Model(
-                    model.artifact_location,
-                    model.source_run_id,
-                    model_uuid=model.model_id,
-                    model_id=model.model_id,
-                ),
-                python_model=str(_SERVED_MODEL),
-                artifacts={name: str(folder / name) for name in (ARCHITECTURE, WEIGHTS)},
-                signature=ModelSignature(
-                    Schema([TensorSpec(np.dtype(np.uint8), (-1, *images.shape[1:]))]),
-                    Schema([TensorSpec(np.dtype(np.float32), (-1, classes))]),
-                ),
-                input_example=images,
-                # Named, or MLflow would import TensorFlow to find out.
-                pip_requirements=[f"{name}=={version(name)}" for name in _SERVED_WITH],
-            )
-            self._client.log_model_artifacts(model.model_id, str(saved))
+        """Puts the files of a logged model where MLflow looks for them; see `log_model`.
+
+        Saving takes MLflow as long as all the rest of a run. Models of a variant differ in their
+        weights and names alone: it saves the first, and the others are made like that.
+        """
+        kind = (folder.parent, images.shape, classes)
+        if kind not in self._saved:
+            self._saved[kind] = model, folder, _saved_model(model, folder, images, classes)
+        first, first_folder, files = self._saved[kind]
+        description = files[_DESCRIPTION].decode()
+        for name, own in (
+            (first.model_id, model.model_id),
+            (first.source_run_id, model.source_run_id),
+            (str(first_folder), str(folder)),
+        ):
+            description = description.replace(str(name), str(own))
+        weights = {f"artifacts/{name}": (folder / name).read_bytes() for name in _MODEL_FILES}
+        with _folder_of(files | {_DESCRIPTION: description.encode()} | weights) as saved:
+            self._client.log_model_artifacts(model.model_id, saved)
 
     def log_files(self, run: Run, contents: Mapping[str, bytes]) -> None:
         """Adds files to the run's artifacts, given by their path there."""
-        with tempfile.TemporaryDirectory() as folder:
-            for name, content in contents.items():
-                path = Path(folder) / name
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_bytes(content)
+        with _folder_of(contents) as folder:
             self._client.log_artifacts(run.info.run_id, folder)
 
     def log_folder(self, run: Run, folder: Path, name: str) -> None:
@@ -316,6 +313,45 @@ def _client(uri: str) -> MlflowClient:
         for connection in opened:
             with suppress(sqlite3.ProgrammingError):  # Some are closed by now.
                 connection.execute("PRAGMA synchronous = FULL")
+
+
+def _saved_model(
+    model: LoggedModel, folder: Path, images: NDArray[np.uint8], classes: int
+) -> dict[str, bytes]:
+    """Returns the files of a model as MLflow saves it, by their path."""
+    with tempfile.TemporaryDirectory() as temporary:
+        saved = Path(temporary) / "model"
+        mlflow.pyfunc.save_model(
+            saved,
+            mlflow_model=Model(
+                model.artifact_location,
+                model.source_run_id,
+                model_uuid=model.model_id,
+                model_id=model.model_id,
+            ),
+            python_model=str(_SERVED_MODEL),
+            artifacts={name: str(folder / name) for name in _MODEL_FILES},
+            signature=ModelSignature(
+                Schema([TensorSpec(np.dtype(np.uint8), (-1, *images.shape[1:]))]),
+                Schema([TensorSpec(np.dtype(np.float32), (-1, classes))]),
+            ),
+            input_example=images,
+            # Named, or MLflow would import TensorFlow to find out.
+            pip_requirements=[f"{name}=={version(name)}" for name in _SERVED_WITH],
+        )
+        paths = [path for path in saved.rglob("*") if path.is_file()]
+        return {path.relative_to(saved).as_posix(): path.read_bytes() for path in paths}
+
+
+@contextmanager
+def _folder_of(contents: Mapping[str, bytes]) -> Iterator[str]:
+    """Yields a folder with these files, given by their path there, for as long as a block lasts."""
+    with tempfile.TemporaryDirectory() as folder:
+        for name, content in contents.items():
+            path = Path(folder) / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+        yield folder
 
 
 def _this_process() -> dict[str, str]:

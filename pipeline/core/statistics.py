@@ -12,6 +12,8 @@ from scipy import stats
 
 # From which probability of outperforming on a difference is meaningful (Bouthillier et al. 2021).
 MEANINGFUL = 0.75
+# Resamples of the test set: enough that the calls do not count, few enough for memory.
+_DRAWN_AT_ONCE = 100
 
 Verdict = Literal["candidate_better", "baseline_better", "not_settled", "too_few_pairs"]
 
@@ -196,8 +198,11 @@ def beyond_test_set(
     rng = np.random.default_rng(seed)
     seed_weights = rng.multinomial(pairs, np.full(pairs, 1 / pairs), size=resamples)
     by_image = seed_weights.astype(np.float32) @ differences / pairs
+    even = np.full(images, 1 / images)
     means = [
-        rng.multinomial(images, np.full(images, 1 / images)) @ row / images for row in by_image
+        count @ row / images
+        for rows in np.array_split(by_image, max(1, resamples // _DRAWN_AT_ONCE))
+        for count, row in zip(rng.multinomial(images, even, size=len(rows)), rows, strict=True)
     ]
     tail = (1 - confidence) / 2
     low, high = np.quantile(means, [tail, 1 - tail])

@@ -1,14 +1,15 @@
 """Sets the candidate against the baseline: statistics, figures, report."""
 
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from itertools import cycle
 from pathlib import Path
 
 from pipeline.adapters import runs
 from pipeline.adapters.datasets import read_prepared
-from pipeline.adapters.files import write_json, write_text
-from pipeline.adapters.pictures import write_figure
+from pipeline.adapters.files import write_bytes, write_json, write_text
+from pipeline.adapters.pictures import png
 from pipeline.core import figures, report
 from pipeline.core.published import published_curve
 from pipeline.core.results import Comparison, VariantResults, compare
@@ -31,27 +32,29 @@ def run(params: Params) -> None:
         results[params.comparison.baseline],
     )
     confidence = params.comparison.confidence
-    comparison = compare(candidate, baseline, test.labels, confidence)
-    drawn = {
-        "curves": figures.learning_curves(list(results.values()), confidence),
-        "paired_differences": figures.paired_differences(
-            candidate, baseline, comparison.accuracy, confidence
-        ),
-        "confusion": figures.confusion_matrices(list(results.values()), test.labels),
-        "divided_digits": figures.divided_digits(test, candidate, baseline),
-    }
+    every = list(results.values())
+    with ThreadPoolExecutor(max_workers=1) as aside:
+        # Most of it is resampling, which lets others use Python meanwhile.
+        comparing = aside.submit(compare, candidate, baseline, test.labels, confidence)
+        drawn = {
+            "curves": png(figures.learning_curves(every, confidence)),
+            "confusion": png(figures.confusion_matrices(every, test.labels)),
+            "divided_digits": png(figures.divided_digits(test, candidate, baseline)),
+        }
+        comparison = comparing.result()
+    differences = figures.paired_differences(candidate, baseline, comparison.accuracy, confidence)
+    drawn["paired_differences"] = png(differences)
+    pictures = {f"figures/{name}.png": content for name, content in drawn.items()}
 
     for name, one in results.items():
         write_json(REPORTS / "metrics" / f"{name}.json", _metrics(one, confidence))
     write_json(REPORTS / "comparison.json", _full(params, comparison))
     write_json(REPORTS / "summary.json", _headline(results, comparison, confidence))
     runs.write_curves({one.label: one.history for one in results.values()})
-    for name, figure in drawn.items():
-        write_figure(REPORTS / "figures" / f"{name}.png", figure)
+    for link, content in pictures.items():
+        write_bytes(REPORTS / link, content)
     text = report.markdown(params, results, comparison)
     write_text(REPORTS / "report.md", text)
-    links = {name: f"figures/{name}.png" for name in drawn}
-    pictures = {link: (REPORTS / link).read_bytes() for link in links.values()}
     write_text(REPORTS / "report.html", report.html(text, pictures))
 
 

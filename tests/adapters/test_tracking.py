@@ -2,6 +2,7 @@ import json
 import math
 import os
 import platform
+import re
 import shutil
 import sqlite3
 import subprocess
@@ -386,3 +387,26 @@ def test_a_model_that_is_loaded_predicts_on_raw_images_like_keras(logged, model,
 
     odds = np.exp(np.asarray(model(images)))
     np.testing.assert_allclose(probabilities, odds / odds.sum(axis=1, keepdims=True), rtol=1e-5)
+
+
+def files_of(logged_model):
+    folder = Path(logged_model.artifact_location.removeprefix("file://"))
+    files = {path.name: path.read_text("latin-1") for path in folder.rglob("*") if path.is_file()}
+    files["MLmodel"] = re.sub(r"utc_time_created: .*", "", files["MLmodel"])
+    return files
+
+
+def test_the_second_model_of_a_variant_is_saved_as_if_it_were_the_first(store, model, tmp_path):
+    images, ids = np.zeros((2, 4, 3), np.uint8), []
+    for seed in (0, 1):
+        folder = tmp_path / "runs" / "batch_norm" / f"seed-0{seed}"
+        write_model(folder, model.to_json(), [seed + one for one in model.get_weights()])
+        run = store.open(RunRecord(f"f{seed}", f"batch_norm-seed-0{seed}"))
+        ids.append(store.log_model(run, folder, images, classes=3))
+    second = client(tmp_path).get_logged_model(ids[1])
+    saved = files_of(second)
+
+    Store("digits").write_model(second, folder, images, classes=3)
+
+    assert saved == files_of(second)
+    assert saved["model.weights.h5"] == (folder / "model.weights.h5").read_text("latin-1")

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from pipeline.core import statistics
 from pipeline.core.statistics import (
     Interval,
     beyond_test_set,
@@ -267,3 +268,12 @@ def test_so_many_pairs_all_won_can_be_told_from_a_half_and_one_fewer_cannot(conf
     for n, told in ((pairs, True), (pairs - 1, False)):
         interval = stats.binomtest(n, n).proportion_ci(confidence)
         assert (interval.low > 0.5) is told
+
+
+def test_interval_beyond_the_test_set_does_not_depend_on_how_many_are_drawn_at_once(monkeypatch):
+    runs = np.random.default_rng(0).random((2, 4, 50)) < 0.9
+    expected = beyond_test_set(*runs, 0.95, resamples=250)
+
+    monkeypatch.setattr(statistics, "_DRAWN_AT_ONCE", 1)
+
+    assert beyond_test_set(*runs, 0.95, resamples=250) == expected

@@ -18,6 +18,8 @@ setup: $(READY)  ## make .venv with the locked packages; nothing the second time
 
 $(READY): requirements.lock
 	@test -n "$(PYTHON)" || { echo "error: no Python 3.11, 3.12 or 3.13 found; name one: make PYTHON=..."; exit 69; }
+	@# A link leads to another checkout's environment, which is not this one's to replace.
+	@test ! -L .venv || { echo "error: .venv is a link; remove it, then make setup"; exit 73; }
 	$(PYTHON) -m venv --clear .venv
 	@# uv, itself locked in the same file, installs the rest several times faster than pip.
 	sed -n '/^uv==/,/# via/p' requirements.lock > .venv/uv.lock

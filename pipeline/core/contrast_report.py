@@ -43,7 +43,7 @@ def _answer(one: Contrast, comparison: Comparison) -> str:
     differs = f"the test accuracy of {a} differs from that of {b} by"
     if result.mean is None:
         return f"Over {_pairs(result.n)} {differs} no finite number."
-    points = f"{100 * result.mean:+.2f} percentage points"
+    points = f"{100 * result.mean:+z.2f} percentage points"
     if result.n == 1:
         needed = fewest_pairs(one.confidence)
         return (

@@ -76,12 +76,12 @@ def html(text: str, pictures: Mapping[str, bytes]) -> str:
 
 def percent(value: float | None, decimals: int = 2) -> str:
     """Returns a share as a percentage, without its sign."""
-    return ABSENT if value is None else f"{100 * value:.{decimals}f}"
+    return ABSENT if value is None else f"{100 * value:z.{decimals}f}"
 
 
 def number(value: float | None, decimals: int = 4) -> str:
     """Returns a number at a fixed count of decimals."""
-    return ABSENT if value is None else f"{value:.{decimals}f}"
+    return ABSENT if value is None else f"{value:z.{decimals}f}"
 
 
 def p_value(value: float | None) -> str:
@@ -95,7 +95,7 @@ def interval(of: Summary | PairedComparison | Interval | None, scale: float, dec
     """Returns both ends of an interval, each times `scale`."""
     if of is None or of.ci_low is None or of.ci_high is None:
         return "no interval"
-    return f"{scale * of.ci_low:.{decimals}f} to {scale * of.ci_high:.{decimals}f}"
+    return f"{scale * of.ci_low:z.{decimals}f} to {scale * of.ci_high:z.{decimals}f}"
 
 
 def _settings(results: Sequence[VariantResults]) -> list[tuple[str, list[str]]]:

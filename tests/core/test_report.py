@@ -10,6 +10,7 @@ import pytest
 from pipeline.core import report
 from pipeline.core.published import NOTEBOOK
 from pipeline.core.results import compare
+from pipeline.core.statistics import Interval
 from pipeline.params import Comparison, Data, Network, Optimizer, Params, Tracking, Training
 
 BETTER = (0.98, 0.97, 0.96, 0.98, 0.97, 0.99, 0.95, 0.96)
@@ -223,3 +224,10 @@ def test_labels_are_shown_as_they_are(make, label):
         assert html.unescape(content) == f"{label} is better than Without BN"
     assert tables(page) == [{7}, {2}, {3}]
     assert f"<td>{html.escape(label, quote=False)}</td>" in page
+
+
+def test_what_rounds_to_zero_has_no_sign():
+    ends = Interval(-0.00004, 0.00004)
+
+    assert report.interval(ends, 100, 2) == "0.00 to 0.00" == f"{report.percent(-4e-5)} to 0.00"
+    assert report.number(-4e-5) == "0.0000"

@@ -51,6 +51,7 @@ check: setup  ## lint, types, import layers, spelling
 
 bench: setup  ## time it beside its peers (3 GB of packages the first time), in a quarter of an hour
 	@$(MAKE) --no-print-directory $(PEERS_READY)
+	dvc repro prepare
 	@python -m benchmarks
 
 # An environment of its own: .venv neither makes it nor is made for it.

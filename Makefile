@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup run demo test coverage check bench ui lock clean
+.PHONY: help setup run demo test drills coverage check bench ui lock clean
 
 # The first interpreter on the path that the locked packages were made for.
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
@@ -38,6 +38,9 @@ demo: setup  ## the same on 1,797 digits that are already here, in a folder of i
 
 test: setup  ## run the tests
 	pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+
+drills: setup  ## break things on purpose; what came out goes to docs/RELIABILITY.md
+	pytest -m "" tests/faults --page docs/RELIABILITY.md
 
 coverage: setup  ## how much of core its own tests run, branches too
 	pytest --numprocesses 2 --dist loadfile --cov=pipeline.core --cov-report= tests/core

@@ -43,6 +43,15 @@ class PendingError(PipelineError):
     exit_code = 75
 
 
+class InterruptedTrainingError(PipelineError):
+    """Training was asked to end; what it had done is kept."""
+
+    def __init__(self, message: str, signal_number: int) -> None:
+        """Ends with the exit code by which shells tell of a signal."""
+        super().__init__(message)
+        self.exit_code = 128 + signal_number
+
+
 class CannotCreateError(PipelineError):
     """A file or folder could not be created."""
 

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from multiprocessing.pool import ThreadPool
-from typing import Any
 
 import tensorflow as tf
 
 from pipeline.core import network
 from pipeline.core.batches import epoch_batches
 from pipeline.core.examples import Dataset
-from pipeline.core.replicates import TrainedRun, train_variant
+from pipeline.core.replicates import TrainedRun, Training, train_variant
 from pipeline.core.solver import Solver
 from pipeline.params import Variant
 
@@ -22,15 +21,13 @@ class Engine:
     """Trains variants on several threads, and compiles each only the first time."""
 
     def __init__(self, dataset: Dataset, workers: int) -> None:
-        """Keeps the data and starts the threads."""
-        self._dataset = dataset
+        """Takes the data and starts the threads."""
+        self._training = Training(dataset, lambda _: None)
         self._pool = ThreadPool(workers)
-        self._kept: dict[Variant, _KeepingPool] = {}
 
     def train(self, variant: Variant, seeds: Sequence[int]) -> list[TrainedRun]:
         """Returns the runs by seed, as the stage `train` makes them."""
-        kept = self._kept.setdefault(variant, _KeepingPool(self._pool))
-        return train_variant(variant, seeds, self._dataset, kept, lambda _: None)
+        return train_variant(variant, seeds, self._training, self._pool)
 
 
 def train_seconds(variant: Variant, dataset: Dataset) -> Iterator[float]:
@@ -60,21 +57,3 @@ def of_epochs(variant: Variant, epochs: int) -> Variant:
     """Returns the variant, trained so long."""
     training = variant.training.model_copy(update={"epochs": epochs})
     return variant.model_copy(update={"training": training})
-
-
-class _KeepingPool:
-    """A pool that goes on with the function it was first given.
-
-    `train_variant` makes a function that compiles at its first call. A stage needs it once; to time
-    what comes after compilation, it is kept from call to call.
-    """
-
-    def __init__(self, pool: ThreadPool) -> None:
-        self._pool = pool
-        self._function: Callable[[Any], Any] | None = None
-
-    def imap_unordered(
-        self, function: Callable[[Any], Any], values: Iterable[Any], /
-    ) -> Iterator[Any]:
-        self._function = self._function or function
-        return self._pool.imap_unordered(self._function, values)

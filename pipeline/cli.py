@@ -6,10 +6,12 @@ import errno
 import gc
 import logging
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 
 import click
 
@@ -325,6 +327,8 @@ def main() -> None:
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
     # Of several attempts that fail the last one is told, by whoever made them.
     logging.getLogger("urllib3").setLevel(logging.ERROR)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _leave)
     try:
         pipeline(prog_name="python -m pipeline")
     except PipelineError as error:
@@ -335,6 +339,11 @@ def main() -> None:
     finally:
         # As it ends, Python would look through all of it once more, for up to a second.
         gc.freeze()
+
+
+def _leave(number: int, _: FrameType | None) -> None:
+    # As an exception, so that what is half-written is removed; the exit code is that of shells.
+    sys.exit(128 + number)
 
 
 def _end(error: PipelineError) -> None:

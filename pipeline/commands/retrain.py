@@ -15,7 +15,7 @@ from pipeline.adapters.models import read_model
 from pipeline.adapters.progress import EpochProgress
 from pipeline.adapters.recorded import RecordedRun
 from pipeline.core.examples import Dataset
-from pipeline.core.replicates import TrainedRun, train_variant
+from pipeline.core.replicates import TrainedRun, Training, train_variant
 from pipeline.core.reproduction import (
     ACCURACY_TOLERANCE,
     LOSS_TOLERANCE,
@@ -57,7 +57,7 @@ def _retrain(group: Sequence[RecordedRun], dataset: Dataset, pool: ThreadPool) -
     variant = group[0].variant
     with EpochProgress(variant.label, variant.training.epochs * len(group)) as progress:
         seeds = [one.seed for one in group]
-        trained = train_variant(variant, seeds, dataset, pool, progress.tell)
+        trained = train_variant(variant, seeds, Training(dataset, progress.tell), pool)
     of_seed = {one.seed: one for one in trained}
     for one in group:
         result = _compare(one, of_seed[one.seed])

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pipeline.core import network
 from pipeline.core.batches import epoch_batches
 from pipeline.core.examples import Dataset, Examples
-from pipeline.core.solver import Scores, Solver
+from pipeline.core.solver import Scores, Solver, State
 from pipeline.params import Variant
 
 Given = TypeVar("Given")
@@ -40,6 +40,19 @@ class EpochScores:
 
 
 @dataclass(frozen=True, eq=False)
+class Snapshot:
+    """A run between two epochs: whoever goes on from it comes to the very same end.
+
+    Attributes:
+        history: of the epochs so far.
+        state: the values of all that training changes, in the order of the solver's `State`.
+    """
+
+    history: tuple[EpochScores, ...]
+    state: tuple[NDArray[np.generic], ...]
+
+
+@dataclass(frozen=True, eq=False)
 class TrainedRun:
     """What came of a cell: scores by epoch, and the model as architecture (JSON) and weights."""
 
@@ -58,25 +71,46 @@ class Pool(Protocol):
         """Yields `function(value)` for each value, as they come."""
 
 
+class Keeper(Protocol):
+    """Keeps runs that are under way; is called from whichever thread."""
+
+    def restore(self, seed: int) -> Snapshot | None:
+        """Returns the latest of what was kept of a run, or None."""
+
+    def keep(self, seed: int, snapshot: Snapshot) -> None:
+        """Takes what a run has come to at the end of an epoch."""
+
+
 class Training:
     """Trains a cell at a time on each thread; all threads share what a variant has compiled."""
 
-    def __init__(self, dataset: Dataset, on_epoch: Callable[[EpochScores], None]) -> None:
-        """Takes the data to train on, and whom to tell of each epoch, from whichever thread."""
+    def __init__(
+        self,
+        dataset: Dataset,
+        on_epoch: Callable[[EpochScores], None],
+        keeper: Keeper | None = None,
+    ) -> None:
+        """Begins with nothing compiled.
+
+        Args:
+            dataset: to train on and to validate with.
+            on_epoch: is told of each epoch, those of restored runs too, from whichever thread;
+                what it raises ends the training.
+            keeper: of what runs have come to, so that they can be restored.
+        """
         self._train = _tensors(dataset.train)
         self._validation = _tensors(dataset.validation)
         self._image_shape = dataset.train.images.shape[1:]
         self._classes = int(dataset.train.labels.max()) + 1
-        self._on_epoch = on_epoch
+        self._on_epoch, self._keeper = on_epoch, keeper
         self._solvers: dict[Variant, Solver] = {}
         self._lock = threading.Lock()
 
     def __call__(self, cell: Cell) -> TrainedRun:
-        """Trains from the seed's first weights to the last epoch."""
+        """Trains to the last epoch, from the seed's first weights or where it was broken off."""
         solver, training = self._solver(cell.variant), cell.variant.training
-        state = solver.start(cell.seed)
-        history = []
-        for epoch in range(training.epochs):
+        state, history = self._start(solver, cell.seed)
+        for epoch in range(len(history), training.epochs):
             batches = epoch_batches(
                 cell.seed, epoch, examples=len(self._train[1]), batch_size=training.batch_size
             )
@@ -86,9 +120,24 @@ class Training:
                 solver.evaluate(weights, *split) for split in (self._train, self._validation)
             )
             history.append(EpochScores(cell.seed, epoch, train, validation))
+            if self._keeper:
+                values = tuple(variable.numpy() for variable in tf.nest.flatten(state))
+                self._keeper.keep(cell.seed, Snapshot(tuple(history), values))
             self._on_epoch(history[-1])
         trained = tuple(weight.numpy() for weight in solver.weights(state))
         return TrainedRun(cell.seed, tuple(history), solver.model.to_json(), trained)
+
+    def _start(self, solver: Solver, seed: int) -> tuple[State, list[EpochScores]]:
+        """Returns the variables of a run, and the scores of the epochs that it has behind it."""
+        state = solver.start(seed)
+        snapshot = self._keeper.restore(seed) if self._keeper else None
+        if snapshot is None:
+            return state, []
+        for variable, value in zip(tf.nest.flatten(state), snapshot.state, strict=True):
+            variable.assign(value)
+        for scores in snapshot.history:
+            self._on_epoch(scores)
+        return state, list(snapshot.history)
 
     def _solver(self, variant: Variant) -> Solver:
         with self._lock:
@@ -104,19 +153,15 @@ class Training:
 
 
 def train_variant(
-    variant: Variant,
-    seeds: Iterable[int],
-    dataset: Dataset,
-    pool: Pool,
-    on_epoch: Callable[[EpochScores], None],
+    variant: Variant, seeds: Iterable[int], training: Training, pool: Pool
 ) -> list[TrainedRun]:
     """Trains a variant on each of the seeds; returns the runs by seed.
 
     Weights and scores depend on the variant, the data and the seed: not on the pool, its size, the
-    other seeds or the order in which they are finished.
+    other seeds, the order in which they are finished or how often they were broken off.
     """
     cells = [Cell(variant, seed) for seed in seeds]
-    runs = pool.imap_unordered(Training(dataset, on_epoch), cells)
+    runs = pool.imap_unordered(training, cells)
     return sorted(runs, key=lambda run: run.seed)
 
 

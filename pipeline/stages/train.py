@@ -1,17 +1,21 @@
 """Trains one variant on all its seeds."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from multiprocessing.pool import ThreadPool
 
 from pipeline.adapters import runs
+from pipeline.adapters.checkpoints import Checkpoints
 from pipeline.adapters.datasets import PREPARED_FILE, read_prepared
 from pipeline.adapters.files import sha256
+from pipeline.adapters.interruption import Interruption
 from pipeline.adapters.lineage import present_lineage, write_journal
 from pipeline.adapters.live import LiveView
 from pipeline.adapters.models import write_model
 from pipeline.adapters.progress import EpochProgress
 from pipeline.adapters.provenance import training_code_sha256
-from pipeline.core.replicates import EpochScores, train_variant
+from pipeline.core.replicates import EpochScores, Training, train_variant
 from pipeline.params import Params
 
 
@@ -38,22 +42,38 @@ def run(params: Params, variant: str, workers: int | None = None) -> None:
     lineage = present_lineage(threads=workers)
 
     epochs = chosen.training.epochs * chosen.training.seeds
-    with (
-        ThreadPool(workers) as pool,
-        EpochProgress(chosen.label, epochs) as progress,
-        LiveView(params.tracking.experiment, manifest, lineage) as live,
-    ):
+    with Checkpoints(manifest) as checkpoints:
+        with (
+            Interruption() as interruption,
+            LiveView(params.tracking.experiment, manifest, lineage) as live,
+            EpochProgress(chosen.label, epochs) as progress,
+            _threads(workers) as pool,
+        ):
 
-        def tell(scores: EpochScores) -> None:
-            progress.tell(scores)
-            live.tell(scores)
+            def tell(scores: EpochScores) -> None:
+                progress.tell(scores)
+                live.tell(scores)
+                interruption.check()
 
-        trained = train_variant(chosen, manifest.seeds, dataset, pool, tell)
+            training = Training(dataset, tell, checkpoints)
+            trained = train_variant(chosen, manifest.seeds, training, pool)
 
-    runs.remove(variant)
-    for one in trained:
-        write_model(runs.run_folder(variant, one.seed), one.architecture, one.weights)
-    runs.write_history(variant, [scores for one in trained for scores in one.history])
-    runs.write_manifest(manifest)
-    for fingerprint in manifest.fingerprints():
-        write_journal(fingerprint, lineage)
+        runs.remove(variant)
+        for one in trained:
+            write_model(runs.run_folder(variant, one.seed), one.architecture, one.weights)
+        runs.write_history(variant, [scores for one in trained for scores in one.history])
+        runs.write_manifest(manifest)
+        for fingerprint in manifest.fingerprints():
+            write_journal(fingerprint, lineage)
+        checkpoints.remove()
+
+
+@contextmanager
+def _threads(workers: int) -> Iterator[ThreadPool]:
+    """Yields a pool; if the block fails, what is under way ends its epoch, and nothing begins."""
+    pool = ThreadPool(workers)
+    try:
+        yield pool
+    finally:
+        pool.terminate()
+        pool.join()

@@ -1,10 +1,13 @@
 import json
 import os
 import resource
+import struct
+import zipfile
 
+import numpy as np
 import pytest
 
-from pipeline.adapters.files import replacing, sha256, write_json, write_text
+from pipeline.adapters.files import replacing, sha256, write_arrays, write_json, write_text
 from pipeline.errors import CannotCreateError, WriteError
 
 
@@ -113,3 +116,16 @@ def test_sha256_is_that_of_the_standard(tmp_path):
     assert sha256(tmp_path / "abc") == (
         "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
     )
+
+
+def test_arrays_come_as_zip_of_the_first_version_whatever_python_would_write(tmp_path):
+    write_arrays(tmp_path / "a.npz", {"x": np.arange(6), "y": np.zeros((2, 3), np.uint8)})
+
+    content = (tmp_path / "a.npz").read_bytes()
+    with zipfile.ZipFile(tmp_path / "a.npz") as archive:
+        starts = [info.header_offset for info in archive.infolist()]
+    assert len(starts) == 2
+    for start in starts:
+        # PKWARE's APPNOTE.TXT, 4.3.7: version needed, flags, method, time, date; length of extras.
+        assert struct.unpack("<5H", content[start + 4 : start + 14]) == (20, 0, 0, 0, 33)
+        assert struct.unpack("<H", content[start + 28 : start + 30]) == (0,)

@@ -60,7 +60,10 @@ def trained(dataset):
     given = {}
     for one in (BATCH_NORM, NO_NORM):
         told = []
-        given[one.label] = train_variant(one, range(3), dataset, InTurn(), told.append), told
+        given[one.label] = (
+            train_variant(one, range(3), Training(dataset, told.append), InTurn()),
+            told,
+        )
     return given
 
 
@@ -78,7 +81,7 @@ def assert_same_run(run, expected):
 def test_runs_do_not_depend_on_the_number_of_threads(dataset, trained, make_pool):
     told = []
     with make_pool() as pool:
-        runs = train_variant(BATCH_NORM, range(3), dataset, pool, told.append)
+        runs = train_variant(BATCH_NORM, range(3), Training(dataset, told.append), pool)
     expected, told_in_turn = trained["batch"]
     for run, same in zip(runs, expected, strict=True):
         assert_same_run(run, same)
@@ -86,7 +89,7 @@ def test_runs_do_not_depend_on_the_number_of_threads(dataset, trained, make_pool
 
 
 def test_runs_come_by_seed_whichever_is_finished_first(dataset, trained):
-    runs = train_variant(NO_NORM, range(3), dataset, Backwards(), lambda _: None)
+    runs = train_variant(NO_NORM, range(3), Training(dataset, lambda _: None), Backwards())
     assert [run.seed for run in runs] == [0, 1, 2]
     for run, same in zip(runs, trained["none"][0], strict=True):
         assert_same_run(run, same)
@@ -96,6 +99,52 @@ def test_a_run_depends_on_nothing_that_its_thread_trained_before(dataset, traine
     train = Training(dataset, lambda _: None)
     train(Cell(NO_NORM, seed=1))
     assert_same_run(train(Cell(BATCH_NORM, seed=2)), trained["batch"][0][2])
+
+
+class Memory:
+    """Keeps snapshots; may break training off after so many."""
+
+    def __init__(self, after=None):
+        self.kept, self.after = {}, after
+
+    def restore(self, seed):
+        return self.kept.get(seed)
+
+    def keep(self, seed, snapshot):
+        self.kept[seed] = snapshot
+        if self.after == sum(len(one.history) for one in self.kept.values()):
+            raise TimeoutError
+
+
+# Two epochs a seed: within a run, between two, and when all is done.
+@pytest.mark.parametrize("after", [1, 2, 3, 6])
+@pytest.mark.parametrize("one", [BATCH_NORM, NO_NORM], ids=lambda one: one.label)
+def test_a_run_that_was_broken_off_comes_to_the_same_end(dataset, trained, one, after):
+    memory, told = Memory(after), []
+    with pytest.raises(TimeoutError):
+        train_variant(one, range(3), Training(dataset, lambda _: None, memory), InTurn())
+    memory.after = None
+
+    runs = train_variant(one, range(3), Training(dataset, told.append, memory), InTurn())
+
+    expected, told_at_once = trained[one.label]
+    for run, same in zip(runs, expected, strict=True):
+        assert_same_run(run, same)
+    assert told == told_at_once
+
+
+def test_an_epoch_that_was_kept_is_not_trained_again(dataset, monkeypatch):
+    memory, trained = Memory(after=3), []
+    with pytest.raises(TimeoutError):
+        train_variant(NO_NORM, range(3), Training(dataset, lambda _: None, memory), InTurn())
+    memory.after, train_epoch = None, Solver.train_epoch
+    monkeypatch.setattr(
+        Solver, "train_epoch", lambda *given: trained.append(1) or train_epoch(*given)
+    )
+
+    train_variant(NO_NORM, range(3), Training(dataset, lambda _: None, memory), InTurn())
+
+    assert len(trained) == 3 * 2 - 3
 
 
 def test_seeds_give_different_runs(trained):

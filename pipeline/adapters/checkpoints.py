@@ -85,7 +85,7 @@ class Checkpoints:
 
     def restore(self, seed: int) -> Snapshot | None:
         """Returns the latest snapshot of a run that is whole; tells of those that are not."""
-        for path in sorted(self._folder(seed).glob("*.npz"), reverse=True):
+        for path in sorted(self._folder(seed).glob("[0-9]*.npz"), reverse=True):
             try:
                 return self._read(path, seed)
             except DataError as error:
@@ -114,7 +114,7 @@ class Checkpoints:
         arrays |= {_STATE.format(place): value for place, value in enumerate(snapshot.state)}
         manifest = self._manifest(seed, arrays)
         write_arrays(folder / f"{epochs:06d}.npz", {**arrays, _MANIFEST: np.array(manifest)})
-        for path in sorted(folder.glob("*.npz"))[:-_KEPT]:
+        for path in sorted(folder.glob("[0-9]*.npz"))[:-_KEPT]:
             path.unlink(missing_ok=True)
 
     def remove(self) -> None:

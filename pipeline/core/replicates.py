@@ -153,15 +153,21 @@ class Training:
 
 
 def train_variant(
-    variant: Variant, seeds: Iterable[int], training: Training, pool: Pool
+    variant: Variant, seeds: Iterable[int], train: Callable[[Cell], TrainedRun], pool: Pool
 ) -> list[TrainedRun]:
     """Trains a variant on each of the seeds; returns the runs by seed.
 
     Weights and scores depend on the variant, the data and the seed: not on the pool, its size, the
     other seeds, the order in which they are finished or how often they were broken off.
+
+    Args:
+        variant: what to train.
+        seeds: one for each run.
+        train: makes a run of a cell, as `Training` does.
+        pool: where the cells are handed out.
     """
     cells = [Cell(variant, seed) for seed in seeds]
-    runs = pool.imap_unordered(training, cells)
+    runs = pool.imap_unordered(train, cells)
     return sorted(runs, key=lambda run: run.seed)
 
 

@@ -15,7 +15,7 @@ from pipeline.adapters.live import LiveView
 from pipeline.adapters.models import write_model
 from pipeline.adapters.progress import EpochProgress
 from pipeline.adapters.provenance import training_code_sha256
-from pipeline.core.replicates import EpochScores, Training, train_variant
+from pipeline.core.replicates import Cell, EpochScores, TrainedRun, Training, train_variant
 from pipeline.params import Params
 
 
@@ -56,7 +56,13 @@ def run(params: Params, variant: str, workers: int | None = None) -> None:
                 interruption.check()
 
             training = Training(dataset, tell, checkpoints)
-            trained = train_variant(chosen, manifest.seeds, training, pool)
+
+            def train(cell: Cell) -> TrainedRun:
+                # The thread that ended a run would begin another before the pool is closed.
+                interruption.check()
+                return training(cell)
+
+            trained = train_variant(chosen, manifest.seeds, train, pool)
 
         runs.remove(variant)
         for one in trained:

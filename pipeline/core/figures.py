@@ -249,7 +249,8 @@ def _draw_curve(axis: Axes, one: VariantResults, split: str, score: str, confide
     by_seed = scores.pivot_table(index="epoch", columns="seed", values=score)
     axis.plot(by_seed.index, by_seed, color=one.color, linewidth=0.6, alpha=0.35)
     curve = one.curve(split, score, confidence)
-    label = f"{one.label} (mean of {one.history['seed'].nunique()})"
+    lost = f", {len(one.diverged)} diverged" if one.diverged else ""
+    label = f"{one.label} (mean of {one.history['seed'].nunique()}{lost})"
     axis.plot(curve.index, curve["mean"], color=one.color, linewidth=2.2, label=label)
     low, high = curve["ci_low"], curve["ci_high"]
     axis.fill_between(curve.index, low, high, color=one.color, alpha=0.2, linewidth=0)
@@ -263,9 +264,15 @@ def _printed(one: VariantResults, split: str, score: str) -> tuple[float, ...]:
 
 
 def _most_of(results: Sequence[VariantResults], split: str, score: str) -> tuple[float, float]:
-    """Returns limits that show all but the rare far-off point, which would flatten the rest."""
-    tables = [one.history for one in results]
-    values = np.concatenate([t.loc[t["split"] == split, score].to_numpy() for t in tables])
+    """Returns limits that show all but what would flatten the rest.
+
+    That is the rare far-off point, and the loss of runs that diverged, unless all did.
+    """
+    tables = [one.history[one.history["split"] == split] for one in results]
+    if score == "loss":
+        steady = [t[~t["seed"].isin(one.diverged)] for t, one in zip(tables, results, strict=True)]
+        tables = steady if any(map(len, steady)) else tables
+    values = np.concatenate([table[score].to_numpy() for table in tables])
     values = values[np.isfinite(values)]
     seen = list(np.quantile(values, [0.01, 0.99])) if len(values) else [0.0, 1.0]
     seen += [value for one in results for value in _printed(one, split, score)]

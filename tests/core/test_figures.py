@@ -153,6 +153,22 @@ def test_diverged_losses_are_left_out(variant_results, where, loss):
     )
 
 
+def test_a_run_that_diverged_does_not_flatten_the_losses_of_the_rest(variant_results):
+    results = [variant_results("With", [0.9] * 3), variant_results("Without", [0.8] * 3, (1,))]
+    figure = figures.learning_curves(results, 0.95)
+    figure.draw_without_rendering()
+    # All other losses lie between 0 and 1.
+    assert all(-0.1 < low < high < 1.1 for low, high in (a.get_ylim() for a in figure.axes[:2]))
+    assert legend(figure) == ["With (mean of 3)", "Without (mean of 3, 1 diverged)"]
+
+
+def test_where_all_diverged_their_losses_are_shown(variant_results):
+    every = variant_results("Diverged", [0.1] * 3, diverged=(0, 1, 2))
+    figure = figures.learning_curves([every], 0.95)
+    figure.draw_without_rendering()
+    assert figure.axes[0].get_ylim()[1] > 0.9e30
+
+
 def test_paired_differences_show_every_pair(variant_results, true_labels):
     accuracy = [0.98, 0.94, 0.97, 0.90, 0.99, 0.97]
     candidate, baseline = (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from pipeline.core.scores import confusion_matrix
 from pipeline.core.statistics import (
     Interval,
     PairedComparison,
+    Summary,
     beyond_test_set,
     paired_comparison,
     summary,
@@ -54,7 +55,8 @@ class VariantResults:
         """Returns, indexed by epoch, the mean over seeds with its interval: `ci_low, ci_high`."""
         rows = self.history[self.history["split"] == split].groupby("epoch")[measure]
         of_epochs = {epoch: vars(summary(group.to_numpy(), confidence)) for epoch, group in rows}
-        return pd.DataFrame.from_dict(of_epochs, orient="index").astype(float)
+        columns = [field.name for field in fields(Summary)]
+        return pd.DataFrame.from_dict(of_epochs, orient="index", columns=columns).astype(float)
 
     def mean_confusion(self, labels: NDArray[np.uint8]) -> NDArray[np.float64]:
         """Returns the runs' mean counts [classes, classes], given the true `labels` [images]."""
@@ -126,5 +128,5 @@ def _steady(
         return every
     if not chosen.any():
         return None
-    accuracies = [one.scores["accuracy"].to_numpy()[chosen] for one in sides]
-    return paired_comparison(*accuracies, confidence)
+    ours, theirs = (one.scores["accuracy"].to_numpy()[chosen] for one in sides)
+    return paired_comparison(ours, theirs, confidence)

@@ -27,7 +27,7 @@ SCORES = [f"{split}/{score}" for split in ("train", "validation") for score in (
 
 @pytest.fixture(scope="module")
 def trained():
-    """Trains variants on few of the digits, in this process; returns their histories."""
+    """Trains on a few of the digits, in this process; returns the history."""
     from multiprocessing.pool import ThreadPool  # noqa: PLC0415
 
     from sklearn.datasets import load_digits  # noqa: PLC0415
@@ -42,9 +42,9 @@ def trained():
     examples = Examples(digits.images[:400].astype("uint8"), digits.target[:400].astype("uint8"))
     dataset = Dataset(examples, examples, examples)
 
-    def train(kind, optimizer, rate, **settings):
+    def train(optimizer, rate):
         variant = Variant(
-            label=kind,
+            label="Without",
             network=Network(hidden_dims=[8], activation="relu"),
             training=Training(
                 epochs=EPOCHS,
@@ -52,7 +52,7 @@ def trained():
                 optimizer=Optimizer(name=optimizer, learning_rate=rate),
                 seeds=SEEDS,
             ),
-            normalization=NORMALIZATIONS[kind](**settings),
+            normalization=NORMALIZATIONS["none"](),
         )
         with ThreadPool(1) as pool:
             runs = train_variant(variant, range(SEEDS), dataset, pool, lambda _: None)
@@ -63,25 +63,31 @@ def trained():
 
 @pytest.mark.slow
 @pytest.mark.promise("A run that diverges is trained to its end, and told from one that learns")
-@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
-def test_diverged_runs_keep_their_history(trained, optimizer, count):
-    lost, learnt = (trained("none", optimizer, rate) for rate in (RATE, 0.01))
+@pytest.mark.parametrize(
+    ("optimizer", "rate", "diverged"),
+    [("adam", RATE, (0, 1, 2)), ("sgd", RATE, (0, 1, 2)), ("adam", 0.01, ())],
+)
+def test_diverged_runs_keep_their_history(trained, optimizer, rate, diverged, count):
+    history = trained(optimizer, rate)
 
-    assert diverged_seeds(lost) == tuple(range(SEEDS))
-    assert diverged_seeds(learnt) == ()
+    assert diverged_seeds(history) == diverged
     rows = [(s, e, w) for s in range(SEEDS) for e in range(EPOCHS) for w in ("train", "validation")]
-    assert list(lost[["seed", "epoch", "split"]].itertuples(index=False, name=None)) == rows
-    assert lost["accuracy"].between(0, 1).all()
-    count(runs_diverged=SEEDS)
+    assert list(history[["seed", "epoch", "split"]].itertuples(index=False, name=None)) == rows
+    assert history["accuracy"].between(0, 1).all()
+    count(runs=SEEDS, diverged=len(diverged))
 
 
 @pytest.fixture(scope="module")
 def clone(make_clone):
-    """A project of which every run diverges, reproduced."""
+    """A project of which every run diverges, reproduced.
+
+    By SGD to losses that are not finite, by Adam to finite ones of up to 1e15.
+    """
     clone = make_clone(
         training__epochs=EPOCHS,
         training__seeds=SEEDS,
         training__optimizer__learning_rate=RATE,
+        variants__batch_norm__training={"optimizer": {"name": "sgd", "learning_rate": RATE}},
         tracking__experiment="diverged",
     )
     clone.told = clone.run("dvc", "repro")
@@ -121,14 +127,13 @@ def test_they_are_counted(clone):
 
 
 @pytest.mark.drill
-@pytest.mark.promise("`compare A B` counts them as text, as Markdown and as JSON")
+@pytest.mark.promise("`compare A B` counts them as text and as JSON")
 def test_a_comparison_of_any_two_counts_them(clone):
     compare = (sys.executable, "-m", "pipeline", "compare", *VARIANTS)
     told = "Runs that diverged: 3 of 3 of With BN, 3 of 3 of Without BN."
-    for options in ([], ["--md"]):
-        ended = clone.run(*compare, *options)
-        assert told in " ".join(ended.stdout.split())
-        assert ended.stderr == ""
+    ended = clone.run(*compare)
+    assert told in " ".join(ended.stdout.split())
+    assert ended.stderr == ""
     (one,) = json.loads(clone.run(*compare, "--json").stdout, parse_constant=pytest.fail)[
         "comparisons"
     ]
@@ -155,6 +160,7 @@ def test_mlflow_gets_finite_numbers(clone, count):
         len(client.get_metric_history(run.info.run_id, key)) for run in trained for key in SCORES
     )
     assert shown == 2 * len(history) - kept_away
+    assert kept_away > 0
     count(points_shown=shown, points_kept_away=kept_away)
 
 

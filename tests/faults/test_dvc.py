@@ -23,7 +23,7 @@ MADE = ("dvc.lock", "data", "evaluation", "reports", "runs")
 DOCTOR = (sys.executable, "-m", "pipeline", "doctor")
 LOCK, RWLOCK = Path("dvc.lock"), Path(".dvc/tmp/rwlock")
 CACHE = Path(".dvc/cache/files/md5")
-WAITED_SECONDS = 240
+WAITED_SECONDS = 400
 # Long enough to be killed on the way.
 QUEUED = (
     "dvc", "exp", "run", "--queue", "-n", "killed",

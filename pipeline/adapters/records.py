@@ -23,8 +23,11 @@ MANIFEST, PATCH = "lineage/manifest.json", "lineage/changes.patch"
 COMPARED = "lineage/runs.json"
 
 
-def run_record(manifest: Manifest, seed: int, lineage: Lineage) -> RunRecord:
-    """Returns the record of one trained run."""
+def run_record(
+    manifest: Manifest, seed: int, lineage: Lineage, *, diverged: bool | None = None
+) -> RunRecord:
+    """Returns the record of one run; whether it diverged is known once it is trained."""
+    known = {} if diverged is None else {"diverged": str(diverged).lower()}
     return RunRecord(
         fingerprint=manifest.fingerprint(seed),
         name=f"{manifest.variant}-seed-{seed:02d}",
@@ -36,6 +39,7 @@ def run_record(manifest: Manifest, seed: int, lineage: Lineage) -> RunRecord:
             "kind": "run",
             "data.sha256": manifest.data_sha256,
             "code.sha256": manifest.code_sha256,
+            **known,
             **lineage.tags,
         },
     )

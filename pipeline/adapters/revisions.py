@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from contextlib import suppress
 from functools import partial
@@ -120,3 +121,10 @@ def _read(
 def _copy(files: DVCFileSystem, path: Path, root: Path) -> None:
     (root / path).parent.mkdir(parents=True, exist_ok=True)
     files.get_file(path.as_posix(), str(root / path))
+    # DVC gives what it has, whole or not.
+    known = files.info(path.as_posix()).get("md5")
+    found = hashlib.md5((root / path).read_bytes(), usedforsecurity=False).hexdigest()
+    if known and found != known:
+        raise DataError(
+            f"{path} is damaged in DVC's cache: `python -m pipeline doctor --fix` takes it away"
+        )

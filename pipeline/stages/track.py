@@ -23,6 +23,7 @@ from pipeline.adapters.records import (
     test_points,
 )
 from pipeline.adapters.tracking import Point, RunRecord, Store, asking, is_finished, shows
+from pipeline.core.divergence import diverged_seeds
 from pipeline.core.examples import Examples
 from pipeline.params import Params
 
@@ -75,6 +76,7 @@ class _MadeRun:
     manifest: runs.Manifest
     seed: int
     lineage: Lineage
+    diverged: bool
     learnt: list[Point]
     tested: list[Point]
 
@@ -84,10 +86,12 @@ def _made(manifests: Iterable[runs.Manifest], present: Lineage) -> Iterator[tupl
     for manifest in manifests:
         history = runs.read_history(manifest.variant)
         scores = runs.read_test_scores(manifest.variant)
+        diverged = diverged_seeds(history)
         for fingerprint, seed in manifest.fingerprints().items():
             lineage = read_journal(fingerprint) or _of_tracking(present)
             learnt, tested = history_points(history, seed), test_points(scores, seed)
-            yield fingerprint, _MadeRun(manifest, seed, lineage, learnt, tested)
+            made = _MadeRun(manifest, seed, lineage, seed in diverged, learnt, tested)
+            yield fingerprint, made
 
 
 def _mirror_run(
@@ -96,7 +100,8 @@ def _mirror_run(
     """Returns the run in MLflow, and whether it has learnt there what it has here."""
     # Of two processes that add the same run, the second finds it finished.
     with store.alone():
-        run = store.open(run_record(made.manifest, made.seed, made.lineage))
+        record = run_record(made.manifest, made.seed, made.lineage, diverged=made.diverged)
+        run = store.open(record)
         if is_finished(run):
             if not store.holds(run, made.learnt):
                 return run, False

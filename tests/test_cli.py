@@ -278,7 +278,8 @@ def test_without_any_mirror_download_shows_both_ways_out(offline, monkeypatch, c
 def test_the_ui_is_served_to_this_machine_alone(project, monkeypatch):
     called = []
     monkeypatch.setattr(os, "execv", lambda _, arguments: called.extend(arguments))
-    for name in ("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "MLFLOW_DISABLE_TELEMETRY"):
+    changed = ("SERVER_ENABLE_JOB_EXECUTION", "DISABLE_TELEMETRY", "BACKEND_STORE_URI")
+    for name in [f"MLFLOW_{name}" for name in changed]:
         monkeypatch.setenv(name, "to be put back")
 
     assert run_main(monkeypatch, "ui", "--port", "5001") == 0
@@ -289,8 +290,8 @@ def test_the_ui_is_served_to_this_machine_alone(project, monkeypatch):
         "--workers": "1",
         "--host": "127.0.0.1",
         "--port": "5001",
-        "--backend-store-uri": f"sqlite:///{project}/mlflow.db",
     }
+    assert os.environ["MLFLOW_BACKEND_STORE_URI"] == f"sqlite:///{project}/mlflow.db"
     assert os.environ["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] == "false"
 
 

@@ -295,6 +295,21 @@ def test_the_ui_is_served_to_this_machine_alone(project, monkeypatch):
     assert os.environ["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] == "false"
 
 
+def test_a_password_of_the_store_is_not_among_the_arguments_of_the_ui(project, monkeypatch):
+    uri = "postgresql://anna:hunter2@127.0.0.1/mlflow"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    for name in ("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "MLFLOW_BACKEND_STORE_URI"):
+        monkeypatch.setenv(name, "to be put back")
+    called = []
+    monkeypatch.setattr(os, "execv", lambda _, arguments: called.extend(arguments))
+
+    assert run_main(monkeypatch, "ui") == 0
+
+    assert os.environ["MLFLOW_BACKEND_STORE_URI"] == uri
+    assert not [argument for argument in called if "hunter2" in argument]
+    assert not list(project.iterdir())
+
+
 def test_what_is_hidden_from_tensorflow_is_there_afterwards(monkeypatch):
     monkeypatch.setattr(cli, "_NOT_FOR_TRAINING", ("this_is_nowhere", "colorsys", "json"))
     monkeypatch.delitem(sys.modules, "colorsys", raising=False)

@@ -6,78 +6,39 @@ pipeline ui` and ended with SIGKILL; a database is locked by another connection'
 transaction.
 """
 
-import itertools
 import json
 import os
 import shutil
-import signal
 import socket
 import sqlite3
 import subprocess
 import sys
-import threading
 import time
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import filelock
 import mlflow
-import numpy as np
-import pandas as pd
 import pytest
-import requests
 
 from pipeline.adapters import live, runs, tracking
-from pipeline.adapters.datasets import PREPARED_FILE, write_prepared
 from pipeline.adapters.lineage import Lineage
 from pipeline.adapters.live import LiveView
 from pipeline.adapters.params_file import read_params
 from pipeline.adapters.tracking import FINGERPRINT
-from pipeline.core.examples import Dataset, Examples
-from pipeline.core.replicates import EpochScores
-from pipeline.core.solver import Scores
-from pipeline.errors import PendingError
+from pipeline.errors import MissingInputError, PendingError
 from pipeline.stages import track
+from tests.faults.servers import CHECKOUT, Server, answering, wait_for
+from tests.faults.written import (
+    EPOCHS,
+    EXPERIMENT,
+    SEEDS,
+    VARIANTS,
+    manifest_of,
+    scores,
+    write_runs,
+)
 
-CHECKOUT = Path(__file__).parents[2]
-PARAMS = (CHECKOUT / "params.yaml").read_text(encoding="utf-8")
-EXPERIMENT = "mnist-batch-norm"
-VARIANTS, SEEDS, EPOCHS = ("batch_norm", "no_norm"), (0, 1), 10
 LINEAGE = Lineage({"threads": "2"}, b"diff")
-names = itertools.count()
-
-
-def scores(seed, epoch):
-    """Values of which no two are the same."""
-    value = 1 / (1 + epoch + 100 * seed)
-    return EpochScores(seed, epoch, Scores(value, value / 2), Scores(value / 3, value / 4))
-
-
-def manifest_of(variant):
-    return runs.Manifest(variant, {"momentum": 0.9}, SEEDS, "da7a", "c0de")
-
-
-def write_runs(params=PARAMS):
-    """Writes into the current folder what the stages before `track` leave."""
-    Path("params.yaml").write_text(params, encoding="utf-8")
-    examples = Examples(np.zeros((3, 8, 8), np.uint8), np.arange(3, dtype=np.uint8))
-    write_prepared(PREPARED_FILE, Dataset(examples, examples, examples))
-    for variant in VARIANTS:
-        runs.write_manifest(manifest_of(variant))
-        epochs = [scores(seed, epoch) for seed in SEEDS for epoch in range(EPOCHS)]
-        runs.write_history(variant, epochs)
-        told = {"loss": 0.5, "accuracy": 0.9, "expected_calibration_error": 0.1}
-        runs.write_test_scores(variant, pd.DataFrame([{"seed": seed} | told for seed in SEEDS]))
-        for seed in SEEDS:
-            folder = runs.run_folder(variant, seed)
-            folder.mkdir()
-            for name in (runs.ARCHITECTURE, runs.WEIGHTS):
-                (folder / name).write_text(f"{name} of {variant}, seed {seed}")
-    track.REPORTS.mkdir()
-    answer = {"verdict": "unclear", "mean": 0, "ci_low": -1, "ci_high": 1, "wins": 0, "n": 2}
-    (track.REPORTS / "comparison.json").write_text(json.dumps(answer))
-    (track.REPORTS / "report.md").write_text("# Unclear\n")
 
 
 @pytest.fixture
@@ -149,13 +110,6 @@ def points(client, run, key):
     """Returns steps and values, of which a point that was logged twice would be two."""
     history = client.get_metric_history(run.info.run_id, key)
     return sorted((point.step, point.value) for point in history)
-
-
-def wait_for(condition, seconds=90):
-    until = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < until
-        time.sleep(0.05)
 
 
 def at_once(program, *arguments, folder):
@@ -266,42 +220,6 @@ def test_no_epoch_is_lost_while_the_database_is_locked(tmp_path, empty_store, co
     peak(s_locked=locked)
 
 
-class Server:
-    """MLflow's own, which keeps its database and artifacts in a folder."""
-
-    def __init__(self, folder):
-        self.folder = folder
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
-
-    def uri(self, login=""):
-        return f"http://{login}127.0.0.1:{self.port}"
-
-    def start(self):
-        outside = ("MLFLOW_TRACKING_URI", "DVC_ROOT")
-        environment = {key: value for key, value in os.environ.items() if key not in outside}
-        with (self.folder / "server.log").open("ab") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "pipeline", "ui", "--port", str(self.port)],
-                cwd=self.folder, env=environment | {"PYTHONPATH": str(CHECKOUT)},
-                stdout=log, stderr=log, start_new_session=True,
-            )  # fmt: skip
-        wait_for(self.answers)
-
-    def answers(self):
-        assert self.process.poll() is None, (self.folder / "server.log").read_text()
-        try:
-            return requests.get(f"{self.uri()}/health", timeout=5).ok
-        except requests.ConnectionError:
-            return False
-
-    def kill(self):
-        # The process that was started only waits for the one that answers.
-        os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait()
-
-
 @pytest.fixture(scope="module")
 def server(tmp_path_factory, empty_store):
     folder = tmp_path_factory.mktemp("server")
@@ -361,6 +279,46 @@ def test_a_server_that_comes_back_has_the_whole_history(server, monkeypatch, cap
     count(kills=1, points=4 * len(SEEDS) * EPOCHS)
 
 
+@pytest.mark.drill
+@pytest.mark.promise(
+    "A server that is killed while `train` runs, and never comes back, costs one warning: the "
+    "stages end well, `track` ends with 75 and says what is pending. Once a server is back, "
+    "`track` brings it up to date, exactly."
+)
+def test_training_outlives_its_server(server, make_clone, count):
+    clone = make_clone(training__epochs=60, training__seeds=2, training__batch_size=1)
+    pipeline = (sys.executable, "-m", "pipeline")
+    address = {"MLFLOW_TRACKING_URI": server.uri("anna:hunter2@")}
+    for stage in ("download", "prepare"):
+        clone.run(*pipeline, stage)
+
+    training = subprocess.Popen(
+        [*pipeline, "train", "batch_norm"],
+        cwd=clone.folder, env=clone.environment | address,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    wait_for(lambda: any(map(len, shown(server.uri()).values())))
+    assert training.poll() is None
+    server.kill()
+    told = training.communicate(timeout=200)
+    assert training.returncode == 0, told
+    assert "".join(told).count("no live view in MLflow") == 1
+
+    others = [["train", "no_norm"], ["evaluate"], ["compare"], ["track"]]
+    ended = [clone.run(*pipeline, *each, check=False, **address) for each in others]
+    assert [one.returncode for one in ended] == [0, 0, 0, 75]
+    (error,) = [line for line in ended[-1].stderr.splitlines() if line.startswith("error: ")]
+    assert "pending are 4 of 4 runs and the comparison" in error
+    everything = "".join([*told, *(text for one in ended for text in (one.stdout, one.stderr))])
+    assert "hunter2" not in everything
+    assert "Traceback" not in everything
+
+    server.start()
+    clone.run(*pipeline, "track", **address)
+    expect_whole(server.uri(), clone.folder)
+    count(kills=1, points=2 * 2 * 60 * 4)
+
+
 @pytest.mark.promise(
     "Where no server answers, training ends well after one warning, `track` says what is pending "
     "and ends with 75, and a later `track` brings MLflow up to date, exactly."
@@ -386,33 +344,6 @@ def test_a_store_that_is_never_there_costs_nothing(untracked, monkeypatch, caplo
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
     track.run(read_params())
     expect_whole(f"sqlite:///{untracked}/mlflow.db")
-
-
-@contextmanager
-def answering(status, content, kind="text/html"):
-    """Runs a server that answers everything so, and yields its address."""
-
-    class Answer(BaseHTTPRequestHandler):
-        def do_GET(self):
-            self.send_response(status)
-            self.send_header("Content-Type", kind)
-            self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content)
-
-        do_POST = do_PATCH = do_PUT = do_GET  # noqa: N815
-
-        def log_message(self, *_):
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Answer) as http:
-        thread = threading.Thread(target=http.serve_forever)
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{http.server_address[1]}"
-        finally:
-            http.shutdown()
-            thread.join()
 
 
 @pytest.mark.usefixtures("untracked")
@@ -454,6 +385,7 @@ def test_a_server_that_answers_rubbish_is_as_good_as_none(
     count(answers=1)
 
 
+@pytest.mark.drill
 @pytest.mark.usefixtures("untracked")
 @pytest.mark.parametrize("held", ["the database", "the project's lock"])
 @pytest.mark.promise(
@@ -608,3 +540,24 @@ def test_a_track_that_is_killed_is_gone_on_with(untracked, count):
     track.run(read_params())
     expect_whole(f"sqlite:///{untracked}/mlflow.db")
     count(kills=kills)
+
+
+@pytest.mark.promise(
+    "Where a file of the runs is missing, `track` names it and ends with 66: it is not MLflow that "
+    "is to be waited for."
+)
+@pytest.mark.parametrize(
+    "gone", ["reports/report.md", "runs/no_norm/seed-01/model.weights.h5", "data/prepared.npz"]
+)
+def test_a_file_that_is_missing_is_not_told_as_a_fault_of_mlflow(gone, untracked):
+    content = Path(gone).read_bytes()
+    Path(gone).unlink()
+
+    with pytest.raises(MissingInputError, match=f"{gone} is not here") as missing:
+        track.run(read_params())
+
+    assert missing.value.exit_code == 66
+    assert not track.TRACKED.exists()
+    Path(gone).write_bytes(content)
+    track.run(read_params())
+    expect_whole(f"sqlite:///{untracked}/mlflow.db")

@@ -218,11 +218,12 @@ class Store:
         if ready := _ready(models):
             return ready
         # One of which only a part was written is written again.
-        model = next(iter(models), None) or self._client.create_logged_model(
+        broken_off = next(iter(models), None)
+        model = broken_off or self._client.create_logged_model(
             self._experiment_id, run.info.run_name, source_run_id=run_id, params=run.data.params
         )
         self.write_model(model, folder, images, classes)
-        if model.model_id not in self._outputs(run):
+        if broken_off is None or model.model_id not in self._outputs(run):
             self._client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=0)])
         self._client.finalize_logged_model(model.model_id, "READY")
         return model.model_id

@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from pipeline.adapters.files import missing
 from pipeline.adapters.lineage import Lineage
 from pipeline.adapters.runs import Manifest
 from pipeline.adapters.tracking import Point, RunRecord
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 # A run's artifacts.
 MANIFEST, PATCH = "lineage/manifest.json", "lineage/changes.patch"
 COMPARED = "lineage/runs.json"
+REPORT = Path("reports/report.md")
 
 
 def run_record(
@@ -49,6 +52,18 @@ def run_files(manifest: Manifest, seed: int, lineage: Lineage) -> dict[str, byte
     """Returns what the run can be made again from, as artifacts: path to content."""
     files = {MANIFEST: manifest.only(seed).to_json().encode()}
     return files | ({PATCH: lineage.patch} if lineage.patch else {})
+
+
+def read_report() -> str:
+    """Returns the report of the comparison.
+
+    Raises:
+        MissingInputError: if it is not there.
+    """
+    try:
+        return REPORT.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise missing(REPORT) from None
 
 
 def comparison_fingerprint(

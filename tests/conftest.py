@@ -60,6 +60,7 @@ def serve():
     yield start
     for mirror in started:
         mirror.stop()
+        assert not mirror.faults
 
 
 _OUTSIDE = ("DVC_", "MLFLOW_", "GIT_", "PYTHONDONTWRITEBYTECODE")

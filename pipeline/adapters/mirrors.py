@@ -6,6 +6,7 @@ import hashlib
 import logging
 import os
 import re
+import ssl
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -39,7 +40,7 @@ _MOST_REDIRECTS = 5
 
 
 _REASONS: dict[type[Exception], str] = {
-    requests.exceptions.SSLError: "its certificate is not accepted",
+    requests.exceptions.SSLError: "no secure connection",
     urllib3.exceptions.TimeoutError: "no answer in time",
     urllib3.exceptions.ProtocolError: "the connection broke off",
     requests.exceptions.InvalidHeader: "it does not speak HTTP properly",
@@ -282,6 +283,8 @@ def _reason(error: Exception) -> str:
     """Returns the cause in a few words, and without the URL, which may hold a password."""
     causes = _causes(error)
     for cause in causes:
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return f"its certificate is not accepted: {cause.verify_message}"
         if isinstance(cause, OSError) and cause.strerror:
             return cause.strerror
     for kind, reason in _REASONS.items():

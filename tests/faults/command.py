@@ -32,3 +32,14 @@ def ended(process, seconds=100):
 def run(*arguments, **options):
     """Returns exit code and lines on stderr of a command that is run to its end."""
     return ended(start(*arguments, **options))
+
+
+# Statements for `before`: as the process ends, the most memory it had goes to the file `peak`, in
+# kB. What the operating system counts for children begins with what their parent had.
+NOTE_THE_PEAK = """
+import atexit, re, pathlib
+@atexit.register
+def note():
+    status = pathlib.Path("/proc/self/status").read_text()
+    pathlib.Path("peak").write_text(re.search(r"VmHWM:\\s+(\\d+)", status)[1])
+"""

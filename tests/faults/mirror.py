@@ -2,6 +2,7 @@
 
 import itertools
 import socket
+import sys
 import threading
 import time
 from contextlib import suppress
@@ -28,7 +29,7 @@ def endless(status=200, **headers):
     """Sends bytes for as long as somebody takes them."""
 
     def respond(request):
-        answer(b"", status, Content_Length=None, **headers)(request)
+        answer(b"", status, **({"Content_Length": None} | headers))(request)
         with suppress(ConnectionError):
             while not request.server.released.is_set():
                 request.wfile.write(bytes(1 << 16))
@@ -91,6 +92,7 @@ class Mirror(ThreadingHTTPServer):
         credentials: the `Authorization` that came with each.
         sent: the bytes that were taken from it.
         seconds_taken: for how long it was listened to, in all.
+        faults: its own, if any, which are no misbehaviour that was asked for.
     """
 
     daemon_threads = True
@@ -101,12 +103,16 @@ class Mirror(ThreadingHTTPServer):
             self.socket = tls.wrap_socket(self.socket, server_side=True)
         self.answers = itertools.chain(answers, itertools.repeat(answers[-1]))
         self.asked, self.credentials, self.sent, self.seconds_taken = [], [], 0, 0.0
+        self.faults = []
         self.released = threading.Event()
         self.url = f"{'https' if tls else 'http'}://127.0.0.1:{self.server_port}/data/"
         threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.01}).start()
 
     def handle_error(self, *_):
-        """Says nothing: that clients hang up is what these drills are about."""
+        """Says nothing where a client hung up, which is what these drills are about."""
+        error = sys.exception()
+        if not isinstance(error, OSError):
+            self.faults.append(error)
 
     def stop(self):
         """Ends it, whatever it is waiting for."""

@@ -14,6 +14,7 @@ import zipfile
 import zlib
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
+from io import BytesIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -175,10 +176,7 @@ def _locked(folder: Path, how: int = fcntl.LOCK_EX) -> Iterator[None]:
 
 
 def _read_array(archive: zipfile.ZipFile, name: str) -> NDArray[Any]:
-    with archive.open(f"{name}.npy") as member:
-        array = np.lib.format.read_array(member, allow_pickle=False)
-        # The checksum is that of the whole, and looked at when all of it is read: of an array
-        # whose header was damaged that may be less.
-        if member.read(1):
-            raise ValueError(f"{name} holds more than its header says")
-    return array
+    # Whole before it is understood: at its end its checksum is looked at. NumPy reads no further
+    # than the array's header says, which may be what was damaged.
+    content = BytesIO(archive.read(f"{name}.npy"))
+    return np.lib.format.read_array(content, allow_pickle=False)

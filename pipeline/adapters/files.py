@@ -14,7 +14,6 @@ import zipfile
 import zlib
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
-from io import BytesIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -29,6 +28,7 @@ _NO_NPZ = (
     zipfile.BadZipFile, zlib.error, LookupError, ValueError, EOFError, OSError, TypeError,
     RuntimeError, MemoryError,
 )  # fmt: skip
+_CHUNK = 1 << 20
 # What `tempfile` makes of the prefix and suffix given below.
 _TEMPORARY = re.compile(r"\..+\.[a-z0-9_]{8}\.tmp")
 _MID_WRITE = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG}
@@ -176,7 +176,10 @@ def _locked(folder: Path, how: int = fcntl.LOCK_EX) -> Iterator[None]:
 
 
 def _read_array(archive: zipfile.ZipFile, name: str) -> NDArray[Any]:
-    # Whole before it is understood: at its end its checksum is looked at. NumPy reads no further
-    # than the array's header says, which may be what was damaged.
-    content = BytesIO(archive.read(f"{name}.npy"))
-    return np.lib.format.read_array(content, allow_pickle=False)
+    # To its end first, where its checksum is looked at: NumPy reads no further than the array's
+    # header says, which may be what was damaged.
+    with archive.open(f"{name}.npy") as member:
+        while member.read(_CHUNK):
+            pass
+    with archive.open(f"{name}.npy") as member:
+        return np.lib.format.read_array(member, allow_pickle=False)

@@ -5,6 +5,7 @@ A drill is a test with a promise, `@pytest.mark.promise("...")`. Those that are 
 the figures that they counted, to docs/RELIABILITY.md.
 """
 
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,38 @@ def count(record_property):
 def peak(record_property):
     """Notes figures of which the largest is told: `peak(MB=12.5)`."""
     return lambda **figures: record_property("peaks", figures)
+
+
+@pytest.fixture
+def small_disk(tmp_path_factory):
+    """Mounts file systems of their own: `small_disk(kilobytes=100)` returns the folder of one.
+
+    With `files`, contents by path, these are there already; with `read_only` nothing can be added.
+    """
+    mounted = []
+
+    def mount(*, kilobytes, files=None, read_only=False):
+        folder = tmp_path_factory.mktemp("disk")
+        size = f"size={kilobytes}k"
+        _mount("-t", "tmpfs", "-o", size, "tmpfs", folder)
+        mounted.append(folder)
+        for name, content in (files or {}).items():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_bytes(content)
+        if read_only:
+            _mount("-o", f"remount,ro,{size}", folder)
+        return folder
+
+    yield mount
+    for folder in mounted:
+        subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+def _mount(*arguments):
+    try:
+        subprocess.run(["mount", *arguments], check=True, capture_output=True, text=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        pytest.skip(f"no file system can be mounted here: {getattr(error, 'stderr', '') or error}")
 
 
 @pytest.fixture(autouse=True)

@@ -32,35 +32,28 @@ def peak(record_property):
 
 
 @pytest.fixture
-def small_disk(tmp_path_factory):
-    """Mounts file systems of their own: `small_disk(kilobytes=100)` returns the folder of one.
+def mount():
+    """Mounts a small file system on a folder: `mount(folder, "size=40k")`.
 
-    With `files`, contents by path, these are there already; with `read_only` nothing can be added.
+    Once more, `mount(folder, "ro")` or `mount(folder, "rw,size=1m")`, changes what it is like.
     """
     mounted = []
 
-    def mount(*, kilobytes, files=None, read_only=False):
-        folder = tmp_path_factory.mktemp("disk")
-        size = f"size={kilobytes}k"
-        _mount("-t", "tmpfs", "-o", size, "tmpfs", folder)
+    def mount(folder, options):
+        if folder in mounted:
+            options = f"remount,{options}"
+        folder.mkdir(parents=True, exist_ok=True)
+        command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)]
+        try:
+            subprocess.run(command, check=True, capture_output=True)
+        except (OSError, subprocess.CalledProcessError):
+            pytest.skip("no file system can be mounted here")
         mounted.append(folder)
-        for name, content in (files or {}).items():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            (folder / name).write_bytes(content)
-        if read_only:
-            _mount("-o", f"remount,ro,{size}", folder)
         return folder
 
     yield mount
-    for folder in mounted:
-        subprocess.run(["umount", "--lazy", folder], check=True)
-
-
-def _mount(*arguments):
-    try:
-        subprocess.run(["mount", *arguments], check=True, capture_output=True, text=True)
-    except (OSError, subprocess.CalledProcessError) as error:
-        pytest.skip(f"no file system can be mounted here: {getattr(error, 'stderr', '') or error}")
+    for folder in set(mounted):
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
 @pytest.fixture(autouse=True)

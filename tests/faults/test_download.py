@@ -309,8 +309,8 @@ def test_prepare_notices_a_raw_file_tampered_with(count):
 
 
 @pytest.mark.promise("On a full disk it ends with 74, and no part of a file is left")
-def test_a_full_disk_is_told(small_disk, monkeypatch):
-    disk = small_disk(kilobytes=40)
+def test_a_full_disk_is_told(mount, tmp_path, monkeypatch):
+    disk = mount(tmp_path / "disk", "size=40k")
     shutil.copy("params.yaml", disk)
     monkeypatch.chdir(disk)
 
@@ -322,10 +322,13 @@ def test_a_full_disk_is_told(small_disk, monkeypatch):
 
 
 @pytest.mark.promise("On a read-only disk it ends with 73, and what is there stays")
-def test_a_read_only_disk_is_told(small_disk, monkeypatch):
-    disk = small_disk(kilobytes=400, files={"params.yaml": DIGITS.encode(), RAW: FLIPPED},
-                      read_only=True)  # fmt: skip
+def test_a_read_only_disk_is_told(mount, tmp_path, monkeypatch):
+    disk = mount(tmp_path / "disk", "size=400k")
     monkeypatch.chdir(disk)
+    Path("params.yaml").write_text(DIGITS)
+    RAW.parent.mkdir(parents=True)
+    RAW.write_bytes(FLIPPED)
+    mount(disk, "ro,size=400k")
 
     code, (line,) = run("download")
 

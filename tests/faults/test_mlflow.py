@@ -414,29 +414,6 @@ def test_a_store_that_stays_locked_is_pending(held, project, monkeypatch):
     expect_whole(uri)
 
 
-@pytest.fixture
-def read_only_disk():
-    """Mounts file systems of their own, which can be made read-only or writable afterwards."""
-    mounted = []
-
-    def mount(folder, options):
-        if folder in mounted:
-            options = f"remount,{options}"
-        else:
-            folder.mkdir()
-        made = subprocess.run(
-            ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)],
-            capture_output=True, text=True, check=False,
-        )  # fmt: skip
-        if made.returncode:
-            pytest.skip("mounting a file system is not permitted here")
-        mounted.append(folder)
-
-    yield mount
-    for folder in set(mounted):
-        subprocess.run(["umount", "--lazy", str(folder)], check=True)
-
-
 @pytest.mark.parametrize(
     ("options", "told"),
     [("ro", "Read-only file system"), ("size=24k", "No space left on device")],
@@ -446,12 +423,10 @@ def read_only_disk():
     "lost: no run is FINISHED, `track` ends with 75, and one that can write completes the same "
     "runs and models."
 )
-def test_a_run_whose_artifacts_cannot_be_written_is_not_finished(
-    options, told, untracked, read_only_disk
-):
+def test_a_run_whose_artifacts_cannot_be_written_is_not_finished(options, told, untracked, mount):
     uri = f"sqlite:///{untracked}/mlflow.db"
     artifacts = untracked / "mlartifacts"
-    read_only_disk(artifacts, options)
+    mount(artifacts, options)
 
     with pytest.raises(PendingError, match=told):
         track.run(read_params())
@@ -463,7 +438,7 @@ def test_a_run_whose_artifacts_cannot_be_written_is_not_finished(
     assert bool(written) == (options != "ro")
     assert not track.TRACKED.exists()
 
-    read_only_disk(artifacts, "rw,size=16m")
+    mount(artifacts, "rw,size=16m")
     track.run(read_params())
     expect_whole(uri)
 

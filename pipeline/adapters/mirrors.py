@@ -24,7 +24,7 @@ from tqdm import tqdm
 
 from pipeline.adapters.datasets import PublishedFile
 from pipeline.adapters.files import replacing
-from pipeline.errors import UnavailableError
+from pipeline.errors import UnavailableError, without_passwords
 
 logger = logging.getLogger(__name__)
 
@@ -113,11 +113,6 @@ def refusal(mirror: str, file: PublishedFile, seconds: float) -> str:
     return "" if size == file.size else f"{file.name} has {size} bytes, not {file.size}"
 
 
-def without_password(url: str) -> str:
-    """Returns the URL as it may be shown."""
-    return re.sub("//.*@", "//", url)
-
-
 def _fetch_from_any(mirrors: deque[str], file: PublishedFile, target: Path) -> None:
     reasons = []
     for mirror in tuple(mirrors):
@@ -127,7 +122,7 @@ def _fetch_from_any(mirrors: deque[str], file: PublishedFile, target: Path) -> N
             with replacing(target) as temporary, temporary.open("wb") as sink:
                 _in_time(_copy_from, mirror, file, sink)
         except _MirrorError as error:
-            reasons.append(f"{file.name} from {without_password(mirror)}: {error}")
+            reasons.append(f"{file.name} from {without_passwords(mirror)}: {error}")
             mirrors.rotate(-1)
         else:
             return

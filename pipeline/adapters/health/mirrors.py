@@ -8,7 +8,8 @@ from collections.abc import Iterable, Iterator
 
 from pipeline.adapters.datasets import DATASETS, RAW_FOLDER, PublishedFile
 from pipeline.adapters.health.findings import Finding, Note
-from pipeline.adapters.mirrors import mirrors_for, refusal, without_password
+from pipeline.adapters.mirrors import mirrors_for, refusal
+from pipeline.errors import without_passwords
 
 PATIENCE_SECONDS = 5
 
@@ -59,4 +60,4 @@ def _refusal(mirror: str, files: tuple[PublishedFile, ...]) -> str:
 
 
 def _told(mirror: str, reason: str) -> str:
-    return f"{without_password(mirror)} does not deliver ({reason})"
+    return f"{without_passwords(mirror)} does not deliver ({reason})"

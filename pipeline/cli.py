@@ -15,7 +15,7 @@ from types import FrameType
 
 import click
 
-from pipeline.errors import PipelineError, WriteError
+from pipeline.errors import PipelineError, WriteError, one_line
 
 # MLflow reads these when it is imported. Nothing of the user's is to be sent anywhere, and a server
 # that is gone should cost seconds: `track` reconciles afterwards.
@@ -25,6 +25,10 @@ MLFLOW_SETTINGS = {
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_LOGGING_LEVEL": "WARNING",
+    # It would print the server's address, password and all, after each run.
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    # Nothing of ours is one, and to load a foreign one is to run it.
+    "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
 }
 # Keras and pandas import these where they are installed, for what is of no use here.
 _NOT_FOR_TRAINING = ("sklearn", "matplotlib", "scipy", "PIL", "pyarrow")
@@ -343,11 +347,10 @@ def ui(port: int) -> None:
         raise click.UsageError("MLFLOW_TRACKING_URI names a server: its UI is at that address")
     # Without these MLflow starts fifteen processes and takes 3 GB.
     os.environ["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] = "false"
+    # Not among the arguments, which everybody on the machine may read: it may hold a password.
+    os.environ["MLFLOW_BACKEND_STORE_URI"] = uri
     arguments = ["ui", "--workers", "1", "--host", "127.0.0.1", "--port", str(port)]
-    os.execv(
-        sys.executable,
-        [sys.executable, "-m", "mlflow", *arguments, "--backend-store-uri", uri],
-    )
+    os.execv(sys.executable, [sys.executable, "-m", "mlflow", *arguments])
 
 
 def main() -> None:
@@ -360,6 +363,7 @@ def main() -> None:
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
     # Of several attempts that fail the last one is told, by whoever made them.
     logging.getLogger("urllib3").setLevel(logging.ERROR)
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL + 1)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _leave)
     try:
@@ -368,7 +372,7 @@ def main() -> None:
         _end(error)
     except OSError as error:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        _end((WriteError if full else PipelineError)(str(error)))
+        _end((WriteError if full else PipelineError)(one_line(error, longest=1000)))
     finally:
         # As it ends, Python would look through all of it once more, for up to a second.
         gc.freeze()

@@ -1,5 +1,10 @@
 """What may go wrong for reasons the user can mend, each with its exit code (BSD sysexits)."""
 
+import re
+
+# Not for `sqlite:////home/...`. Up to the last `@`: a password may hold another, or a slash.
+_LOGIN = re.compile(r"(?<=:)//(?!/)\S*@")
+
 
 class PipelineError(Exception):
     """A fault to be told in one line, without a traceback."""
@@ -65,5 +70,15 @@ class WriteError(PipelineError):
 
 
 def one_line(text: object, longest: int = 200) -> str:
-    """Returns what others say over many lines in one, cut where it gets long."""
-    return " ".join(str(text).split())[:longest]
+    """Returns what others say over many lines in one, without passwords.
+
+    Where it gets long its middle is left out: the cause often comes last.
+    """
+    line = " ".join(without_passwords(str(text)).split())
+    half = longest // 2 - 1
+    return line if len(line) <= longest else f"{line[:half]}…{line[-half:]}"
+
+
+def without_passwords(text: str) -> str:
+    """Returns the text with `user:password@` left out of its URLs."""
+    return _LOGIN.sub("//", text)

@@ -11,6 +11,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from pipeline.cli import MLFLOW_SETTINGS
+from tests.faults.mirror import Mirror
 
 # As on the command line, and before MLflow is imported.
 os.environ.update(MLFLOW_SETTINGS)
@@ -45,6 +46,21 @@ def tracked_project(project, empty_store):
     """The same with an MLflow store that has its schema already."""
     shutil.copy(empty_store, project / "mlflow.db")
     return project
+
+
+@pytest.fixture
+def serve():
+    """Starts mirrors on this machine, which give the answers of `tests.faults.mirror`."""
+    started = []
+
+    def start(*answers, **options):
+        started.append(Mirror(*answers, **options))
+        return started[-1]
+
+    yield start
+    for mirror in started:
+        mirror.stop()
+        assert not mirror.faults
 
 
 _OUTSIDE = ("DVC_", "MLFLOW_", "GIT_", "PYTHONDONTWRITEBYTECODE")

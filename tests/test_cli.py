@@ -278,7 +278,8 @@ def test_without_any_mirror_download_shows_both_ways_out(offline, monkeypatch, c
 def test_the_ui_is_served_to_this_machine_alone(project, monkeypatch):
     called = []
     monkeypatch.setattr(os, "execv", lambda _, arguments: called.extend(arguments))
-    for name in ("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "MLFLOW_DISABLE_TELEMETRY"):
+    changed = ("SERVER_ENABLE_JOB_EXECUTION", "DISABLE_TELEMETRY", "BACKEND_STORE_URI")
+    for name in [f"MLFLOW_{name}" for name in changed]:
         monkeypatch.setenv(name, "to be put back")
 
     assert run_main(monkeypatch, "ui", "--port", "5001") == 0
@@ -289,9 +290,24 @@ def test_the_ui_is_served_to_this_machine_alone(project, monkeypatch):
         "--workers": "1",
         "--host": "127.0.0.1",
         "--port": "5001",
-        "--backend-store-uri": f"sqlite:///{project}/mlflow.db",
     }
+    assert os.environ["MLFLOW_BACKEND_STORE_URI"] == f"sqlite:///{project}/mlflow.db"
     assert os.environ["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] == "false"
+
+
+def test_a_password_of_the_store_is_not_among_the_arguments_of_the_ui(project, monkeypatch):
+    uri = "postgresql://anna:hunter2@127.0.0.1/mlflow"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    for name in ("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "MLFLOW_BACKEND_STORE_URI"):
+        monkeypatch.setenv(name, "to be put back")
+    called = []
+    monkeypatch.setattr(os, "execv", lambda _, arguments: called.extend(arguments))
+
+    assert run_main(monkeypatch, "ui") == 0
+
+    assert os.environ["MLFLOW_BACKEND_STORE_URI"] == uri
+    assert not [argument for argument in called if "hunter2" in argument]
+    assert not list(project.iterdir())
 
 
 def test_what_is_hidden_from_tensorflow_is_there_afterwards(monkeypatch):

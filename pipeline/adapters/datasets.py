@@ -5,14 +5,16 @@ from __future__ import annotations
 import gzip
 import importlib.util
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pipeline.adapters import idx
-from pipeline.adapters.files import missing, read_arrays, write_arrays
+from pipeline.adapters.files import damaged, missing, read_arrays, sha256, write_arrays
 from pipeline.core.examples import Dataset, Examples
 from pipeline.errors import DataError, UnavailableError
 
@@ -30,6 +32,10 @@ class PublishedFile:
     name: str
     size: int
     sha256: str
+
+    def is_at(self, path: Path) -> bool:
+        """Returns whether `path` is this file, to the last bit."""
+        return path.is_file() and path.stat().st_size == self.size and sha256(path) == self.sha256
 
 
 @dataclass(frozen=True)
@@ -134,6 +140,22 @@ DATASETS: dict[str, Source] = {
 }
 
 
+def read_published(name: str, folder: Path = RAW_FOLDER) -> tuple[Examples, Examples]:
+    """Returns the training and the test examples of a dataset, whose files are verified first.
+
+    Raises:
+        MissingInputError: if one of them is not there.
+        DataError: if one is not what was published.
+    """
+    for file in DATASETS[name].files:
+        path = folder / file.name
+        if not path.exists():
+            raise missing(path)
+        if not file.is_at(path):
+            raise damaged(path, "it is not the file that was published")
+    return DATASETS[name].read(folder)
+
+
 def write_prepared(path: Path, dataset: Dataset) -> None:
     """Writes all three sets into one `.npz` of plain arrays."""
     sets = {name: getattr(dataset, name) for name in _SETS}
@@ -145,9 +167,26 @@ def write_prepared(path: Path, dataset: Dataset) -> None:
 
 
 def read_prepared(path: Path = PREPARED_FILE) -> Dataset:
-    """Returns the three sets that `write_prepared` wrote."""
+    """Returns the three sets that `write_prepared` wrote.
+
+    Raises:
+        MissingInputError: if the file is not there.
+        DataError: if it is damaged, or holds anything else.
+    """
     names = [f"{name}_{part}" for name in _SETS for part in ("images", "labels")]
     arrays = read_arrays(path, names)
     return Dataset(
-        **{name: Examples(arrays[f"{name}_images"], arrays[f"{name}_labels"]) for name in _SETS}
+        **{name: _examples(arrays, name, path) for name in _SETS},
     )
+
+
+def _examples(arrays: Mapping[str, NDArray[Any]], name: str, path: Path) -> Examples:
+    images, labels = arrays[f"{name}_images"], arrays[f"{name}_labels"]
+    if (
+        images.ndim != 3
+        or labels.shape != images.shape[:1]
+        or {images.dtype, labels.dtype} != {np.dtype(np.uint8)}
+    ):
+        held = f"{images.dtype} {images.shape} and {labels.dtype} {labels.shape}"
+        raise damaged(path, f"{name} holds {held}, which are no images with their labels")
+    return Examples(images, labels)

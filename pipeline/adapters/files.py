@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import errno
+import fcntl
+import glob
 import hashlib
 import io
 import json
 import os
-import tempfile
+import re
+import shutil
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -23,8 +27,11 @@ from pipeline.errors import CannotCreateError, DataError, MissingInputError, Wri
 # All that NumPy and zipfile were seen to raise for files with flipped bytes.
 _NO_NPZ = (
     zipfile.BadZipFile, zlib.error, LookupError, ValueError, EOFError, OSError, TypeError,
-    RuntimeError,
+    RuntimeError, MemoryError,
 )  # fmt: skip
+_CHUNK = 1 << 20
+# What `tempfile` makes of the prefix and suffix given below.
+_TEMPORARY = re.compile(r"\..+\.[a-z0-9_]{8}\.tmp")
 _MID_WRITE = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG}
 
 
@@ -32,26 +39,36 @@ _MID_WRITE = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG}
 def replacing(path: Path) -> Iterator[Path]:
     """Yields a temporary path beside `path`, which takes its name when the block ends well.
 
+    What is yielded is an empty file of the same name in a folder of its own. Any number of writers
+    may be at it at once; what one of them left that was killed, the next one removes.
+
     Raises:
         CannotCreateError: if the folder or the file cannot be made.
         WriteError: if writing fails half-way, as on a full disk.
     """
-    temporary = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=path.name)
-        os.close(handle)
-        temporary = Path(name)
-        yield temporary
-        # mkstemp makes private files; what a stage leaves should be as readable as any file.
-        temporary.chmod(0o666 & ~_umask())
-        temporary.replace(path)
+        with _folder_beside(path) as folder:
+            temporary = folder / path.name
+            temporary.touch()
+            yield temporary
+            # Or else, after a power cut, the name may be there and the content not.
+            with temporary.open("rb") as written:
+                os.fsync(written.fileno())
+            temporary.replace(path)
     except OSError as error:
         kind = WriteError if error.errno in _MID_WRITE else CannotCreateError
         raise kind(f"{path} cannot be written: {error.strerror or error}") from error
-    finally:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
+
+
+def clear(folder: Path, keep: Collection[str]) -> None:
+    """Removes all files in `folder` but those to keep and those that somebody is writing."""
+    for path in folder.glob("*"):
+        if path.name not in keep and not path.is_dir():
+            path.unlink(missing_ok=True)
+    if folder.is_dir():
+        with _locked(folder):
+            _remove_abandoned(folder)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -106,8 +123,8 @@ def read_arrays(path: Path, names: Iterable[str]) -> dict[str, NDArray[Any]]:
         DataError: if it is no `.npz`, or lacks one of them.
     """
     try:
-        with np.load(path, allow_pickle=False) as arrays:
-            return {name: arrays[name] for name in names}
+        with zipfile.ZipFile(path) as archive:
+            return {name: _read_array(archive, name) for name in names}
     except FileNotFoundError:
         raise missing(path) from None
     except _NO_NPZ as error:
@@ -130,7 +147,46 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+@contextmanager
+def _folder_beside(path: Path) -> Iterator[Path]:
+    """Yields a new folder beside `path`, locked for as long as its writer lives, then removed."""
+    with ExitStack() as stack:
+        # Made and locked in one go: a folder that is not locked is one whose writer was killed.
+        with _locked(path.parent):
+            _remove_abandoned(path.parent, path.name)
+            name = TemporaryDirectory(
+                dir=path.parent, prefix=f".{path.name}.", suffix=".tmp", ignore_cleanup_errors=True
+            )
+            folder = Path(stack.enter_context(name))
+            stack.enter_context(_locked(folder))
+        yield folder
+
+
+def _remove_abandoned(folder: Path, name: str | None = None) -> None:
+    pattern = "*" if name is None else glob.escape(name)
+    for left in folder.glob(f".{pattern}.*.tmp"):
+        if _TEMPORARY.fullmatch(left.name):
+            # Its writer lives, or it is another user's.
+            with suppress(OSError), _locked(left, fcntl.LOCK_EX | fcntl.LOCK_NB):
+                shutil.rmtree(left)
+
+
+@contextmanager
+def _locked(folder: Path, how: int = fcntl.LOCK_EX) -> Iterator[None]:
+    """Holds the lock of a folder, of which the kernel lets go when its process dies."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(handle, how)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _read_array(archive: zipfile.ZipFile, name: str) -> NDArray[Any]:
+    # To its end first, where its checksum is looked at: NumPy reads no further than the array's
+    # header says, which may be what was damaged.
+    with archive.open(f"{name}.npy") as member:
+        while member.read(_CHUNK):
+            pass
+    with archive.open(f"{name}.npy") as member:
+        return np.lib.format.read_array(member, allow_pickle=False)

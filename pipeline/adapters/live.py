@@ -7,34 +7,44 @@ import queue
 import threading
 import time
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Literal, Self
 
 from pipeline.adapters.lineage import Lineage
 from pipeline.adapters.runs import Manifest
-from pipeline.errors import one_line
+from pipeline.errors import InterruptedTrainingError, one_line
 
 if TYPE_CHECKING:
+    from mlflow.entities import Run
+
+    from pipeline.adapters.tracking import Store
     from pipeline.core.replicates import EpochScores
 
 logger = logging.getLogger(__name__)
 
-# How long the end of training waits for what is still to be shown.
-_LAST_WORDS_SECONDS = 30
-_WILL_BE_ADDED = "the stage `track` will add these runs"
+# How long the end of training waits for what is still to be shown; who was asked to end, less.
+_LAST_WORDS_SECONDS, _BROKEN_OFF_SECONDS = 30, 10
 _GATHER_SECONDS = 1.5
+# How long a store that failed is left alone.
+_PAUSE_SECONDS = 5
 
 
 class LiveView:
-    """Logs epochs from a thread of its own, so that training never waits for MLflow."""
+    """Logs epochs from a thread of its own, so that training never waits for MLflow.
+
+    A store that is gone gets what it missed once it is back. Where the block ends with an error,
+    the runs are marked as broken off: a training that goes on with them takes them up again.
+    """
 
     def __init__(self, experiment: str, manifest: Manifest, lineage: Lineage) -> None:
         """Nothing is opened before the first epoch."""
         self._experiment, self._manifest, self._lineage = experiment, manifest, lineage
         self._told: queue.SimpleQueue[EpochScores | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._show, name="live view", daemon=True)
+        self._broken_off: Literal["KILLED", "FAILED"] | None = None
+        self._warned = False
 
     def tell(self, scores: EpochScores) -> None:
-        """Hands over one epoch; returns at once."""
+        """Hands over one epoch, which may have been told before; returns at once."""
         self._told.put(scores)
 
     def __enter__(self) -> Self:
@@ -49,47 +59,73 @@ class LiveView:
         traceback: TracebackType | None,
     ) -> None:
         """Waits until all that was told is shown, but not for ever."""
+        if error is not None:
+            asked_to = isinstance(error, (InterruptedTrainingError, KeyboardInterrupt))
+            self._broken_off = "KILLED" if asked_to else "FAILED"
         self._told.put(None)
-        if error is None:
-            self._thread.join(_LAST_WORDS_SECONDS)
-            if self._thread.is_alive():
-                logger.warning("no live view in MLflow: it does not answer; %s", _WILL_BE_ADDED)
+        self._thread.join(_BROKEN_OFF_SECONDS if self._broken_off else _LAST_WORDS_SECONDS)
+        if self._thread.is_alive():
+            self._warn("it does not answer")
 
     def _show(self) -> None:
-        news = self._news()
-        if not news:
-            return
-        # MLflow takes seconds to import: here they pass while others train.
+        told: dict[int, list[EpochScores]] = {}
+        store: Store | None = None
+        runs: dict[int, Run] = {}
+        ended = False
+        while not ended:
+            failed = store is None and bool(told)
+            news, ended = self._news(_PAUSE_SECONDS if failed else _GATHER_SECONDS)
+            for seed, epochs in news.items():
+                told.setdefault(seed, []).extend(epochs)
+            if not told:
+                return
+            # MLflow takes seconds to import: here they pass while others train.
+            from pipeline.adapters.tracking import TRACKING_ERRORS, Store
+
+            try:
+                if store is None:
+                    # Whatever failed, a run that was deleted for one: what is there is not known.
+                    store, runs, news = Store(self._experiment), {}, told
+                self._log(store, runs, news)
+                if ended and self._broken_off:
+                    for run in runs.values():
+                        store.break_off(run, self._broken_off)
+            except TRACKING_ERRORS as error:
+                self._warn(one_line(error))
+                store = None
+
+    def _log(self, store: Store, runs: dict[int, Run], news: dict[int, list[EpochScores]]) -> None:
+        """Adds epochs to their runs; opens those that are not among `runs`, and puts them there."""
         from pipeline.adapters.records import epoch_points, run_record
-        from pipeline.adapters.tracking import TRACKING_ERRORS, Store, is_finished
+        from pipeline.adapters.tracking import is_finished
 
-        try:
-            store, runs = Store(self._experiment), {}
-            while news:
-                for seed, epochs in news.items():
-                    if seed not in runs:
-                        runs[seed] = store.open(run_record(self._manifest, seed, self._lineage))
-                    if not is_finished(runs[seed]):
-                        points = [point for scores in epochs for point in epoch_points(scores)]
-                        store.log(runs[seed], points)
-                news = self._news()
-        except TRACKING_ERRORS as error:
-            logger.warning("no live view in MLflow: %s; %s", one_line(error), _WILL_BE_ADDED)
+        for seed, epochs in news.items():
+            if seed not in runs:
+                runs[seed] = store.open(run_record(self._manifest, seed, self._lineage))
+            if not is_finished(runs[seed]):
+                store.log(runs[seed], [point for at in epochs for point in epoch_points(at)])
 
-    def _news(self) -> dict[int, list[EpochScores]]:
-        """Waits for an epoch, gathers those after it for a while; empty when all has been told.
+    def _news(self, seconds: float) -> tuple[dict[int, list[EpochScores]], bool]:
+        """Waits for an epoch, and gathers those after it for a while.
 
         To MLflow it matters how often something is logged, not how much.
+
+        Returns:
+            Epochs by seed, and whether they are the last.
         """
         news: dict[int, list[EpochScores]] = {}
         scores = self._told.get()
-        until = time.monotonic() + _GATHER_SECONDS
+        until = time.monotonic() + seconds
         while scores is not None:
             news.setdefault(scores.seed, []).append(scores)
             try:
                 scores = self._told.get(timeout=max(0, until - time.monotonic()))
             except queue.Empty:
-                return news
-        # What comes after the end is nothing: leave a mark for the next call.
-        self._told.put(None)
-        return news
+                return news, False
+        return news, True
+
+    def _warn(self, why: str) -> None:
+        """Says once that the view is behind: it goes on trying, and `track` does not need it."""
+        if not self._warned:
+            self._warned = True
+            logger.warning("no live view in MLflow: %s; the stage `track` will add these runs", why)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.nodes import MappingNode, Node, SequenceNode
 
 from pipeline.adapters.datasets import DATASETS
 from pipeline.core.normalization import NORMALIZATIONS
@@ -27,7 +29,10 @@ from pipeline.params import (
 )
 
 PARAMS_FILE = Path("params.yaml")
-_LONGEST_SHOWN = 60
+_LONGEST_SHOWN, _LONGEST_LINE = 60, 200
+# Far more than is needed. YAML is slow to read, its aliases multiply what is written once, and
+# integers of thousands of digits cannot even be shown.
+_MOST_BYTES, _MOST_NODES, _MOST_DIGITS = 100_000, 5_000, 300
 _SECTIONS = tuple(Params.model_fields)
 _VARIANT_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
 
@@ -81,7 +86,13 @@ def load(path: Path) -> object:
     """
     yaml = YAML(typ="safe", pure=True)
     try:
-        return yaml.load(path.read_text(encoding="utf-8"))
+        with path.open("rb") as file:
+            content = file.read(_MOST_BYTES + 1)
+        if len(content) > _MOST_BYTES:
+            raise ParamsError(f"{path} has more than {_MOST_BYTES} bytes")
+        root = yaml.compose(content.decode("utf-8"))
+        _expect_moderate(root, path)
+        return yaml.constructor.construct_document(root) if root else None
     except FileNotFoundError:
         message = f"{path} is not here: run from the project's root"
     except (OSError, UnicodeDecodeError) as error:
@@ -92,6 +103,26 @@ def load(path: Path) -> object:
     except _NOT_YAML as error:
         message = f"{path} is not YAML: {_one_line(error)}"
     raise ParamsError(message)
+
+
+def _expect_moderate(root: Node | None, path: Path) -> None:
+    for number, node in enumerate(_nodes(root)):
+        if number == _MOST_NODES:
+            raise ParamsError(f"{path} has more than {_MOST_NODES} values, aliases written out")
+        if str(node.tag).endswith(":int") and len(node.value) > _MOST_DIGITS:
+            raise ParamsError(f"{path} has an integer of more than {_MOST_DIGITS} digits")
+
+
+def _nodes(root: Node | None) -> Iterator[Node]:
+    """Yields all keys and values, as often as they are there: without end, if within themselves."""
+    left = [root] if root else []
+    while left:
+        node = left.pop()
+        yield node
+        if isinstance(node, MappingNode):
+            left += chain.from_iterable(node.value)
+        elif isinstance(node, SequenceNode):
+            left += node.value
 
 
 def _variant(name: str, block: object, *, network: object, training: object) -> Variant:
@@ -195,7 +226,7 @@ def _told(error: ValidationError, cls: type[Section], where: str) -> str:
         return f"`{_one_line(key)}` is not a known key{known} {place}"
     if first["type"] == "value_error":
         block = f".{key}" if isinstance(first["input"], Mapping) else ""
-        return f"{first['ctx']['error']} ({PARAMS_FILE}, {where}{block})"
+        return f"{_one_line(first['ctx']['error'])} ({PARAMS_FILE}, {where}{block})"
     rule = re.sub(r"^\w+ should (?=be|have|match)", "must ", first["msg"]).partition(" after ")[0]
     rule = rule.replace("a valid integer", "an integer").replace("a valid ", "a ")
     rule = rule.replace("a tuple", "a list")
@@ -224,13 +255,15 @@ def _error(key: str, rule: str, value: object, where: str) -> ParamsError:
 
 
 def _shown(value: object) -> str:
-    try:
-        text = repr(value)
-    except ValueError:
-        # Python does not write out integers of thousands of digits.
-        text = f"a {type(value).__name__} too long to show"
-    return text if len(text) <= _LONGEST_SHOWN else f"{text[: _LONGEST_SHOWN - 1]}…"
+    return _cut(repr(value), _LONGEST_SHOWN)
 
 
 def _one_line(text: object) -> str:
-    return " ".join(str(text).split())
+    words = " ".join(str(text).split())
+    # What would move a terminal's cursor is not shown to it.
+    plain = "".join(sign if sign.isprintable() else "?" for sign in words)
+    return _cut(plain, _LONGEST_LINE)
+
+
+def _cut(text: str, longest: int) -> str:
+    return text if len(text) <= longest else f"{text[: longest - 1]}…"

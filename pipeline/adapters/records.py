@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from pipeline.adapters.files import missing
 from pipeline.adapters.lineage import Lineage
 from pipeline.adapters.runs import Manifest
 from pipeline.adapters.tracking import Point, RunRecord
@@ -21,10 +23,14 @@ if TYPE_CHECKING:
 # A run's artifacts.
 MANIFEST, PATCH = "lineage/manifest.json", "lineage/changes.patch"
 COMPARED = "lineage/runs.json"
+REPORT = Path("reports/report.md")
 
 
-def run_record(manifest: Manifest, seed: int, lineage: Lineage) -> RunRecord:
-    """Returns the record of one trained run."""
+def run_record(
+    manifest: Manifest, seed: int, lineage: Lineage, *, diverged: bool | None = None
+) -> RunRecord:
+    """Returns the record of one run; whether it diverged is known once it is trained."""
+    known = {} if diverged is None else {"diverged": str(diverged).lower()}
     return RunRecord(
         fingerprint=manifest.fingerprint(seed),
         name=f"{manifest.variant}-seed-{seed:02d}",
@@ -36,6 +42,7 @@ def run_record(manifest: Manifest, seed: int, lineage: Lineage) -> RunRecord:
             "kind": "run",
             "data.sha256": manifest.data_sha256,
             "code.sha256": manifest.code_sha256,
+            **known,
             **lineage.tags,
         },
     )
@@ -45,6 +52,18 @@ def run_files(manifest: Manifest, seed: int, lineage: Lineage) -> dict[str, byte
     """Returns what the run can be made again from, as artifacts: path to content."""
     files = {MANIFEST: manifest.only(seed).to_json().encode()}
     return files | ({PATCH: lineage.patch} if lineage.patch else {})
+
+
+def read_report() -> str:
+    """Returns the report of the comparison.
+
+    Raises:
+        MissingInputError: if it is not there.
+    """
+    try:
+        return REPORT.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise missing(REPORT) from None
 
 
 def comparison_fingerprint(

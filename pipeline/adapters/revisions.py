@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from contextlib import suppress
 from functools import partial
@@ -17,7 +18,7 @@ from pipeline.adapters.params_file import PARAMS_FILE, read_params
 from pipeline.adapters.runs import EVALUATION, RUNS
 from pipeline.adapters.sources import Source, side_of_files
 from pipeline.core.contrast import Side
-from pipeline.errors import DataError, MissingInputError, ParamsError
+from pipeline.errors import DataError, MissingInputError, ParamsError, one_line
 
 _SHORT = 7
 # All that DVC and git were seen to raise for names that are none, and for commits without DVC.
@@ -65,7 +66,7 @@ def _at(text: str, commit: str) -> Source:
     except FileNotFoundError:
         raise MissingInputError(f"{told} has no runs: `dvc repro` there") from None
     except DvcException as error:
-        raise DataError(f"{told} cannot be read by DVC: {error}") from None
+        raise DataError(f"{told} cannot be read by DVC: {one_line(error)}") from None
     folders = [one["name"] for one in found if one["type"] == "directory"]
     variants = tuple(sorted(Path(folder).name for folder in folders))
     read = partial(_read, files=files, text=text, told=told, labels=_labels(files))
@@ -120,3 +121,10 @@ def _read(
 def _copy(files: DVCFileSystem, path: Path, root: Path) -> None:
     (root / path).parent.mkdir(parents=True, exist_ok=True)
     files.get_file(path.as_posix(), str(root / path))
+    # DVC gives what it has, whole or not.
+    known = files.info(path.as_posix()).get("md5")
+    found = hashlib.md5((root / path).read_bytes(), usedforsecurity=False).hexdigest()
+    if known and found != known:
+        raise DataError(
+            f"{path} is damaged in DVC's cache: `python -m pipeline doctor --fix` takes it away"
+        )

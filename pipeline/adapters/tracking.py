@@ -7,12 +7,13 @@ import platform
 import sqlite3
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import wraps
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, ParamSpec, TypeVar
 
 import mlflow
 import numpy as np
@@ -36,6 +37,7 @@ from sqlalchemy import event
 from sqlalchemy.engine import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
+from pipeline.adapters.files import missing
 from pipeline.adapters.provenance import database, project_root, tracking_uri
 from pipeline.adapters.runs import ARCHITECTURE, WEIGHTS
 from pipeline.errors import PendingError, one_line
@@ -43,6 +45,9 @@ from pipeline.errors import PendingError, one_line
 # What a store that is gone, locked, damaged or without its driver may raise.
 TRACKING_ERRORS = (MlflowException, SQLAlchemyError, OSError, ImportError)
 FINGERPRINT = "bnlab.fingerprint"
+# How long a store is waited for that others keep locked: longer than any of them should.
+PATIENCE_SECONDS = 60
+_LOCKED, _BREATH_SECONDS = "database is locked", 0.2
 # MLflow takes no more points in one call.
 _AT_ONCE = 1000
 _OF_LINEAGE = ("git.", "dvc.", "lineage.", "mlflow.source.git.")
@@ -53,6 +58,29 @@ _MODEL_FILES = (ARCHITECTURE, WEIGHTS)
 # How MLflow calls what it writes about a model.
 _DESCRIPTION = "MLmodel"
 _SERVED_WITH = ("keras", "numpy", "tensorflow")
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
+
+def _patient(call: Callable[_P, _T]) -> Callable[_P, _T]:
+    """Makes a call again as long as others keep the database locked, for `PATIENCE_SECONDS`.
+
+    MLflow has SQLite wait for 20 s, while it opens a database for 5, and not at all where two would
+    wait for each other. The call has to bear it: to add what is missing and nothing else.
+    """
+
+    @wraps(call)
+    def again(*arguments: _P.args, **named: _P.kwargs) -> _T:
+        until = time.monotonic() + PATIENCE_SECONDS
+        while True:
+            try:
+                return call(*arguments, **named)
+            except (MlflowException, SQLAlchemyError) as error:
+                if _LOCKED not in str(error) or time.monotonic() > until:
+                    raise
+            time.sleep(_BREATH_SECONDS)
+
+    return again
 
 
 @dataclass(frozen=True)
@@ -92,8 +120,13 @@ class Point:
 
 
 class Store:
-    """The runs of one MLflow experiment."""
+    """The runs of one MLflow experiment.
 
+    What others keep locked is waited for, up to `PATIENCE_SECONDS`; then each method raises one of
+    `TRACKING_ERRORS`, as it does where MLflow fails.
+    """
+
+    @_patient
     def __init__(self, experiment: str) -> None:
         """Opens the store, and creates it and the experiment where they are not there yet."""
         root = project_root()
@@ -116,10 +149,12 @@ class Store:
         """Keeps every other process from opening the store while a block lasts."""
         return self._lock
 
-    def holds(self, run: Run, points: Iterable[Point]) -> bool:
+    @_patient
+    def holds(self, run: Run, points: Collection[Point]) -> bool:
         """Returns whether the run shows these points already, every one."""
         return not self._missing(run, points)
 
+    @_patient
     def open(self, record: RunRecord) -> Run:
         """Returns the run of this fingerprint, created if there is none; one finished as it is."""
         with self._lock:
@@ -148,19 +183,21 @@ class Store:
             self._client.log_batch(run_id, params=params, tags=shown)
             return self._client.get_run(run_id)
 
-    def log(self, run: Run, points: Iterable[Point]) -> None:
+    @_patient
+    def log(self, run: Run, points: Collection[Point]) -> None:
         """Adds the points that the run does not have so.
 
         Infinity and nan stay away: MLflow gives the one back as a number, and trips over the other.
         """
         now = int(time.time() * 1000)
-        missing = [
+        lacking = [
             Metric(point.key, point.value, now, point.step, model_id=point.model_id)
             for point in self._missing(run, points)
         ]
-        for start in range(0, len(missing), _AT_ONCE):
-            self._client.log_batch(run.info.run_id, metrics=missing[start : start + _AT_ONCE])
+        for start in range(0, len(lacking), _AT_ONCE):
+            self._client.log_batch(run.info.run_id, metrics=lacking[start : start + _AT_ONCE])
 
+    @_patient
     def log_model(self, run: Run, folder: Path, images: NDArray[np.uint8], classes: int) -> str:
         """Logs a run's model, if it has none yet, to be loaded by `mlflow.pyfunc.load_model`.
 
@@ -177,14 +214,18 @@ class Store:
             The model's id.
         """
         run_id = run.info.run_id
-        if known := model_of(self._client, run):
-            return known
-        model = self._client.create_logged_model(
+        models = _models(self._client, run)
+        if ready := _ready(models):
+            return ready
+        # One of which only a part was written is written again.
+        broken_off = next(iter(models), None)
+        model = broken_off or self._client.create_logged_model(
             self._experiment_id, run.info.run_name, source_run_id=run_id, params=run.data.params
         )
         self.write_model(model, folder, images, classes)
+        if broken_off is None or model.model_id not in self._outputs(run):
+            self._client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=0)])
         self._client.finalize_logged_model(model.model_id, "READY")
-        self._client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=0)])
         return model.model_id
 
     def write_model(
@@ -199,6 +240,7 @@ class Store:
         Saving takes MLflow as long as all the rest of a run. Models of a variant differ in their
         weights and names alone: it saves the first, and the others are made like that.
         """
+        weights = {f"artifacts/{name}": _content(folder / name) for name in _MODEL_FILES}
         kind = (folder.parent, images.shape, classes)
         if kind not in self._saved:
             self._saved[kind] = model, folder, _saved_model(model, folder, images, classes)
@@ -210,24 +252,37 @@ class Store:
             (str(first_folder), str(folder)),
         ):
             description = description.replace(str(name), str(own))
-        weights = {f"artifacts/{name}": (folder / name).read_bytes() for name in _MODEL_FILES}
         with _folder_of(files | {_DESCRIPTION: description.encode()} | weights) as saved:
             self._client.log_model_artifacts(model.model_id, saved)
 
+    @_patient
     def log_files(self, run: Run, contents: Mapping[str, bytes]) -> None:
         """Adds files to the run's artifacts, given by their path there."""
         with _folder_of(contents) as folder:
             self._client.log_artifacts(run.info.run_id, folder)
 
+    @_patient
     def log_folder(self, run: Run, folder: Path, name: str) -> None:
         """Adds the files of a folder to the run's artifacts, below `name`."""
         self._client.log_artifacts(run.info.run_id, str(folder), name)
 
+    @_patient
     def finish(self, run: Run) -> None:
         """Marks the run as complete."""
         self._client.set_terminated(run.info.run_id, "FINISHED")
 
-    def _missing(self, run: Run, points: Iterable[Point]) -> list[Point]:
+    @_patient
+    def break_off(self, run: Run, status: Literal["KILLED", "FAILED"]) -> None:
+        """Marks the run as not complete, and nobody at work on it; `open` takes it up again."""
+        if not is_finished(run):
+            self._client.set_terminated(run.info.run_id, status)
+
+    def _outputs(self, run: Run) -> set[str]:
+        """Returns the ids of the models that the run's page names."""
+        outputs = self._client.get_run(run.info.run_id).outputs
+        return {model.model_id for model in outputs.model_outputs} if outputs else set()
+
+    def _missing(self, run: Run, points: Collection[Point]) -> list[Point]:
         """Returns the finite points that the run, as it is now, does not show so."""
         points = [point for point in points if math.isfinite(point.value)]
         known = self._client.get_run(run.info.run_id).data.metrics.keys()
@@ -255,21 +310,20 @@ def shows(run: Run, points: Iterable[Point]) -> bool:
 
 def model_of(client: MlflowClient, run: Run) -> str | None:
     """Returns the id of the run's model, if it has one with all its files."""
-    found = client.search_logged_models(
-        [run.info.experiment_id], f"source_run_id = '{run.info.run_id}'"
-    )
-    ready = (model.model_id for model in found if model.status == LoggedModelStatus.READY)
-    return next(ready, None)
+    return _ready(_models(client, run))
 
 
 def store_lock() -> FileLock:
-    """Returns what keeps every other process from changing the store while it is held."""
-    return FileLock(project_root() / ".mlflow.lock")
+    """Returns what keeps every other process from changing the store while it is held.
+
+    Whoever waits for it longer than `PATIENCE_SECONDS` gets one of `TRACKING_ERRORS`.
+    """
+    return FileLock(project_root() / ".mlflow.lock", timeout=PATIENCE_SECONDS)
 
 
 @contextmanager
-def asking(refusal: str = "MLflow does not answer", remedy: str = "") -> Iterator[None]:
-    """Turns what MLflow raises into one line: `refusal`, what it said, `remedy`.
+def asking() -> Iterator[None]:
+    """Turns what MLflow raises into one line.
 
     Raises:
         PendingError: if it does not answer, or not as it should.
@@ -277,7 +331,7 @@ def asking(refusal: str = "MLflow does not answer", remedy: str = "") -> Iterato
     try:
         yield
     except TRACKING_ERRORS as error:
-        raise PendingError(f"{refusal}: {one_line(error)}{remedy}") from None
+        raise PendingError(f"MLflow does not answer: {one_line(error)}") from None
 
 
 def paged(search: Callable[..., Any], *arguments: Any) -> list[Any]:
@@ -288,6 +342,20 @@ def paged(search: Callable[..., Any], *arguments: Any) -> list[Any]:
         page = search(*arguments, page_token=page.token)
         found += page
     return found
+
+
+def _models(client: MlflowClient, run: Run) -> list[LoggedModel]:
+    return paged(
+        client.search_logged_models,
+        [run.info.experiment_id],
+        f"source_run_id = '{run.info.run_id}'",
+    )
+
+
+def _ready(models: Iterable[LoggedModel]) -> str | None:
+    """Returns the id of the first model that has all its files."""
+    ready = (model.model_id for model in models if model.status == LoggedModelStatus.READY)
+    return next(ready, None)
 
 
 def _client(uri: str) -> MlflowClient:
@@ -341,6 +409,14 @@ def _saved_model(
         )
         paths = [path for path in saved.rglob("*") if path.is_file()]
         return {path.relative_to(saved).as_posix(): path.read_bytes() for path in paths}
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        # Not MLflow's fault, and not one that passes.
+        raise missing(path) from None
 
 
 @contextmanager

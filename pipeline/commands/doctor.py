@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from functools import partial
 
 from pipeline.adapters.health.findings import Finding, Note
-from pipeline.errors import PipelineError
+from pipeline.errors import PipelineError, one_line
 from pipeline.params import Params
 
 _Check = Callable[[], Iterable[Finding | Note]]
@@ -49,7 +49,7 @@ def _mend(finding: Finding) -> None:
             finding.mend()
         print(f"mended: {finding.what}")
     except (PipelineError, OSError) as error:
-        print(f"not mended: {finding.what}: {error}")
+        print(f"not mended: {finding.what}: {one_line(error)}")
 
 
 def _line(said: Finding | Note) -> str:
@@ -89,7 +89,7 @@ def _told(name: str, check: _Check) -> Iterator[Finding | Note]:
     except PipelineError as error:
         yield Finding(str(error))
     except (OSError, ImportError) as error:
-        yield Finding(f"{name} cannot be looked at: {error}")
+        yield Finding(f"{name} cannot be looked at: {one_line(error)}")
 
 
 def _environment() -> Iterator[Finding]:

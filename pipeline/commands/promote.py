@@ -7,7 +7,7 @@ from typing import Any
 
 from pipeline.adapters import recorded, runs
 from pipeline.adapters.files import read_json
-from pipeline.adapters.records import comparison_fingerprint
+from pipeline.adapters.records import comparison_fingerprint, read_report
 from pipeline.adapters.registry import CHAMPION, Registry
 from pipeline.errors import PendingError, PipelineError
 from pipeline.params import Params
@@ -83,13 +83,10 @@ def _expect_tracked(params: Params, comparison: dict[str, Any]) -> None:
         if comparison[role] != getattr(params.comparison, role):
             message = f"the report's {role} is {comparison[role]}, that of params.yaml is another"
             raise PendingError(f"{message}: `dvc repro` compares anew")
-    report = (_COMPARISON.parent / "report.md").read_text(encoding="utf-8")
     manifests = [runs.read_manifest(variant) for variant in params.variants]
     fingerprints = [each for one in manifests for each in one.fingerprints()]
-    if (
-        recorded.find_by_fingerprint(comparison_fingerprint(comparison, report, fingerprints))
-        is None
-    ):
+    fingerprint = comparison_fingerprint(comparison, read_report(), fingerprints)
+    if recorded.find_by_fingerprint(fingerprint) is None:
         raise PendingError("these runs and this report are not in MLflow: `dvc repro` brings them")
 
 

@@ -16,7 +16,7 @@ from pipeline.adapters.datasets import PREPARED_FILE, RAW_FOLDER
 from pipeline.adapters.files import missing, sha256
 from pipeline.adapters.provenance import project_root, training_code_sha256
 from pipeline.adapters.recorded import RecordedRun
-from pipeline.errors import PipelineError
+from pipeline.errors import PipelineError, one_line
 from pipeline.params import Params
 
 
@@ -149,5 +149,4 @@ def _git(arguments: Sequence[str], folder: Path | None = None, given: bytes = b"
     command = ["git", *arguments]
     ended = subprocess.run(command, cwd=folder, input=given, capture_output=True, check=False)
     if ended.returncode:
-        told = " ".join(ended.stderr.decode(errors="replace").split())
-        raise PipelineError(f"git: {told}")
+        raise PipelineError(f"git: {one_line(ended.stderr.decode(errors='replace'), 1000)}")

@@ -160,6 +160,7 @@ def _side_record(one: Contrast, side: Side) -> dict[str, Any]:
         "parameters": dict(side.results.parameters),
         "data_sha256": side.data_sha256,
         "code_sha256": side.code_sha256,
+        "diverged": len(side.results.diverged),
         "test": {measure: vars(one.summary(side, measure)) for measure in MEASURES},
     }
 

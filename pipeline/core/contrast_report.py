@@ -6,7 +6,16 @@ from collections.abc import Iterator, Sequence
 
 from pipeline.core.contrast import MEASURES, Contrast, Side
 from pipeline.core.pages import Block, Heading, Paragraph, Table
-from pipeline.core.report import ABSENT, interval, number, p_value, percent, verdict_sentence
+from pipeline.core.report import (
+    ABSENT,
+    divergence,
+    interval,
+    level,
+    number,
+    p_value,
+    percent,
+    verdict_sentence,
+)
 from pipeline.core.results import Comparison
 from pipeline.core.statistics import Interval, fewest_pairs
 
@@ -33,10 +42,6 @@ def blocks(one: Contrast) -> list[Block]:
     return page + after
 
 
-def _level(confidence: float) -> str:
-    return f"{100 * confidence:g} %"
-
-
 def _answer(one: Contrast, comparison: Comparison) -> str:
     result = comparison.accuracy
     a, b = one.a.results.label, one.b.results.label
@@ -53,7 +58,7 @@ def _answer(one: Contrast, comparison: Comparison) -> str:
     ties = f", tied in {result.ties}" if result.ties else ""
     return (
         f"Over {_pairs(result.n)} {differs} {points} on average "
-        f"({_level(one.confidence)} interval: {interval(result, 100, 2)}). "
+        f"({level(one.confidence)} interval: {interval(result, 100, 2)}). "
         f"{a} is ahead in {result.wins} of them{ties}."
     )
 
@@ -69,6 +74,8 @@ def _warnings(one: Contrast) -> Iterator[str]:
         yield f"Their seeds differ, {a} and {b}: that alone may be what makes them differ."
     if left_out := _left_out(one):
         yield left_out
+    if told := divergence([one.a.results, one.b.results], one.comparison, one.confidence):
+        yield told
     if one.same_inputs and one.comparison:
         yield "Both were made from the same: other packages or another machine made the difference."
     other = [
@@ -108,7 +115,7 @@ def _shown(value: object) -> str:
 
 
 def _test_table(one: Contrast) -> Table:
-    measured = _level(one.confidence)
+    measured = level(one.confidence)
     return Table(
         ["Test set", "runs", "accuracy, %", "sd", f"{measured} interval", "loss"],
         [_test_row(one, side) for side in (one.a, one.b)],
@@ -130,7 +137,7 @@ def _test_row(one: Contrast, side: Side) -> Sequence[str]:
 def _certainty_table(one: Contrast, comparison: Comparison) -> Table:
     result, loss = comparison.accuracy, comparison.loss
     a, b = one.a.results.label, one.b.results.label
-    its = f"its {_level(one.confidence)} interval"
+    its = f"its {level(one.confidence)} interval"
     beyond = interval(comparison.beyond_test_set, 100, 2)
     chance = Interval(result.probability_ci_low, result.probability_ci_high)
     return Table(

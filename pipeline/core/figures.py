@@ -51,11 +51,15 @@ def sample_digits(examples: Examples, each: int = 20) -> Figure:
 
 
 def learning_curves(results: Sequence[VariantResults], confidence: float) -> Figure:
-    """Shows loss and accuracy by epoch: each seed thin, the mean thick, its interval shaded."""
+    """Shows loss and accuracy by epoch: each seed thin, the mean thick, its interval shaded.
+
+    What a run that diverged has for a loss is in no mean and beyond the axes, unless all diverged.
+    """
     figure = Figure(figsize=(10, 7.2), layout="constrained")
     for axis, (split, score) in zip(figure.subplots(2, 2).flat, _PANELS, strict=True):
-        for one in results:
-            _draw_curve(axis, one, split, score, confidence)
+        counted = _counted(results, score)
+        for one, of in zip(results, counted, strict=True):
+            _draw_curve(axis, one, of, (split, score), confidence)
         axis.set_title(f"{split.capitalize()} {score}", fontsize=11)
         axis.set_xlabel("Epoch")
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -63,7 +67,7 @@ def learning_curves(results: Sequence[VariantResults], confidence: float) -> Fig
             axis.yaxis.set_major_formatter(PercentFormatter(1))
         else:
             axis.set_ylabel("Cross-entropy")
-        axis.set_ylim(*_most_of(results, split, score))
+        axis.set_ylim(*_most_of(counted, split, score))
         _tidy(axis)
     handles, labels = figure.axes[0].get_legend_handles_labels()
     columns = min(len(results), 3)
@@ -186,7 +190,7 @@ def _draw_contrast(part: SubFigure, one: Contrast, result: PairedComparison) -> 
     for axis in middle:
         _draw_differences(axis, a, b, result, one.confidence)
     for side in (a, b):
-        _draw_curve(last, side, "validation", "accuracy", one.confidence)
+        _draw_curve(last, side, side, ("validation", "accuracy"), one.confidence)
     last.set_ylim(*_most_of((a, b), "validation", "accuracy"))
     last.set_title("Validation accuracy", fontsize=11)
     last.set_xlabel("Epoch")
@@ -244,12 +248,32 @@ def _difference_title(candidate: str, baseline: str, confidence: float) -> str:
     return title if len(title) <= _TITLE_WIDTH else f"{fill(what, _TITLE_WIDTH)}\n{shown}"
 
 
-def _draw_curve(axis: Axes, one: VariantResults, split: str, score: str, confidence: float) -> None:
+def _counted(results: Sequence[VariantResults], score: str) -> Sequence[VariantResults]:
+    """Returns the variants with the runs that count in a panel; all of them for an accuracy."""
+    if score == "accuracy":
+        return results
+    steady = [
+        replace(one, history=one.history[~one.history["seed"].isin(one.diverged)])
+        for one in results
+    ]
+    return steady if any(len(one.history) for one in steady) else results
+
+
+def _draw_curve(
+    axis: Axes,
+    one: VariantResults,
+    counted: VariantResults,
+    panel: tuple[str, str],
+    confidence: float,
+) -> None:
+    """Draws every run of `one`, and the mean of those `counted` with its interval."""
+    split, score = panel
     scores = one.history[one.history["split"] == split]
     by_seed = scores.pivot_table(index="epoch", columns="seed", values=score)
     axis.plot(by_seed.index, by_seed, color=one.color, linewidth=0.6, alpha=0.35)
-    curve = one.curve(split, score, confidence)
-    label = f"{one.label} (mean of {one.history['seed'].nunique()})"
+    curve = counted.curve(split, score, confidence)
+    lost = f", {len(one.diverged)} diverged" if one.diverged else ""
+    label = f"{one.label} (mean of {one.history['seed'].nunique()}{lost})"
     axis.plot(curve.index, curve["mean"], color=one.color, linewidth=2.2, label=label)
     low, high = curve["ci_low"], curve["ci_high"]
     axis.fill_between(curve.index, low, high, color=one.color, alpha=0.2, linewidth=0)

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markdown_it import MarkdownIt
 
+from pipeline.core.divergence import HIGHEST_LOSS
 from pipeline.core.results import Comparison, VariantResults
 from pipeline.core.statistics import (
     MEANINGFUL,
@@ -21,6 +22,8 @@ from pipeline.core.statistics import (
 from pipeline.params import Params, flat
 
 ABSENT = "–"  # noqa: RUF001
+# From here on a number is told by its digits and its power of ten, as diverged runs need it.
+_LARGE = 1e4
 
 
 def verdict_sentence(result: PairedComparison, candidate: str, baseline: str) -> str:
@@ -31,6 +34,37 @@ def verdict_sentence(result: PairedComparison, candidate: str, baseline: str) ->
         "not_settled": f"Not settled whether {candidate} or {baseline} is better",
         "too_few_pairs": f"No verdict on {candidate} and {baseline}: too few pairs of runs",
     }[result.verdict]
+
+
+def divergence(
+    results: Sequence[VariantResults], comparison: Comparison | None, confidence: float
+) -> str:
+    """Returns how many runs diverged and what that does to the difference; empty if none did.
+
+    Args:
+        results: whose runs are counted.
+        comparison: of two of them, if they differ.
+        confidence: of its intervals.
+    """
+    counts = [f"{len(one.diverged)} of {len(one.scores)} of {one.label}" for one in results]
+    told = [count for count, one in zip(counts, results, strict=True) if one.diverged]
+    if not told:
+        return ""
+    counted = (
+        f"Runs that diverged: {', '.join(told)}. Their training loss ended above "
+        f"{HIGHEST_LOSS:.1f}, twice that of a guess, or was no longer finite."
+    )
+    if comparison is None or comparison.steady == comparison.accuracy:
+        return counted
+    kept = "They count with the accuracy that they have, in the mean difference as in its interval"
+    left = comparison.steady
+    if left is None or left.mean is None:
+        return f"{counted} {kept}; there is no pair in which neither diverged."
+    return (
+        f"{counted} {kept}: over the pairs in which neither diverged, {left.n} of "
+        f"{comparison.accuracy.n}, the difference is {100 * left.mean:+z.2f} percentage points "
+        f"({level(confidence)} interval: {interval(left, 100, 2)})."
+    )
 
 
 def markdown(params: Params, results: Mapping[str, VariantResults], comparison: Comparison) -> str:
@@ -45,6 +79,9 @@ def markdown(params: Params, results: Mapping[str, VariantResults], comparison: 
         result=comparison.accuracy,
         beyond=comparison.beyond_test_set,
         loss=comparison.loss,
+        level=level(confidence),
+        diverged=any(one.diverged for one in results.values()),
+        divergence=divergence(list(results.values()), comparison, confidence),
         sentence=verdict_sentence,
         summaries={
             name: {key: summary(one.scores[key].to_numpy(), confidence) for key in measures}
@@ -74,14 +111,21 @@ def html(text: str, pictures: Mapping[str, bytes]) -> str:
     )
 
 
+def level(confidence: float) -> str:
+    """Returns a confidence as a percentage, with its sign."""
+    return f"{100 * confidence:.4g} %"
+
+
 def percent(value: float | None, decimals: int = 2) -> str:
     """Returns a share as a percentage, without its sign."""
     return ABSENT if value is None else f"{100 * value:z.{decimals}f}"
 
 
 def number(value: float | None, decimals: int = 4) -> str:
-    """Returns a number at a fixed count of decimals."""
-    return ABSENT if value is None else f"{value:z.{decimals}f}"
+    """Returns a number at a fixed count of decimals; one of many digits by its power of ten."""
+    if value is None:
+        return ABSENT
+    return f"{value:z.{decimals}f}" if abs(value) < _LARGE else f"{value:.2e}"
 
 
 def p_value(value: float | None) -> str:
@@ -95,7 +139,7 @@ def interval(of: Summary | PairedComparison | Interval | None, scale: float, dec
     """Returns both ends of an interval, each times `scale`."""
     if of is None or of.ci_low is None or of.ci_high is None:
         return "no interval"
-    return f"{scale * of.ci_low:z.{decimals}f} to {scale * of.ci_high:z.{decimals}f}"
+    return f"{number(scale * of.ci_low, decimals)} to {number(scale * of.ci_high, decimals)}"
 
 
 def _settings(results: Sequence[VariantResults]) -> list[tuple[str, list[str]]]:

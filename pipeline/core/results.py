@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from pipeline.core.divergence import diverged_seeds
 from pipeline.core.published import PublishedCurve
 from pipeline.core.scores import confusion_matrix
 from pipeline.core.statistics import (
     Interval,
     PairedComparison,
+    Summary,
     beyond_test_set,
     paired_comparison,
     summary,
@@ -44,11 +46,17 @@ class VariantResults:
     predicted: NDArray[np.uint8]
     published: PublishedCurve | None = None
 
+    @property
+    def diverged(self) -> tuple[int, ...]:
+        """The seeds of the runs that diverged."""
+        return diverged_seeds(self.history)
+
     def curve(self, split: str, measure: str, confidence: float) -> pd.DataFrame:
         """Returns, indexed by epoch, the mean over seeds with its interval: `ci_low, ci_high`."""
         rows = self.history[self.history["split"] == split].groupby("epoch")[measure]
         of_epochs = {epoch: vars(summary(group.to_numpy(), confidence)) for epoch, group in rows}
-        return pd.DataFrame.from_dict(of_epochs, orient="index").astype(float)
+        columns = [field.name for field in fields(Summary)]
+        return pd.DataFrame.from_dict(of_epochs, orient="index", columns=columns).astype(float)
 
     def mean_confusion(self, labels: NDArray[np.uint8]) -> NDArray[np.float64]:
         """Returns the runs' mean counts [classes, classes], given the true `labels` [images]."""
@@ -66,11 +74,14 @@ class Comparison:
         beyond_test_set: the interval of the mean difference in accuracy over other images too,
             where the predictions are known.
         loss: of the test losses; lower is better, so its wins and its verdict mean nothing.
+        steady: `accuracy` over those pairs alone in which neither run diverged; None if there are
+            none.
     """
 
     accuracy: PairedComparison
     beyond_test_set: Interval | None
     loss: PairedComparison
+    steady: PairedComparison | None
 
 
 def compare(
@@ -100,4 +111,22 @@ def compare(
             candidate.predicted == labels, baseline.predicted == labels, confidence
         )
     )
-    return Comparison(accuracy, beyond, loss)
+    return Comparison(accuracy, beyond, loss, _steady(candidate, baseline, accuracy, confidence))
+
+
+def _steady(
+    candidate: VariantResults,
+    baseline: VariantResults,
+    every: PairedComparison,
+    confidence: float,
+) -> PairedComparison | None:
+    """Returns the comparison of accuracy without the pairs of which a run diverged."""
+    sides = candidate, baseline
+    ended_well = [~one.scores["seed"].isin(one.diverged).to_numpy() for one in sides]
+    chosen = np.logical_and(*ended_well)
+    if chosen.all():
+        return every
+    if not chosen.any():
+        return None
+    ours, theirs = (one.scores["accuracy"].to_numpy()[chosen] for one in sides)
+    return paired_comparison(ours, theirs, confidence)

@@ -117,7 +117,8 @@ def paired_comparison(
         resamples: bootstrap draws.
         seed: of the bootstrap.
     """
-    differences = np.asarray(candidate, np.float64) - np.asarray(baseline, np.float64)
+    with np.errstate(invalid="ignore"):  # inf - inf, of two runs that diverged, is nan.
+        differences = np.asarray(candidate, np.float64) - np.asarray(baseline, np.float64)
     # Ties are ties: 0.97 - 0.95 and 0.93 - 0.91 should not differ in the seventeenth digit.
     differences = differences.round(9)
     finite = bool(np.isfinite(differences).all())

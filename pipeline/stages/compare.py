@@ -48,7 +48,7 @@ def run(params: Params) -> None:
 
     for name, one in results.items():
         write_json(REPORTS / "metrics" / f"{name}.json", _metrics(one, confidence))
-    write_json(REPORTS / "comparison.json", _full(params, comparison))
+    write_json(REPORTS / "comparison.json", _full(params, results, comparison))
     write_json(REPORTS / "summary.json", _headline(results, comparison, confidence))
     runs.write_curves({one.label: one.history for one in results.values()})
     for link, content in pictures.items():
@@ -78,10 +78,13 @@ def _metrics(one: VariantResults, confidence: float) -> dict[str, object]:
             for measure in ("accuracy", "loss", "expected_calibration_error")
         },
         "seeds": len(one.scores),
+        "diverged": len(one.diverged),
     }
 
 
-def _full(params: Params, comparison: Comparison) -> dict[str, object]:
+def _full(
+    params: Params, results: Mapping[str, VariantResults], comparison: Comparison
+) -> dict[str, object]:
     loss = asdict(comparison.loss)
     return {
         "candidate": params.comparison.candidate,
@@ -91,6 +94,7 @@ def _full(params: Params, comparison: Comparison) -> dict[str, object]:
         **asdict(comparison.accuracy),
         "beyond_test_set": comparison.beyond_test_set and asdict(comparison.beyond_test_set),
         "loss": {key: loss[key] for key in ("mean", "ci_low", "ci_high", "wilcoxon_p")},
+        "diverged": {name: len(one.diverged) for name, one in results.items()},
     }
 
 
@@ -115,6 +119,7 @@ def _headline(
             "ci_low": _rounded(difference.ci_low),
             "ci_high": _rounded(difference.ci_high),
         },
+        "diverged": sum(len(one.diverged) for one in results.values()),
     }
 
 

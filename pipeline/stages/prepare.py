@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from pipeline.adapters.datasets import DATASETS, PREPARED_FILE, RAW_FOLDER, write_prepared
+from pipeline.adapters.datasets import PREPARED_FILE, read_published, write_prepared
 from pipeline.adapters.files import write_json
 from pipeline.adapters.pictures import write_figure
 from pipeline.core.examples import class_counts, split
@@ -12,7 +12,7 @@ from pipeline.params import Params
 
 def run(params: Params) -> None:
     """Writes `data/prepared.npz`, the class counts and a picture of sample digits."""
-    training_file, test_file = DATASETS[params.data.dataset].read(RAW_FOLDER)
+    training_file, test_file = read_published(params.data.dataset)
 
     dataset = split(training_file, test_file, params.data.validation_size)
 

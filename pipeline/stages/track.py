@@ -18,12 +18,22 @@ from pipeline.adapters.records import (
     comparison_files,
     comparison_fingerprint,
     history_points,
+    read_report,
     run_files,
     run_record,
     test_points,
 )
-from pipeline.adapters.tracking import Point, RunRecord, Store, asking, is_finished, shows
+from pipeline.adapters.tracking import (
+    TRACKING_ERRORS,
+    Point,
+    RunRecord,
+    Store,
+    is_finished,
+    shows,
+)
+from pipeline.core.divergence import diverged_seeds
 from pipeline.core.examples import Examples
+from pipeline.errors import PendingError, one_line
 from pipeline.params import Params
 
 logger = logging.getLogger(__name__)
@@ -41,31 +51,29 @@ def run(params: Params) -> None:
     """Brings MLflow up to date with the files; whatever is there already stays as it is.
 
     Raises:
-        PendingError: if the store is gone or locked; what was added stays.
+        MissingInputError: if one of the files is not there.
+        PendingError: if the store is gone, or locked for longer than a minute; what was added
+            stays, and the message says how much is not.
     """
-    with asking("MLflow does not take the runs", ". `python -m pipeline track` adds the rest"):
-        _mirror(params)
-
-
-def _mirror(params: Params) -> None:
     manifests = [runs.read_manifest(variant) for variant in params.variants]
     example = _example(read_prepared().test)
     present = present_lineage()
+    made = dict(_made(manifests, present))
+    comparison = _comparison(params, made, present)
 
-    store = Store(params.tracking.experiment)
     mirrored: dict[str, Run] = {}
-    otherwise: list[str] = []
-    total = sum(len(manifest.seeds) for manifest in manifests)
-    with tqdm(total=total, desc="MLflow", unit="run", disable=None) as bar:
-        for fingerprint, made in _made(manifests, present):
-            mirrored[fingerprint], same = _mirror_run(store, made, example)
-            if not same:
-                otherwise.append(f"{made.manifest.variant}, seed {made.seed}")
-            bar.update()
-    if otherwise:
-        logger.warning(_OTHERWISE, len(otherwise), total, otherwise[0])
-    compared = _mirror_comparison(store, params, mirrored, present)
-    write_text(TRACKED, "\n".join([*mirrored, compared]) + "\n")
+    try:
+        store = Store(params.tracking.experiment)
+        _mirror_runs(store, made, example, mirrored)
+        _mirror_comparison(store, comparison, mirrored.values())
+    except TRACKING_ERRORS as error:
+        pending = f"{len(made) - len(mirrored)} of {len(made)} runs and the comparison"
+        raise PendingError(
+            f"MLflow does not take the runs: {one_line(error)}; pending are {pending}: "
+            "`python -m pipeline track` adds them"
+        ) from None
+
+    write_text(TRACKED, "\n".join([*mirrored, comparison.record.fingerprint]) + "\n")
 
 
 @dataclass(frozen=True)
@@ -75,8 +83,17 @@ class _MadeRun:
     manifest: runs.Manifest
     seed: int
     lineage: Lineage
+    diverged: bool
     learnt: list[Point]
     tested: list[Point]
+
+
+@dataclass(frozen=True)
+class _Comparison:
+    """The comparison as the stage before left it: a run of its own."""
+
+    record: RunRecord
+    points: list[Point]
 
 
 def _made(manifests: Iterable[runs.Manifest], present: Lineage) -> Iterator[tuple[str, _MadeRun]]:
@@ -84,10 +101,30 @@ def _made(manifests: Iterable[runs.Manifest], present: Lineage) -> Iterator[tupl
     for manifest in manifests:
         history = runs.read_history(manifest.variant)
         scores = runs.read_test_scores(manifest.variant)
+        diverged = diverged_seeds(history)
         for fingerprint, seed in manifest.fingerprints().items():
             lineage = read_journal(fingerprint) or _of_tracking(present)
             learnt, tested = history_points(history, seed), test_points(scores, seed)
-            yield fingerprint, _MadeRun(manifest, seed, lineage, learnt, tested)
+            made = _MadeRun(manifest, seed, lineage, seed in diverged, learnt, tested)
+            yield fingerprint, made
+
+
+def _mirror_runs(
+    store: Store,
+    made: Mapping[str, _MadeRun],
+    example: tuple[NDArray[np.uint8], int],
+    mirrored: dict[str, Run],
+) -> None:
+    """Puts each run, once MLflow has it, into `mirrored`."""
+    otherwise: list[str] = []
+    with tqdm(total=len(made), desc="MLflow", unit="run", disable=None) as bar:
+        for fingerprint, one in made.items():
+            mirrored[fingerprint], same = _mirror_run(store, one, example)
+            if not same:
+                otherwise.append(f"{one.manifest.variant}, seed {one.seed}")
+            bar.update()
+    if otherwise:
+        logger.warning(_OTHERWISE, len(otherwise), len(made), otherwise[0])
 
 
 def _mirror_run(
@@ -96,7 +133,8 @@ def _mirror_run(
     """Returns the run in MLflow, and whether it has learnt there what it has here."""
     # Of two processes that add the same run, the second finds it finished.
     with store.alone():
-        run = store.open(run_record(made.manifest, made.seed, made.lineage))
+        record = run_record(made.manifest, made.seed, made.lineage, diverged=made.diverged)
+        run = store.open(record)
         if is_finished(run):
             if not store.holds(run, made.learnt):
                 return run, False
@@ -121,37 +159,31 @@ def _of_tracking(lineage: Lineage) -> Lineage:
     return Lineage({**lineage.tags, "lineage.of": "tracking, not training"}, lineage.patch)
 
 
-def _mirror_comparison(
-    store: Store, params: Params, mirrored: Mapping[str, Run], lineage: Lineage
-) -> str:
-    """Returns the fingerprint of the comparison's run; `mirrored` are the runs that it compares."""
+def _comparison(params: Params, fingerprints: Iterable[str], lineage: Lineage) -> _Comparison:
+    """Returns the comparison of the runs with these fingerprints."""
     comparison = read_json(REPORTS / "comparison.json")
-    text = (REPORTS / "report.md").read_text(encoding="utf-8")
-    fingerprint = comparison_fingerprint(comparison, text, mirrored)
+    text = read_report()
     candidate, baseline = params.comparison.candidate, params.comparison.baseline
-    run = store.open(
+    # Few: each gets a chart of its own on MLflow's first page. The rest is in the report.
+    shown = {key: comparison[key] for key in ("mean", "ci_low", "ci_high", "wins", "n")}
+    return _Comparison(
         RunRecord(
-            fingerprint=fingerprint,
+            fingerprint=comparison_fingerprint(comparison, text, fingerprints),
             name=f"{candidate}-against-{baseline}",
             tags={"kind": "comparison", "verdict": comparison["verdict"], **lineage.tags},
             description=_without_pictures(text),
-        )
+        ),
+        [Point(f"difference/{key}", value) for key, value in shown.items() if value is not None],
     )
+
+
+def _mirror_comparison(store: Store, comparison: _Comparison, compared: Iterable[Run]) -> None:
+    run = store.open(comparison.record)
     if not is_finished(run):
-        # Few: each gets a chart of its own on MLflow's first page. The rest is in the report.
-        shown = {key: comparison[key] for key in ("mean", "ci_low", "ci_high", "wins", "n")}
-        store.log(
-            run,
-            [
-                Point(f"difference/{key}", value)
-                for key, value in shown.items()
-                if value is not None
-            ],
-        )
+        store.log(run, comparison.points)
         store.log_folder(run, REPORTS, "reports")
-        store.log_files(run, comparison_files([one.info.run_id for one in mirrored.values()]))
+        store.log_files(run, comparison_files([one.info.run_id for one in compared]))
         store.finish(run)
-    return fingerprint
 
 
 def _without_pictures(markdown: str) -> str:

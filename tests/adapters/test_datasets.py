@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
-from pipeline.adapters.datasets import DATASETS, read_prepared, write_prepared
+from pipeline.adapters.datasets import DATASETS, read_prepared, read_published, write_prepared
 from pipeline.adapters.mirrors import fetch
 from pipeline.core.examples import Dataset, Examples
 from pipeline.errors import DataError, MissingInputError
@@ -15,8 +15,7 @@ DIGITS = DATASETS["digits"]
 
 
 def test_digits_are_those_of_scikit_learn(tmp_path):
-    (file,) = DIGITS.files
-    fetch(file, DIGITS.mirrors(), tmp_path)
+    fetch(DIGITS.files, DIGITS.mirrors(), tmp_path)
 
     training, test = DIGITS.read(tmp_path)
 
@@ -89,6 +88,18 @@ def test_files_are_pinned_and_mirrored(source):
     assert len({file.sha256 for file in source.files}) == len(source.files)
     assert all(len(file.sha256) == 64 and file.size > 0 for file in source.files)
     assert all(mirror.startswith(("https://", "/")) for mirror in source.mirrors())
+
+
+def test_only_what_was_published_is_read(tmp_path):
+    fetch(DIGITS.files, DIGITS.mirrors(), tmp_path)
+    training, _ = read_published("digits", tmp_path)
+    assert len(training) == DIGITS.training_examples
+
+    path = tmp_path / "digits.csv.gz"
+    path.write_bytes(gzip.compress(gzip.decompress(path.read_bytes()), mtime=1))
+
+    with pytest.raises(DataError, match=r"digits\.csv\.gz is damaged: it is not the file that"):
+        read_published("digits", tmp_path)
 
 
 def examples(first, count):
@@ -179,6 +190,25 @@ def test_damaged_arrays_are_told_with_what_remakes_them(tmp_path, content):
     (tmp_path / "prepared.npz").write_bytes(content)
 
     with pytest.raises(DataError, match=r"prepared\.npz is damaged: .*dvc repro"):
+        read_prepared(tmp_path / "prepared.npz")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"test_labels": np.zeros(4, np.uint8)},
+        {"validation_images": np.zeros((2, 6), np.uint8)},
+        {"train_images": np.zeros((4, 2, 3))},
+        {"train_labels": np.zeros(4, np.int64)},
+    ],
+    ids=lambda changes: next(iter(changes)),
+)
+def test_arrays_that_are_no_images_with_labels_are_told(tmp_path, changes):
+    write_prepared(tmp_path / "prepared.npz", DATASET)
+    with np.load(tmp_path / "prepared.npz") as arrays:
+        np.savez(tmp_path / "prepared.npz", **(dict(arrays) | changes))
+
+    with pytest.raises(DataError, match=r"prepared\.npz is damaged: \w+ holds .* no images with"):
         read_prepared(tmp_path / "prepared.npz")
 
 

@@ -7,7 +7,14 @@ import zipfile
 import numpy as np
 import pytest
 
-from pipeline.adapters.files import replacing, sha256, write_arrays, write_json, write_text
+from pipeline.adapters.files import (
+    clear,
+    replacing,
+    sha256,
+    write_arrays,
+    write_json,
+    write_text,
+)
 from pipeline.errors import CannotCreateError, WriteError
 
 
@@ -32,6 +39,54 @@ def test_an_error_leaves_the_old_file_and_no_temporary_one(tmp_path):
 
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_writers_at_the_same_file_leave_each_other_alone(tmp_path):
+    path = tmp_path / "file.txt"
+
+    with replacing(path) as first, replacing(path) as second:
+        second.write_text("second")
+        first.write_text("first")
+
+    assert path.read_text() == "first"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.fixture
+def left_by_the_killed(tmp_path):
+    """What a writer of file.txt leaves behind that is killed."""
+    left = tmp_path / ".file.txt.a1b2c3_d.tmp"
+    left.mkdir()
+    (left / "file.txt").write_text("ha")
+    return left
+
+
+def test_what_a_killed_writer_left_goes_with_the_next_one(tmp_path, left_by_the_killed):
+    write_text(tmp_path / "other.txt", "")
+    assert left_by_the_killed.exists()
+
+    write_text(tmp_path / "file.txt", "")
+
+    assert {path.name for path in tmp_path.iterdir()} == {"file.txt", "other.txt"}
+
+
+@pytest.mark.usefixtures("left_by_the_killed")
+def test_clearing_spares_what_is_to_be_kept_and_what_is_being_written(tmp_path):
+    for name in ("kept", "other", ".hidden"):
+        (tmp_path / name).touch()
+
+    with replacing(tmp_path / "new") as temporary:
+        clear(tmp_path, keep=["kept"])
+        temporary.write_text("whole")
+
+    assert {path.name for path in tmp_path.iterdir()} == {"kept", "new"}
+    assert (tmp_path / "new").read_text() == "whole"
+
+
+def test_there_is_nothing_to_clear_where_no_folder_is(tmp_path):
+    clear(tmp_path / "absent", keep=[])
+
+    assert not (tmp_path / "absent").exists()
 
 
 @pytest.mark.parametrize(

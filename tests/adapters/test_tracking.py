@@ -7,6 +7,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from contextlib import suppress
 from dataclasses import replace
@@ -16,9 +17,11 @@ import mlflow
 import numpy as np
 import psutil
 import pytest
+from mlflow.exceptions import MlflowException
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
+from pipeline.adapters import tracking
 from pipeline.adapters.models import write_model
 from pipeline.adapters.tracking import TRACKING_ERRORS, Point, RunRecord, Store, is_finished, shows
 
@@ -279,6 +282,65 @@ def test_a_new_store_waits_for_the_disk_once_it_is_made(project):
             modes += connection.execute("PRAGMA synchronous").fetchone()
     assert (project / "mlflow.db").exists()
     assert set(modes) == {2}
+
+
+def lock_for(seconds):
+    """Keeps the database locked for a while, from another thread; returns that."""
+    database = sqlite3.connect("mlflow.db", isolation_level=None, check_same_thread=False)
+    database.execute("BEGIN EXCLUSIVE")
+    timer = threading.Timer(seconds, database.close)
+    timer.start()
+    return timer
+
+
+@pytest.mark.slow
+def test_a_database_that_is_locked_while_it_is_opened_is_waited_for(tracked_project):
+    assert tracked_project == Path.cwd()
+    # MLflow waits for five seconds there.
+    timer = lock_for(6)
+    start = time.monotonic()
+
+    Store("digits").open(RECORD)
+
+    assert time.monotonic() - start > 5
+    timer.join()
+
+
+def test_what_is_locked_is_tried_again_and_not_for_ever(store, monkeypatch):
+    locked = MlflowException("(sqlite3.OperationalError) database is locked")
+    answers = [locked, locked, None]
+
+    def log_batch(*_, **__):
+        if error := answers.pop(0):
+            raise error
+
+    monkeypatch.setattr(tracking, "_BREATH_SECONDS", 0)
+    run = store.open(RECORD)
+    monkeypatch.setattr(store._client, "log_batch", log_batch)
+
+    store.log(run, LOSSES)
+    assert answers == []
+
+    answers[:] = [locked]
+    monkeypatch.setattr(tracking, "PATIENCE_SECONDS", -1)
+    with pytest.raises(MlflowException, match="locked"):
+        store.log(run, LOSSES)
+
+    answers[:] = [MlflowException("no space left"), None]
+    monkeypatch.setattr(tracking, "PATIENCE_SECONDS", 60)
+    with pytest.raises(MlflowException, match="no space"):
+        store.log(run, LOSSES)
+
+
+@pytest.mark.parametrize("status", ["KILLED", "FAILED"])
+def test_a_run_that_is_broken_off_is_marked_so_unless_it_is_finished(store, status):
+    run = store.open(RECORD)
+    store.break_off(run, status)
+    assert client(Path.cwd()).get_run(run.info.run_id).info.status == status
+
+    store.finish(store.open(RECORD))
+    store.break_off(store.open(RECORD), status)
+    assert is_finished(store.open(RECORD))
 
 
 def run_python(program, *arguments, folder):

@@ -274,6 +274,25 @@ def test_files_that_the_cache_lacks_are_told(compare, repository, tmp_path):
     assert told.endswith("is not in DVC's cache: `dvc pull`, or `dvc repro` there")
 
 
+@pytest.mark.parametrize("name", ["runs/batch_norm/history.csv", "evaluation/no_norm/test.csv"])
+def test_a_file_that_is_damaged_in_the_cache_is_told(compare, repository, name):
+    with Repo(rev="first") as repo:
+        md5 = repo.dvcfs.info(name)["md5"]
+    kept = repository / ".dvc" / "cache" / "files" / "md5" / md5[:2] / md5[2:]
+    whole = kept.read_bytes()
+    kept.chmod(0o644)
+    # A digit of the last line becomes another: still a table of numbers.
+    kept.write_bytes(whole[:-2] + bytes([whole[-2] ^ 1]) + whole[-1:])
+    kept.chmod(0o444)
+    try:
+        code, told = error(compare("first:batch_norm", "first:no_norm"))
+    finally:
+        kept.chmod(0o644)
+        kept.write_bytes(whole)
+    assert code == 65
+    assert told.startswith(f"{name} is damaged in DVC's cache: `python -m pipeline doctor --fix`")
+
+
 def test_a_commit_before_all_runs_is_told(compare):
     code, told = error(compare("empty", "no_norm"))
     assert code in {65, 66}

@@ -357,6 +357,20 @@ def test_a_run_that_came_out_otherwise_stays_as_recorded(healthy, caplog):
     assert "came out otherwise than MLflow has them" in caplog.text
 
 
+@pytest.mark.usefixtures("tracked_project")
+def test_a_run_that_diverged_is_tagged_so_and_shows_finite_numbers_alone():
+    write_runs()
+    history = "seed,epoch,split,loss,accuracy\n0,0,train,1e30,0.2\n0,1,train,,0.1\n"
+    Path("runs/no_norm/history.csv").write_text(history)
+
+    track.run(read_params())
+
+    tags = {variant: run_of(variant).data.tags["diverged"] for variant in VARIANTS}
+    assert tags == {"batch_norm": "false", "no_norm": "true"}
+    shown = client().get_metric_history(run_of("no_norm").info.run_id, "train/loss")
+    assert [(point.step, point.value) for point in shown] == [(0, 1e30)]
+
+
 def histories():
     found = client().search_runs([one.experiment_id for one in client().search_experiments()])
     return {

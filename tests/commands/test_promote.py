@@ -13,7 +13,7 @@ from pipeline.adapters.records import comparison_fingerprint, run_record
 from pipeline.adapters.runs import Manifest
 from pipeline.adapters.tracking import RunRecord, Store
 from pipeline.commands import promote
-from pipeline.errors import PendingError, PipelineError
+from pipeline.errors import MissingInputError, PendingError, PipelineError
 
 PARAMS = read_params()
 NAME = PARAMS.tracking.experiment
@@ -184,6 +184,14 @@ def test_a_report_of_other_runs_promotes_nothing(tracked):
         promote.run(PARAMS, force=True)
 
     assert not versions(project)
+
+
+def test_without_a_report_nothing_is_promoted_and_what_is_missing_is_said(tracked):
+    tracked()
+    Path("reports/report.md").unlink()
+
+    with pytest.raises(MissingInputError, match=r"reports/report\.md is not here"):
+        promote.run(PARAMS, force=True)
 
 
 def test_a_report_of_other_roles_promotes_nothing(tracked):

@@ -21,23 +21,27 @@ def true_labels():
 
 @pytest.fixture(scope="session")
 def variant_results(true_labels):
-    """Makes the results of a variant of which each run's test accuracy is given."""
+    """Makes the results of a variant of which each run's test accuracy is given.
 
-    def make(label, accuracy, **fields):
+    The training loss of runs that `diverged`, given by seed, is 1e30 after the last epoch.
+    """
+
+    def make(label, accuracy, diverged=(), **fields):
         rng = np.random.default_rng(len(label))
         seeds, images = len(accuracy), len(true_labels)
         wrong = np.arange(images) >= 100 * np.reshape(accuracy, (-1, 1))
         epochs = pd.MultiIndex.from_product(
             [range(seeds), range(3), ["train", "validation"]], names=["seed", "epoch", "split"]
         ).to_frame(index=False)
+        loss = rng.random(len(epochs))
+        last = epochs["seed"].isin(diverged) & epochs.eval("epoch == 2 and split == 'train'")
+        loss[last] = 1e30
         return VariantResults(
             **{
                 "label": label,
                 "color": "#0072B2",
                 "parameters": {"normalization": "none", "network": {"hidden_dims": [4]}},
-                "history": epochs.assign(
-                    loss=rng.random(len(epochs)), accuracy=rng.random(len(epochs))
-                ),
+                "history": epochs.assign(loss=loss, accuracy=rng.random(len(epochs))),
                 "scores": pd.DataFrame(
                     {
                         "seed": range(seeds),

@@ -16,8 +16,8 @@ WORSE = [0.90, 0.91, 0.92, 0.95, 0.96, 0.90]
 def side(variant_results):
     """Makes a side of which each run's test accuracy is given."""
 
-    def make(label, accuracy, *, seeds=None, predicted=None, **fields):
-        results = variant_results(label, accuracy)
+    def make(label, accuracy, *, seeds=None, predicted=None, diverged=(), **fields):
+        results = variant_results(label, accuracy, diverged)
         if seeds is not None:
             renamed = dict(enumerate(seeds))
             results.scores["seed"] = results.scores["seed"].map(renamed)
@@ -179,6 +179,31 @@ def test_diverged_runs_leave_no_number_and_break_nothing(side):
     assert found.comparison.loss.mean is None
     assert "Mean difference in loss                         –\n" in text(found)  # noqa: RUF001
     json.dumps(record(found), allow_nan=False)
+
+
+def test_diverged_runs_of_the_pairs_are_counted(side):
+    a = side("With", BETTER, diverged=(1, 5))
+    b = side("Without", [*WORSE[:3], 0.1], diverged=(1, 3))
+
+    found = contrast(a, b, None, 0.95)
+
+    told = words(text(found))
+    assert "Runs that diverged: 1 of 4 of With, 2 of 4 of Without." in told
+    # Of the pairs of seeds 0 to 3 those of 0 and 2 are left: 8 and 5 points.
+    assert "neither diverged, 2 of 4, the difference is +6.50 percentage points" in told
+    assert [record(found)[name]["diverged"] for name in "ab"] == [1, 2]
+
+
+def test_where_nothing_diverged_nothing_is_said_of_it(side):
+    found = contrast(side("With", BETTER), side("Without", WORSE), None, 0.95)
+    assert "diverged" not in text(found)
+    assert [record(found)[name]["diverged"] for name in "ab"] == [0, 0]
+
+
+def test_equal_runs_that_diverged_are_counted(side):
+    sides = [side(label, [0.1] * 2, diverged=(0, 1)) for label in ("With", "Without")]
+    told = words(text(contrast(*sides, None, 0.95)))
+    assert "Runs that diverged: 2 of 2 of With, 2 of 2 of Without." in told
 
 
 def test_runs_that_all_diverged_are_equal(side):

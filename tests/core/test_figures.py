@@ -153,6 +153,38 @@ def test_diverged_losses_are_left_out(variant_results, where, loss):
     )
 
 
+def test_a_run_that_diverged_does_not_flatten_the_losses_of_the_rest(variant_results):
+    diverged = variant_results("Without", [0.8] * 3, (1,))
+    results = [variant_results("With", [0.9] * 3), diverged]
+    figure = figures.learning_curves(results, 0.95)
+    figure.draw_without_rendering()
+    # All other losses lie between 0 and 1.
+    assert all(-0.1 < low < high < 1.1 for low, high in (a.get_ylim() for a in figure.axes[:2]))
+    label = "Without (mean of 3, 1 diverged)"
+    assert legend(figure) == ["With (mean of 3)", label]
+    of_steady = diverged.history.query("split == 'train' and seed != 1")
+    drawn_mean = line(figure.axes[0], label).get_ydata()
+    np.testing.assert_allclose(drawn_mean, of_steady.groupby("epoch")["loss"].mean())
+    # All accuracies count.
+    every = diverged.history.query("split == 'train'").groupby("epoch")["accuracy"].mean()
+    np.testing.assert_allclose(line(figure.axes[2], label).get_ydata(), every)
+
+
+def test_a_variant_that_diverged_in_every_run_leaves_the_other_readable(variant_results):
+    lost = variant_results("Without", [0.1] * 3, (0, 1, 2))
+    figure = figures.learning_curves([variant_results("With", [0.9] * 3), lost], 0.95)
+    figure.draw_without_rendering()
+    assert all(-0.1 < low < high < 1.1 for low, high in (a.get_ylim() for a in figure.axes[:2]))
+    assert legend(figure) == ["With (mean of 3)", "Without (mean of 3, 3 diverged)"]
+
+
+def test_where_all_diverged_their_losses_are_shown(variant_results):
+    every = variant_results("Diverged", [0.1] * 3, diverged=(0, 1, 2))
+    figure = figures.learning_curves([every], 0.95)
+    figure.draw_without_rendering()
+    assert figure.axes[0].get_ylim()[1] > 0.9e30
+
+
 def test_paired_differences_show_every_pair(variant_results, true_labels):
     accuracy = [0.98, 0.94, 0.97, 0.90, 0.99, 0.97]
     candidate, baseline = (

@@ -22,8 +22,11 @@ def make(variant_results, true_labels):
     """Renders the report of two variants, as Markdown."""
 
     @functools.cache
-    def compared(candidate, baseline, confidence):
-        results = variant_results("With BN", candidate), variant_results("Without BN", baseline)
+    def compared(candidate, baseline, confidence, diverged):
+        results = (
+            variant_results("With BN", candidate),
+            variant_results("Without BN", baseline, diverged),
+        )
         return compare(*results, true_labels, confidence)
 
     def make(
@@ -34,6 +37,7 @@ def make(variant_results, true_labels):
         dataset="digits",
         confidence=0.95,
         published=(),
+        diverged=(),
         **changes,
     ):
         params = Params(
@@ -51,9 +55,9 @@ def make(variant_results, true_labels):
         curves = {kind: by_kind[kind] if kind in published else None for kind in by_kind}
         results = {
             "bn": variant_results(label, candidate, parameters=bn, published=curves["batch"]),
-            "no_norm": variant_results("Without BN", baseline, published=curves["none"]),
+            "no_norm": variant_results("Without BN", baseline, diverged, published=curves["none"]),
         }
-        comparison = compared(candidate, baseline, confidence)
+        comparison = compared(candidate, baseline, confidence, diverged)
         accuracy = dataclasses.replace(comparison.accuracy, **changes)
         comparison = dataclasses.replace(comparison, accuracy=accuracy)
         return report.markdown(params, results, comparison)
@@ -224,6 +228,51 @@ def test_labels_are_shown_as_they_are(make, label):
         assert html.unescape(content) == f"{label} is better than Without BN"
     assert tables(page) == [{7}, {2}, {3}]
     assert f"<td>{html.escape(label, quote=False)}</td>" in page
+
+
+def test_where_nothing_diverged_nothing_is_said_of_it(make):
+    assert "diverged" not in make()
+
+
+def test_diverged_runs_are_counted_and_the_steady_pairs_told(make):
+    baseline = (*WORSE[:6], 0.1, 0.1)
+
+    text = make(baseline=baseline, diverged=(6, 7))
+
+    told = text.splitlines()[4]
+    assert told.startswith("Runs that diverged: 2 of 8 of Without BN. ")
+    assert "above 4.6, twice that of a guess, or was no longer finite." in told
+    # Of the eight differences, 3 3 1 2 3 4 are left: 16 points by six.
+    assert "neither diverged, 6 of 8, the difference is +2.67 percentage points (95 %" in told
+    table = rows(text)
+    assert "| | runs | diverged | accuracy, % | sd |" in text
+    assert [table[label][:3] for label in ("With BN", "Without BN")] == [
+        ["8", "0", "97.00"],
+        ["8", "2", "73.62"],
+    ]
+    assert "The losses of runs that diverged are in no mean and beyond the axes" in text
+
+
+def test_where_all_runs_diverged_no_pair_is_left(make):
+    text = make(baseline=(0.1,) * 8, diverged=tuple(range(8)))
+    assert "there is no pair in which neither diverged." in text
+
+
+def test_a_single_steady_pair_has_no_interval(make):
+    text = make(candidate=(0.9, 0.8), baseline=(0.8, 0.1), diverged=(1,))
+    assert "1 of 2, the difference is +10.00 percentage points (95 % interval: no interval)" in text
+
+
+@pytest.mark.parametrize("published", [(), ("batch",), ("batch", "none")])
+def test_tables_are_whole_with_the_diverged_counted(make, published):
+    page = report.html(make(published=published, diverged=(0,)), {})
+    assert tables(page) == [{9 if published else 8}, {2}, {3}]
+
+
+def test_what_diverged_by_far_is_told_by_its_power_of_ten():
+    assert report.number(1.234e30) == "1.23e+30"
+    assert report.number(-9999.4, 1) == "-9999.4"
+    assert report.interval(Interval(-2e4, 3e33), 1, 4) == "-2.00e+04 to 3.00e+33"
 
 
 def test_what_rounds_to_zero_has_no_sign():

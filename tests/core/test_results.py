@@ -66,3 +66,36 @@ def test_comparison_turns_with_its_sides(variant_results, true_labels):
 def test_without_labels_nothing_is_said_of_other_images(variant_results):
     results = variant_results("With", [0.9, 0.8])
     assert compare(results, results, None, 0.95).beyond_test_set is None
+
+
+def test_pairs_of_which_a_run_diverged_count_and_are_told_apart(variant_results, true_labels):
+    candidate = variant_results("With", [0.98, 0.94, 0.97, 0.1, 0.99], diverged=(3,))
+    baseline = variant_results("Without", [0.1, 0.91, 0.92, 0.1, 0.96], diverged=(0, 3))
+
+    comparison = compare(candidate, baseline, true_labels, 0.95)
+
+    assert (candidate.diverged, baseline.diverged) == ((3,), (0, 3))
+    # Differences in hundredths: 88, 3, 5, 0, 3; those of the seeds 1, 2 and 4 are steady.
+    assert (comparison.accuracy.n, comparison.steady.n) == (5, 3)
+    assert comparison.accuracy.mean == pytest.approx(0.99 / 5)
+    assert comparison.steady.mean == pytest.approx(0.11 / 3)
+    assert comparison.steady.ci_low > 0.02
+
+
+def test_where_no_run_diverged_all_pairs_are_steady(variant_results, true_labels):
+    results = [variant_results(label, [0.9, 0.8, 0.7]) for label in ("With", "Without")]
+    comparison = compare(*results, true_labels, 0.95)
+    assert comparison.steady == comparison.accuracy
+
+
+def test_where_every_pair_has_a_run_that_diverged_none_is_steady(variant_results, true_labels):
+    candidate = variant_results("With", [0.9, 0.1], diverged=(1,))
+    baseline = variant_results("Without", [0.1, 0.8], diverged=(0,))
+    assert compare(candidate, baseline, true_labels, 0.95).steady is None
+
+
+def test_losses_that_are_both_infinite_have_no_difference(variant_results, true_labels):
+    results = [variant_results(label, [0.9, 0.8]) for label in ("With", "Without")]
+    for one in results:
+        one.scores.loc[1, "loss"] = np.inf
+    assert compare(*results, true_labels, 0.95).loss.mean is None

@@ -5,6 +5,7 @@ A drill is a test with a promise, `@pytest.mark.promise("...")`. Those that are 
 the figures that they counted, to docs/RELIABILITY.md.
 """
 
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,31 @@ def count(record_property):
 def peak(record_property):
     """Notes figures of which the largest is told: `peak(MB=12.5)`."""
     return lambda **figures: record_property("peaks", figures)
+
+
+@pytest.fixture
+def mount():
+    """Mounts a small file system on a folder: `mount(folder, "size=40k")`.
+
+    Once more, `mount(folder, "ro")` or `mount(folder, "rw,size=1m")`, changes what it is like.
+    """
+    mounted = []
+
+    def mount(folder, options):
+        if folder in mounted:
+            options = f"remount,{options}"
+        folder.mkdir(parents=True, exist_ok=True)
+        command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)]
+        try:
+            subprocess.run(command, check=True, capture_output=True)
+        except (OSError, subprocess.CalledProcessError):
+            pytest.skip("no file system can be mounted here")
+        mounted.append(folder)
+        return folder
+
+    yield mount
+    for folder in set(mounted):
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
 @pytest.fixture(autouse=True)

@@ -210,11 +210,8 @@ def test_damaged_checkpoints(clone, start, undisturbed, count, damage, damaged):
     "The disk fills up while training: exit code 74, one line, the checkpoints before are whole, "
     "nothing half-written is left; with room again it goes on to the same end."
 )
-def test_full_disk(clone, start, undisturbed, small_disk, count):
-    disk = small_disk(megabytes=1)
-    folder = clone.folder / ".bnlab/checkpoints"
-    folder.parent.mkdir(exist_ok=True)
-    folder.symlink_to(disk)
+def test_full_disk(clone, start, undisturbed, mount, count):
+    disk = mount(clone.folder / ".bnlab/checkpoints", "size=1m")
     process = start(*TRAIN, "no_norm")
     wait_for_checkpoints(clone)
 

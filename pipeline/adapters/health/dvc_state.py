@@ -1,4 +1,4 @@
-"""DVC's own files, which a crash may leave so that every DVC command stops."""
+"""DVC's own files: its cache, and those that a crash may leave so that every command stops."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from pipeline.adapters.files import replacing
+from pipeline.adapters.health import dvc_cache
 from pipeline.adapters.health.backups import unused
 from pipeline.adapters.health.findings import Finding
 
@@ -24,11 +25,12 @@ _CONFLICT = re.compile(rb"^<{7} ", re.MULTILINE)
 
 
 def findings(*, at_work: bool) -> Iterator[Finding]:
-    """Yields what stops DVC; nothing of it is mended while a DVC process is at work here."""
-    for finding in (_rwlock(), _lock()):
-        if finding and finding.mend and at_work:
+    """Yields what stops DVC or leads it astray; nothing is mended while it is at work here."""
+    stopping = [finding for finding in (_rwlock(), _lock()) if finding]
+    for finding in stopping or filter(None, [dvc_cache.finding()]):
+        if finding.mend and at_work:
             yield Finding(finding.what, "DVC is at work here: let it end, then ask again")
-        elif finding:
+        else:
             yield finding
 
 

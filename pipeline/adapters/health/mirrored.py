@@ -19,6 +19,7 @@ from pipeline.adapters.health.places import local_path
 from pipeline.adapters.health.store import is_made
 from pipeline.adapters.provenance import tracking_uri
 from pipeline.adapters.tracking import FINGERPRINT, Store, asking, paged
+from pipeline.errors import without_passwords
 
 # What a run says of the process that works on it, since it was opened.
 HOST, PROCESS, STARTED = "process.host", "process.id", "process.started"
@@ -101,7 +102,7 @@ class Mirrored:
             names = [f"{run.info.run_name} ({run.info.run_id})" for run in gone]
             what = f"the models of {_listed(names)} have lost their files, which are not here"
             remedy = "train them again, or delete each: `mlflow runs delete --run-id ...` with "
-            yield Finding(what, f"{remedy}MLFLOW_TRACKING_URI={tracking_uri()}")
+            yield Finding(what, f"{remedy}MLFLOW_TRACKING_URI={without_passwords(tracking_uri())}")
 
     def _write_models(self, lost: list[tuple[RunFiles, LoggedModel]]) -> None:
         test = read_prepared().test

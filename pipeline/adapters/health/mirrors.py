@@ -7,9 +7,9 @@ import time
 from collections.abc import Iterable, Iterator
 
 from pipeline.adapters.datasets import DATASETS, RAW_FOLDER, PublishedFile
-from pipeline.adapters.files import sha256
 from pipeline.adapters.health.findings import Finding, Note
-from pipeline.adapters.mirrors import mirrors_for, refusal, without_password
+from pipeline.adapters.mirrors import mirrors_for, refusal
+from pipeline.errors import without_passwords
 
 PATIENCE_SECONDS = 5
 
@@ -29,7 +29,7 @@ def findings(dataset: str) -> Iterator[Finding | Note]:
         return
     told = "; ".join(_told(mirror, reason) for mirror, reason in built_in.items())
     what = f"no mirror of {dataset} answers: {told}"
-    if all(_is_here(file) for file in files):
+    if all(file.is_at(RAW_FOLDER / file.name) for file in files):
         yield Note(f"{what}. Its files are in {RAW_FOLDER} already")
     else:
         variable = f"{dataset.upper()}_MIRROR"
@@ -60,9 +60,4 @@ def _refusal(mirror: str, files: tuple[PublishedFile, ...]) -> str:
 
 
 def _told(mirror: str, reason: str) -> str:
-    return f"{without_password(mirror)} does not deliver ({reason})"
-
-
-def _is_here(file: PublishedFile) -> bool:
-    path = RAW_FOLDER / file.name
-    return path.is_file() and sha256(path) == file.sha256
+    return f"{without_passwords(mirror)} does not deliver ({reason})"

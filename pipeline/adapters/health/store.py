@@ -10,9 +10,8 @@ import requests
 
 from pipeline.adapters.health.backups import copy, keep_copy, opened
 from pipeline.adapters.health.findings import Finding
-from pipeline.adapters.mirrors import without_password
 from pipeline.adapters.provenance import database, tracking_uri
-from pipeline.errors import DataError, PipelineError, one_line
+from pipeline.errors import DataError, PipelineError, one_line, without_passwords
 
 _PATIENCE_SECONDS = 5
 
@@ -52,7 +51,7 @@ def _server(uri: str) -> Iterator[Finding]:
     except (requests.RequestException, ValueError):
         fault = "does not answer"
     if fault:
-        what = f"the MLflow server {without_password(uri)} {fault}"
+        what = f"the MLflow server {without_passwords(uri)} {fault}"
         yield Finding(what, "start it, or correct MLFLOW_TRACKING_URI; then `track` adds the runs")
 
 

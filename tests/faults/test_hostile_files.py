@@ -1,0 +1,252 @@
+"""Hostile files
+
+Data files that were forged, and prepared ones that were damaged. What was published is known to the
+last bit, so `prepare` reads nothing else; here the forged files take the place of the published
+ones, checksums and all, to see what the readers do.
+"""
+
+import functools
+import gzip
+import itertools
+import re
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from pipeline.adapters import idx
+from pipeline.adapters.datasets import read_prepared, write_prepared
+from pipeline.core.examples import Dataset, Examples
+from pipeline.errors import DataError
+from tests.faults.command import DIGITS, NOTE_THE_PEAK, PARAMS, run
+
+RAW, PREPARED = Path("data/raw"), Path("data/prepared.npz")
+TRAINING = RAW / "train-images-idx3-ubyte.gz", RAW / "train-labels-idx1-ubyte.gz"
+TEST = RAW / "t10k-images-idx3-ubyte.gz", RAW / "t10k-labels-idx1-ubyte.gz"
+
+
+def header(*dimensions, kind=0x08):
+    return struct.pack(f">HBB{len(dimensions)}I", 0, kind, len(dimensions), *dimensions)
+
+
+def zipped(content):
+    return gzip.compress(content, mtime=0)
+
+
+@functools.cache
+def sixteen_megabytes():
+    return zipped(bytes(1 << 24))
+
+
+def unfolding(*dimensions, megabytes):
+    """An archive that unfolds to that much, whatever its header says."""
+    return zipped(header(*dimensions)) + sixteen_megabytes() * (megabytes // 16)
+
+
+COUNT = 6000
+IMAGES = zipped(header(COUNT, 2, 2) + bytes(4 * COUNT))
+LABELS = zipped(header(COUNT) + bytes(COUNT))
+# The images and labels, what is said of them and of which.
+HOSTILE = {
+    "bomb of 10 GB": (unfolding(COUNT, 2, 2, megabytes=10_000), LABELS, "images.* holds more"),
+    "bomb of a header as large as permitted": (
+        unfolding(2**16, 32, 32, megabytes=10_000), LABELS, "images.* holds more"),
+    "both as large as permitted": (
+        unfolding(2**16, 32, 32, megabytes=64),
+        unfolding(2**26, megabytes=64),
+        "labels.* 67108864 labels for 65536 images",
+    ),
+    "more than permitted": (
+        unfolding(2**16 + 1, 32, 32, megabytes=64), LABELS, "images.* claims"),
+    "bomb after the archive": (
+        IMAGES + unfolding(1, 1, 1, megabytes=10_000), LABELS, "images.* holds more"),
+    "garbage after the archive": (IMAGES + b"garbage", LABELS, "images.* is damaged"),
+    "dimensions of 2^31": (zipped(header(2**31, 2**31, 2**31)), LABELS, "images.* claims"),
+    "dimensions of 0 and 2^32": (
+        zipped(header(0, 2**32 - 1, 2**32 - 1)), LABELS, "images.* claims"),
+    "2^32 labels": (IMAGES, zipped(header(2**32 - 1)), "labels.* claims"),
+    "wrong magic": (zipped(b"\x89PNG" + bytes(99)), LABELS, "images.* magic number"),
+    "label 10": (IMAGES, zipped(header(COUNT) + bytes(COUNT - 1) + b"\x0a"), "labels.* label 10"),
+    "counts that differ": (IMAGES, zipped(header(9) + bytes(9)), "labels.* 9 labels for 6000"),
+    "empty file": (b"", LABELS, "images.* ends within"),
+}  # fmt: skip
+
+# What the files in `data/raw` are counts as what was published.
+PINNED_AS_THEY_ARE = """
+import dataclasses
+from pipeline.adapters import datasets
+from pipeline.adapters.files import sha256
+def pinned(file):
+    path = datasets.RAW_FOLDER / file.name
+    return datasets.PublishedFile(file.name, path.stat().st_size, sha256(path))
+mnist = datasets.DATASETS["mnist"]
+datasets.DATASETS["mnist"] = dataclasses.replace(mnist, files=tuple(map(pinned, mnist.files)))
+"""
+
+
+@pytest.fixture
+def mnist(project):
+    """A project whose raw files are small but right."""
+    (project / "params.yaml").write_text(PARAMS, encoding="utf-8")
+    (project / RAW).mkdir(parents=True)
+    for images, labels in (TRAINING, TEST):
+        images.write_bytes(IMAGES)
+        labels.write_bytes(LABELS)
+    return project
+
+
+@pytest.mark.drill
+@pytest.mark.promise(
+    "Forged gzip and IDX files: `prepare` ends with 65 and one line that names the file, in less "
+    "than 500 MB, and writes nothing"
+)
+@pytest.mark.parametrize(("images", "labels", "told"), HOSTILE.values(), ids=HOSTILE)
+@pytest.mark.usefixtures("mnist")
+def test_forged_files_are_refused(peak, images, labels, told):
+    for path, content in zip(TRAINING, (images, labels), strict=True):
+        path.write_bytes(content)
+
+    code, (line,) = run("prepare", before=PINNED_AS_THEY_ARE + NOTE_THE_PEAK)
+
+    assert code == 65
+    assert re.match(f"error: train-{told}", line)
+    assert not PREPARED.exists()
+    megabytes = float(Path("peak").read_text()) / 1e3
+    assert megabytes < 500
+    peak(MB=megabytes)
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory):
+    return tmp_path_factory.mktemp("idx") / "file.gz"
+
+
+@pytest.mark.promise(
+    "Whatever the header of an IDX file says, it is read as it says, or refused with 65"
+)
+@given(
+    head=st.tuples(
+        st.sampled_from([0, 0, 0, 1, 0x1F8B]),
+        st.sampled_from([8, 8, 8, 9, 0x0D, 0xFF]),
+        st.integers(0, 255) | st.just(3) | st.just(3),
+        st.lists(
+            st.integers(0, 5) | st.integers(0, 2**32 - 1) | st.sampled_from([2**31, 2**32 - 1]),
+            max_size=5,
+        ),
+    ),
+    body=st.binary(max_size=200) | st.none(),
+    tail=st.just(b"") | st.binary(max_size=4),
+    cut=st.just(0) | st.integers(0, 40),
+)
+@example(head=(0, 8, 3, [0, 2**32 - 1, 2**32 - 1]), body=b"", tail=b"", cut=0)
+@example(head=(0, 8, 3, [2**16, 2**5, 2**5]), body=b"", tail=b"", cut=0)
+@settings(
+    max_examples=500,
+    derandomize=True,
+    database=None,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+def test_any_header_is_read_or_refused(file, head, body, tail, cut):
+    zero, kind, count, dimensions = head
+    if body is None:
+        # As much as the header says, so that some are right.
+        body = bytes(i % 256 for i in range(min(np.prod([1.0, *dimensions]), 1000).__int__()))
+    content = struct.pack(f">HBB{len(dimensions)}I", zero, kind, count, *dimensions) + body
+    archive = zipped(content) + tail
+    file.write_bytes(archive[: len(archive) - cut])
+
+    array = read_or_refused(lambda: idx.read_array(file, dimensions=3))
+
+    if array is not None:
+        assert (zero, kind, count, array.tobytes()) == (0, 8, 3, body)
+        assert list(array.shape) == dimensions
+
+
+def read_or_refused(read):
+    """Returns what is read; None if it was refused as it should be."""
+    try:
+        return read()
+    except DataError as error:
+        refusal = error
+    assert refusal.exit_code == 65
+    assert len(str(refusal).splitlines()) == 1
+    return None
+
+
+def drawn(examples, chance):
+    images = chance.integers(0, 256, (examples, 3, 2), dtype=np.uint8)
+    return Examples(images, chance.integers(0, 10, examples, dtype=np.uint8))
+
+
+@pytest.mark.promise(
+    "A flipped bit in the prepared file is either told (65) or changed nothing that is read"
+)
+@pytest.mark.parametrize(
+    "bits",
+    [pytest.param([0], id="one"), pytest.param([1, 4, 6], id="others", marks=pytest.mark.drill)],
+)
+def test_flipped_bits_do_not_change_what_is_learnt_from(tmp_path, count, bits):
+    path, chance = tmp_path / "prepared.npz", np.random.default_rng(0)
+    # Larger than what is read of an archive at once, together with which its checksum is checked.
+    sets = {"train": drawn(2000, chance), "validation": drawn(8, chance), "test": drawn(9, chance)}
+    write_prepared(path, Dataset(**sets))
+    right = path.read_bytes()
+    values = [right.index(part.tobytes()) for part in vars(sets["train"]).values()]
+    within = {place for first in values for place in range(first + 9, first + 1990)}
+    within |= set(range(values[0] + 1990, values[0] + 11_990))
+    places = [place for place in range(len(right)) if place not in within]
+    told = 0
+    for place, bit in itertools.product(places, bits):
+        path.write_bytes(_flipped(right, place, bit))
+        again = read_or_refused(lambda: read_prepared(path))
+        told += again is None
+        for name, examples in sets.items() if again else ():
+            got = getattr(again, name)
+            np.testing.assert_array_equal(got.images, examples.images)
+            np.testing.assert_array_equal(got.labels, examples.labels)
+    count(bits=len(places) * len(bits), told=told)
+
+
+def _flipped(content, place, bit=3):
+    return content[:place] + bytes([content[place] ^ 1 << bit]) + content[place + 1 :]
+
+
+@pytest.mark.drill
+@pytest.mark.promise(
+    "A prepared file that was tampered with ends `train` and `evaluate` with 65 and the cure"
+)
+def test_commands_notice_a_prepared_file_tampered_with(project):
+    (project / "params.yaml").write_text(DIGITS, encoding="utf-8")
+    assert run("download") == (0, [])
+    assert run("prepare") == (0, [])
+    content = PREPARED.read_bytes()
+    PREPARED.write_bytes(_flipped(content, len(content) // 2))
+
+    for command in (["train", "no_norm"], ["evaluate"]):
+        code, (line,) = run(*command)
+
+        assert code == 65
+        assert line.startswith(f"error: {PREPARED} is damaged: ")
+        assert line.endswith("; remove it, and `dvc repro` makes it again")
+    assert not list(project.glob("runs/*/*")) + list(project.glob("evaluation/*"))
+
+
+@pytest.mark.drill
+@pytest.mark.promise("`dvc repro` notices raw and prepared files tampered with, and mends them")
+def test_dvc_mends_what_was_tampered_with(make_clone, count):
+    clone = make_clone()
+    clone.run("dvc", "repro", "prepare")
+    right = clone.hashes("data")
+    assert {str(PREPARED), str(RAW / "digits.csv.gz")} <= right.keys()
+    for name in (str(PREPARED), str(RAW / "digits.csv.gz")):
+        path = clone.folder / name
+        path.write_bytes(_flipped(path.read_bytes(), path.stat().st_size // 2))
+
+        clone.run("dvc", "repro", "prepare")
+
+        assert clone.hashes("data") == right
+        count(files=1)

@@ -1,0 +1,52 @@
+"""A small experiment as the stages before `track` leave it, written by hand."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from pipeline.adapters import runs
+from pipeline.adapters.datasets import PREPARED_FILE, write_prepared
+from pipeline.core.examples import Dataset, Examples
+from pipeline.core.replicates import EpochScores
+from pipeline.core.solver import Scores
+from pipeline.stages.track import REPORTS
+
+CHECKOUT = Path(__file__).parents[2]
+PARAMS = (CHECKOUT / "params.yaml").read_text(encoding="utf-8")
+EXPERIMENT = "mnist-batch-norm"
+VARIANTS, SEEDS, EPOCHS = ("batch_norm", "no_norm"), (0, 1), 10
+
+
+def scores(seed, epoch):
+    """Values of which no two are the same."""
+    value = 1 / (1 + epoch + 100 * seed)
+    return EpochScores(seed, epoch, Scores(value, value / 2), Scores(value / 3, value / 4))
+
+
+def manifest_of(variant):
+    return runs.Manifest(variant, {"momentum": 0.9}, SEEDS, "da7a", "c0de")
+
+
+def write_runs():
+    """Writes into the current folder what the stages before `track` leave."""
+    Path("params.yaml").write_text(PARAMS, encoding="utf-8")
+    examples = Examples(np.zeros((3, 8, 8), np.uint8), np.arange(3, dtype=np.uint8))
+    write_prepared(PREPARED_FILE, Dataset(examples, examples, examples))
+    for variant in VARIANTS:
+        runs.write_manifest(manifest_of(variant))
+        epochs = [scores(seed, epoch) for seed in SEEDS for epoch in range(EPOCHS)]
+        runs.write_history(variant, epochs)
+        told = {"loss": 0.5, "accuracy": 0.9, "expected_calibration_error": 0.1}
+        runs.write_test_scores(variant, pd.DataFrame([{"seed": seed} | told for seed in SEEDS]))
+        for seed in SEEDS:
+            folder = runs.run_folder(variant, seed)
+            folder.mkdir()
+            for name in (runs.ARCHITECTURE, runs.WEIGHTS):
+                (folder / name).write_text(f"{name} of {variant}, seed {seed}")
+    REPORTS.mkdir()
+    roles = {"candidate": "batch_norm", "baseline": "no_norm"}
+    answer = {"verdict": "not_settled", "mean": 0, "ci_low": -1, "ci_high": 1, "wins": 0, "n": 2}
+    (REPORTS / "comparison.json").write_text(json.dumps(roles | answer))
+    (REPORTS / "report.md").write_text("# Unclear\n")

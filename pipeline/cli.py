@@ -259,7 +259,8 @@ def study(name: str, workers: int | None, *, quick: bool) -> None:
       python -m pipeline study notebook --quick
     """
     _give_seeds_the_threads()
-    from pipeline.adapters.study_file import read_study
+    with _lean_tensorflow():
+        from pipeline.adapters.study_file import read_study
 
     found = read_study(name, quick=quick)
     from pipeline.stages import study as stage

@@ -24,8 +24,8 @@ class Cells:
 
     def __init__(self, data_sha256: str, probes: Sequence[str]) -> None:
         """Takes the hash of the prepared data, and the probes that the study measures with."""
-        self._data, self._code = data_sha256, measuring_code_sha256()
-        self._probes = sorted(probes)
+        self._data, self._probes = data_sha256, sorted(probes)
+        self._code = measuring_code_sha256(probed=bool(probes))
 
     def read(self, cell: Cell) -> dict[str, float] | None:
         """Returns what was measured of a run, or None if that is not known."""

@@ -22,8 +22,8 @@ TRAINING_MODULES = (
 )
 
 
-# What a study measures of a run beside.
-MEASURING_MODULES = ("core/probes.py", "core/trials.py")
+# What a study's runs depend on beside, and those that are probed.
+_TRIALS, _PROBES = ("core/trials.py",), ("core/probes.py",)
 
 
 def training_code_sha256() -> str:
@@ -31,9 +31,9 @@ def training_code_sha256() -> str:
     return _sha256(TRAINING_MODULES)
 
 
-def measuring_code_sha256() -> str:
-    """Returns one hash of the modules that the results of a study's runs depend on."""
-    return _sha256(TRAINING_MODULES + MEASURING_MODULES)
+def measuring_code_sha256(*, probed: bool) -> str:
+    """Returns one hash of the modules that the results of a study's run depend on."""
+    return _sha256(TRAINING_MODULES + _TRIALS + (_PROBES if probed else ()))
 
 
 def _sha256(modules: tuple[str, ...]) -> str:

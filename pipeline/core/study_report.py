@@ -116,9 +116,7 @@ def page(study: Study, table: pd.DataFrame, judged: Sequence[Judged]) -> str:
         *([Paragraph(f"**{QUICK}**")] if study.is_quick else []),
         Picture(study.about.claim, "figure.png"),
         Heading("The claim"),
-        Paragraph(
-            f"{study.about.claim} ({study.about.source}). Published: {study.about.published}."
-        ),
+        Paragraph(f"{about.claim} ({about.source}). Published: {about.published}."),
         Heading("The rule, fixed beforehand"),
         *(Paragraph(f"{_stated(study, one.rule)}: {one.verdict}.") for one in judged),
         Paragraph(_HOW),

@@ -24,7 +24,7 @@ class Trained:
     def outputs(self, layer: str, images: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
         """Returns, in inference mode, [images, units] of each layer whose name begins so."""
         layers = [one for one in self.model.layers if one.name.startswith(layer)]
-        part = keras.Model(self.model.inputs, [one.output for one in layers])
+        part = keras.Model(self.model.input, [one.output for one in layers])
         batches = [
             self._call(part, images[start : start + _AT_ONCE])
             for start in range(0, len(images), _AT_ONCE)
@@ -33,7 +33,9 @@ class Trained:
 
     def _call(self, part: keras.Model, images: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
         with keras.StatelessScope(zip(self.model.weights, self.weights, strict=True)):
-            return [np.asarray(output) for output in part(images, training=False)]
+            return [
+                np.asarray(output) for output in keras.tree.flatten(part(images, training=False))
+            ]
 
 
 Probe = Callable[[Trained, Examples], float]

@@ -35,6 +35,7 @@ def trained():
     from pipeline.adapters.runs import history_table  # noqa: PLC0415
     from pipeline.core.examples import Dataset, Examples  # noqa: PLC0415
     from pipeline.core.normalization import NORMALIZATIONS  # noqa: PLC0415
+    from pipeline.core.replicates import Training as CellTraining  # noqa: PLC0415
     from pipeline.core.replicates import train_variant  # noqa: PLC0415
     from pipeline.params import Network, Optimizer, Training, Variant  # noqa: PLC0415
 
@@ -55,7 +56,8 @@ def trained():
             normalization=NORMALIZATIONS["none"](),
         )
         with ThreadPool(1) as pool:
-            runs = train_variant(variant, range(SEEDS), dataset, pool, lambda _: None)
+            cells = CellTraining(dataset, lambda _: None)
+            runs = train_variant(variant, range(SEEDS), cells, pool)
         return history_table(scores for run in runs for scores in run.history)
 
     return train

@@ -1,48 +1,15 @@
 import hashlib
 import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from pipeline.adapters.health import dvc_cache, dvc_state
+from tests.adapters.health.dvc import dvc
 
-PIPELINE = """\
-stages:
-  a:
-    cmd: python -c "print(1)" > a.txt
-    outs: [a.txt]
-  b:
-    cmd: mkdir -p b && cp a.txt b/one && echo 2 > b/two
-    deps: [a.txt]
-    outs: [b]
-"""
 # Of "1\n" and "2\n", as `md5sum` has them.
 ONE, TWO = "b026324c6904b2a9cb4b88d6d61c81d1", "26ab0db90d72e28ad0ba1e22ee510510"
-
-
-def dvc(*arguments):
-    program = [sys.executable, "-m", "dvc", *arguments]
-    return subprocess.run(program, check=False, capture_output=True).returncode
-
-
-@pytest.fixture(scope="module")
-def reproduced(tmp_path_factory):
-    """A DVC repository without git, of which a file and a folder are in the cache."""
-    folder = tmp_path_factory.mktemp("dvc")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        assert dvc("init", "--no-scm", "--quiet") == 0
-        Path("dvc.yaml").write_text(PIPELINE)
-        assert dvc("repro", "--quiet") == 0
-    return folder
-
-
-@pytest.fixture
-def repository(reproduced, project):
-    return shutil.copytree(reproduced, project, dirs_exist_ok=True)
 
 
 def cached(name, cache=Path(".dvc/cache")):

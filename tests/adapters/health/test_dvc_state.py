@@ -1,4 +1,3 @@
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -7,31 +6,9 @@ import pytest
 
 from pipeline.adapters.health import dvc_state
 from pipeline.adapters.health.dvc_state import LOCK, RWLOCK
+from tests.adapters.health.dvc import dvc
 
-PIPELINE = "stages: {a: {cmd: 'python -c \"print(1)\" > a.txt', outs: [a.txt]}}\n"
 GIT = ["git", "-c", "user.name=a", "-c", "user.email=a@example.org"]
-
-
-def dvc(*arguments):
-    program = [sys.executable, "-m", "dvc", *arguments]
-    return subprocess.run(program, check=False, capture_output=True).returncode
-
-
-@pytest.fixture(scope="module")
-def reproduced(tmp_path_factory):
-    """A DVC repository without git, whose one stage has run."""
-    folder = tmp_path_factory.mktemp("dvc")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        assert dvc("init", "--no-scm", "--quiet") == 0
-        Path("dvc.yaml").write_text(PIPELINE)
-        assert dvc("repro", "--quiet") == 0
-    return folder
-
-
-@pytest.fixture
-def repository(reproduced, project):
-    return shutil.copytree(reproduced, project, dirs_exist_ok=True)
 
 
 def findings(*, at_work=False):

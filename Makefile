@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup run demo test drills coverage check bench ui lock clean
+.PHONY: help setup run demo test drills coverage check studies bench ui lock clean
 
 # The first interpreter on the path that the locked packages were made for.
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
@@ -51,6 +51,9 @@ check: setup  ## lint, types, import layers, spelling
 	pyrefly check --summary=none
 	lint-imports --no-logo
 	git ls-files -z ':!reports' ':!*requirements.lock' | xargs -0 codespell
+
+studies: setup  ## put published claims to the test; the gallery is studies/README.md
+	dvc repro studies/dvc.yaml
 
 bench: setup  ## time it beside its peers (3 GB of packages the first time), in a quarter of an hour
 	@$(MAKE) --no-print-directory $(PEERS_READY)

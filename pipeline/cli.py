@@ -247,6 +247,40 @@ def promote(*, force: bool) -> None:
     command.run(params, force=force)
 
 
+@pipeline.command()
+@click.argument("name")
+@click.option("--quick", is_flag=True, help="In under a minute, and not to be believed.")
+@click.option("--workers", type=click.IntRange(min=1), envvar="BNLAB_WORKERS", help="As in train.")
+def study(name: str, workers: int | None, *, quick: bool) -> None:
+    """Put a published claim to the test: the study in studies/NAME.
+
+    \b
+    Example:
+      python -m pipeline study notebook --quick
+    """
+    _give_seeds_the_threads()
+    with _lean_tensorflow():
+        from pipeline.adapters.study_file import read_study
+
+    found = read_study(name, quick=quick)
+    from pipeline.stages import study as stage
+
+    stage.run(found, workers)
+
+
+@pipeline.command()
+def gallery() -> None:
+    """Write studies/README.md: all claims, pictures and verdicts.
+
+    \b
+    Example:
+      python -m pipeline gallery
+    """
+    from pipeline.stages import gallery as stage
+
+    stage.run()
+
+
 @pipeline.command("params")
 def show_params() -> None:
     """Check params.yaml and print what each variant trains with.

@@ -6,10 +6,15 @@ import grimp
 import pytest
 from ruamel.yaml import YAML
 
-STAGES = YAML(typ="safe").load(Path("dvc.yaml"))["stages"]
+STAGES = {
+    name: stage
+    for path in ("dvc.yaml", "studies/dvc.yaml")
+    for name, stage in YAML(typ="safe").load(Path(path))["stages"].items()
+}
 # A variant reaches training as a value, its layer with it.
 ALSO_NEEDED = {
     "train": {"pipeline/core/normalization.py"},
+    "study": {"pipeline/core/normalization.py"},
     "compare": {"pipeline/core/templates"},
     "track": {"pipeline/adapters/served_model.py"},
 }

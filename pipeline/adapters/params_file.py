@@ -49,27 +49,41 @@ def read_params(path: Path = PARAMS_FILE) -> Params:
         ParamsError: if the file cannot be read or a value breaks a rule; the message names the
             key, the rule and the value.
     """
-    tree = _mapping(_load(path), "")
+    return params_of(load(path))
+
+
+def params_of(tree: object) -> Params:
+    """Returns what params.yaml would mean if it held this tree.
+
+    Raises:
+        ParamsError: as `read_params`.
+    """
+    tree = _mapping(tree, "")
     _expect_keys(tree, _SECTIONS, "")
-    network = _section(Network, tree["network"], "network")
-    training = _section(Training, tree["training"], "training")
+    network = section(Network, tree["network"], "network")
+    training = section(Training, tree["training"], "training")
     blocks = _mapping(tree["variants"], "variants")
     params = Params(
-        data=_section(Data, tree["data"], "data"),
+        data=section(Data, tree["data"], "data"),
         network=network,
         training=training,
         variants={
             name: _variant(name, block, network=tree["network"], training=tree["training"])
             for name, block in blocks.items()
         },
-        comparison=_section(Comparison, tree["comparison"], "comparison"),
-        tracking=_section(Tracking, tree["tracking"], "tracking"),
+        comparison=section(Comparison, tree["comparison"], "comparison"),
+        tracking=section(Tracking, tree["tracking"], "tracking"),
     )
     _check_across_sections(params)
     return params
 
 
-def _load(path: Path) -> object:
+def load(path: Path) -> object:
+    """Returns what a YAML file holds, as plain values.
+
+    Raises:
+        ParamsError: if it cannot be read, or is no YAML.
+    """
     yaml = YAML(typ="safe", pure=True)
     try:
         with path.open("rb") as file:
@@ -124,13 +138,13 @@ def _variant(name: str, block: object, *, network: object, training: object) -> 
     _expect_keys(block, ("label", "normalization", *kind.model_fields), where)
     label = block.pop("label")
     del block["normalization"]
-    return _section(
+    return section(
         Variant,
         {
             "label": label,
-            "normalization": _section(kind, block, where),
-            "network": _section(Network, _merged(network, own["network"]), f"{where}.network"),
-            "training": _section(Training, _merged(training, own["training"]), f"{where}.training"),
+            "normalization": section(kind, block, where),
+            "network": section(Network, _merged(network, own["network"]), f"{where}.network"),
+            "training": section(Training, _merged(training, own["training"]), f"{where}.training"),
         },
         where,
     )
@@ -181,7 +195,12 @@ def _check_across_sections(params: Params) -> None:
         raise _error("candidate", rule, params.comparison.candidate, "comparison")
 
 
-def _section(cls: type[AnySection], value: object, where: str) -> AnySection:
+def section(cls: type[AnySection], value: object, where: str) -> AnySection:
+    """Returns a block as its type.
+
+    Raises:
+        ParamsError: for the first rule that it breaks.
+    """
     if not isinstance(value, Section):
         value = dict(_mapping(value, where))
     try:

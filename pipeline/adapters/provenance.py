@@ -22,10 +22,23 @@ TRAINING_MODULES = (
 )
 
 
+# What a study's runs depend on beside, and those that are probed.
+_TRIALS, _PROBES = ("core/trials.py",), ("core/probes.py",)
+
+
 def training_code_sha256() -> str:
     """Returns one hash of the modules that training depends on."""
+    return _sha256(TRAINING_MODULES)
+
+
+def measuring_code_sha256(*, probed: bool) -> str:
+    """Returns one hash of the modules that the results of a study's run depend on."""
+    return _sha256(TRAINING_MODULES + _TRIALS + (_PROBES if probed else ()))
+
+
+def _sha256(modules: tuple[str, ...]) -> str:
     digest = hashlib.sha256()
-    for name in TRAINING_MODULES:
+    for name in modules:
         digest.update(hashlib.sha256((_PACKAGE / name).read_bytes()).digest())
     return digest.hexdigest()
 

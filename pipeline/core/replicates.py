@@ -103,13 +103,13 @@ class Training:
         self._image_shape = dataset.train.images.shape[1:]
         self._classes = int(dataset.train.labels.max()) + 1
         self._on_epoch, self._keeper = on_epoch, keeper
-        self._solvers: dict[Variant, Solver] = {}
+        self._solvers: dict[tuple[str, ...], Solver] = {}
         self._lock = threading.Lock()
 
     def __call__(self, cell: Cell) -> TrainedRun:
         """Trains to the last epoch, from the seed's first weights or where it was broken off."""
-        solver, training = self._solver(cell.variant), cell.variant.training
-        state, history = self._start(solver, cell.seed)
+        solver, training = self.solver(cell.variant), cell.variant.training
+        state, history = self._start(solver, cell)
         for epoch in range(len(history), training.epochs):
             batches = epoch_batches(
                 cell.seed, epoch, examples=len(self._train[1]), batch_size=training.batch_size
@@ -127,10 +127,10 @@ class Training:
         trained = tuple(weight.numpy() for weight in solver.weights(state))
         return TrainedRun(cell.seed, tuple(history), solver.model.to_json(), trained)
 
-    def _start(self, solver: Solver, seed: int) -> tuple[State, list[EpochScores]]:
+    def _start(self, solver: Solver, cell: Cell) -> tuple[State, list[EpochScores]]:
         """Returns the variables of a run, and the scores of the epochs that it has behind it."""
-        state = solver.start(seed)
-        snapshot = self._keeper.restore(seed) if self._keeper else None
+        state = solver.start(cell.seed, cell.variant.training.optimizer.learning_rate)
+        snapshot = self._keeper.restore(cell.seed) if self._keeper else None
         if snapshot is None:
             return state, []
         for variable, value in zip(tf.nest.flatten(state), snapshot.state, strict=True):
@@ -139,17 +139,26 @@ class Training:
             self._on_epoch(scores)
         return state, list(snapshot.history)
 
-    def _solver(self, variant: Variant) -> Solver:
+    def solver(self, variant: Variant) -> Solver:
+        """Returns what trains and scores the variant; compiled at most once, on first use."""
+        optimizer = variant.training.optimizer
+        # A learning rate is given at the start of a run, and compiles nothing anew.
+        key = (
+            variant.network.model_dump_json(),
+            variant.normalization.kind,
+            variant.normalization.model_dump_json(),
+            optimizer.model_dump_json(exclude={"learning_rate"}),
+        )
         with self._lock:
-            if variant not in self._solvers:
+            if key not in self._solvers:
                 model = network.build(
                     variant.network,
                     variant.normalization,
                     image_shape=self._image_shape,
                     classes=self._classes,
                 )
-                self._solvers[variant] = Solver(model, variant.training.optimizer)
-            return self._solvers[variant]
+                self._solvers[key] = Solver(model, optimizer)
+            return self._solvers[key]
 
 
 def train_variant(

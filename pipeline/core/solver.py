@@ -123,19 +123,28 @@ class Solver(Scorer):
     """
 
     def __init__(self, model: keras.Model, optimizer: Optimizer) -> None:
-        """Builds the optimizer for the model's trainable weights."""
+        """Builds the optimizer for the model's trainable weights, whatever its learning rate."""
         super().__init__(model)
         self.optimizer = optimizers.build(optimizer)
         vectors = [_as_vector(variable) for variable in model.trainable_variables]
         self.optimizer.build([keras.Variable(vector) for vector in vectors])
 
-    def start(self, seed: int) -> State:
-        """Returns the variables of a run before its first step, with kernels drawn from `seed`."""
+    def start(self, seed: int, learning_rate: float | None = None) -> State:
+        """Returns the variables of a run before its first step, with kernels drawn from `seed`.
+
+        The learning rate is one of them, so that runs that differ in it share what is compiled; by
+        default it is the optimizer's.
+        """
         weights = _by_path(self.model.weights, first_weights(self.model, seed))
         state = State(
             [_as_vector(weights[one.path]) for one in self.model.trainable_variables],
             [weights[one.path] for one in self.model.non_trainable_variables],
-            [one.numpy() for one in self.optimizer.variables],
+            [
+                np.float32(learning_rate)
+                if learning_rate is not None and one.name == "learning_rate"
+                else one.numpy()
+                for one in self.optimizer.variables
+            ],
         )
         return tf.nest.map_structure(tf.Variable, state)
 

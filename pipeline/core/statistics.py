@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -233,3 +234,14 @@ def _correlation(candidate: NDArray[np.floating], baseline: NDArray[np.floating]
     if len(candidate) < 3 or np.ptp(candidate) == 0 or np.ptp(baseline) == 0:
         return None
     return float(stats.pearsonr(candidate, baseline).statistic)
+
+
+def holm(p_values: Sequence[float | None]) -> list[float | None]:
+    """Returns the p values of a family, adjusted (Holm 1979); None is not part of it."""
+    order = sorted((p, place) for place, p in enumerate(p_values) if p is not None)
+    adjusted: list[float | None] = [None] * len(p_values)
+    largest = 0.0
+    for rank, (p, place) in enumerate(order):
+        largest = max(largest, min(1.0, (len(order) - rank) * p))
+        adjusted[place] = largest
+    return adjusted

@@ -7,6 +7,7 @@ from pipeline.core.statistics import (
     Interval,
     beyond_test_set,
     fewest_pairs,
+    holm,
     paired_comparison,
     summary,
     verdict,
@@ -277,3 +278,18 @@ def test_interval_beyond_the_test_set_does_not_depend_on_how_many_are_drawn_at_o
     monkeypatch.setattr(statistics, "_DRAWN_AT_ONCE", 1)
 
     assert beyond_test_set(*runs, 0.95, resamples=250) == expected
+
+
+def test_holm_multiplies_the_smallest_most_and_never_falls():
+    # By hand (Holm 1979): 4 * 0.01; 3 * 0.02; 2 * 0.025 = 0.05 < 0.06; 1 * 0.5.
+    assert holm([0.02, None, 0.5, 0.01, 0.025]) == [
+        pytest.approx(0.06),
+        None,
+        pytest.approx(0.5),
+        pytest.approx(0.04),
+        pytest.approx(0.06),
+    ]
+
+
+def test_holm_goes_no_further_than_1():
+    assert holm([0.7, 0.9]) == [1.0, 1.0]

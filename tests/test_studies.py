@@ -1,0 +1,157 @@
+"""A study from its file to its page, on the digits."""
+
+import json
+import shutil
+from pathlib import Path
+
+import mlflow
+import pandas as pd
+import pytest
+
+from pipeline.adapters.study_file import read_study
+from pipeline.stages import download, gallery, prepare
+from pipeline.stages import study as stage
+
+STUDY = """
+claim: Batch normalisation helps on the digits
+source: us
+published: none
+data: {dataset: digits, validation_size: 200}
+network: {hidden_dims: [4], activation: relu}
+training: {epochs: 1, batch_size: 32, optimizer: {name: sgd, learning_rate: 0.1}, seeds: 6}
+variants:
+  batch_norm:
+    {label: With, normalization: batch, momentum: 0.9, epsilon: 0.001, center: true, scale: true}
+  no_norm: {label: Without, normalization: none}
+comparison: {baseline: no_norm, candidate: batch_norm, confidence: 0.95}
+grid: {training.optimizer.learning_rate: [0.1, 1.0]}
+probes: [dead_units]
+rules: [{measure: test_accuracy, expected: greater, at: {learning_rate: 0.1}}]
+quick: {training.seeds: 2}
+"""
+MADE = ("README.md", "figure.png", "results.csv", "verdict.json")
+SEEDS = 6
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory, empty_store):
+    """A project in which the study was run once."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("DVC_ROOT", "DVC_EXP_NAME", "DVC_EXP_BASELINE_REV", "MLFLOW_TRACKING_URI"):
+            patch.delenv(name, raising=False)
+        patch.chdir(tmp_path_factory.mktemp("project"))
+        shutil.copy(empty_store, "mlflow.db")
+        folder = Path("studies/digits")
+        folder.mkdir(parents=True)
+        (folder / "study.yaml").write_text(STUDY)
+        study = read_study("digits", quick=False)
+        download.run(study.params)
+        prepare.run(study.params)
+        stage.run(study, workers=2)
+        yield folder
+
+
+def content(folder):
+    return {name: (folder / name).read_bytes() for name in MADE}
+
+
+def test_there_is_a_row_for_each_seed_and_cell(project):
+    table = pd.read_csv(project / "results.csv")
+
+    assert len(table) == 2 * 2 * SEEDS
+    assert list(table.columns[:3]) == ["learning_rate", "variant", "seed"]
+    assert not table.duplicated(["learning_rate", "variant", "seed"]).any()
+    assert table["test_accuracy"].between(0, 1).all()
+    assert table["dead_units"].between(0, 1).all()
+    # A pair shares its seed, and seeds differ.
+    assert table.groupby(["learning_rate", "variant"])["test_loss"].nunique().eq(SEEDS).all()
+
+
+def test_the_verdict_is_told_with_its_numbers(project):
+    told = json.loads((project / "verdict.json").read_text())
+    table = pd.read_csv(project / "results.csv").query("learning_rate == 0.1")
+    means = table.groupby("variant")["test_accuracy"].mean()
+
+    (rule,) = told["rules"]
+    assert rule["means"] == pytest.approx(means.to_dict())
+    assert rule["mean"] == pytest.approx(means["batch_norm"] - means["no_norm"])
+    assert told["verdict"] in {"supported", "refuted", "not settled"}
+    page = (project / "README.md").read_text()
+    assert page.startswith("# Batch normalisation helps on the digits\n\n**")
+    assert f"{100 * means['batch_norm']:.2f} % With" in page
+
+
+def test_run_again_it_trains_nothing_and_writes_the_same(project, monkeypatch):
+    before = content(project)
+    monkeypatch.setattr(stage, "Trials", None)
+
+    stage.run(read_study("digits", quick=False))
+
+    assert content(project) == before
+
+
+def test_only_what_is_new_in_a_grid_is_trained(project, monkeypatch):
+    trained, train = [], stage._train
+
+    def noting(study, cells, left, workers):
+        trained.append(left)
+        train(study, cells, left, workers)
+
+    monkeypatch.setattr(stage, "_train", noting)
+    more = STUDY.replace("[0.1, 1.0]", "[0.1, 0.3, 1.0]")
+    (project / "study.yaml").write_text(more)
+
+    stage.run(read_study("digits", quick=False), workers=1)
+
+    (left,) = trained
+    assert {cell.variant.training.optimizer.learning_rate for cell in left} == {0.3}
+    assert len(left) == 2 * SEEDS
+
+
+def test_a_cell_that_was_damaged_is_trained_again(project):
+    (project / "study.yaml").write_text(STUDY)
+    stage.run(read_study("digits", quick=False), workers=1)
+    before = content(project)
+    next(Path(".bnlab/cells").rglob("*.json")).write_text("{")
+
+    stage.run(read_study("digits", quick=False), workers=1)
+
+    assert content(project) == before
+
+
+def test_the_quick_scale_says_so_and_leaves_the_full_one_alone(project):
+    before = content(project)
+
+    stage.run(read_study("digits", quick=True), workers=1)
+
+    assert content(project) == before
+    assert "No verdict of it is to be believed" in (project / "quick/README.md").read_text()
+    assert json.loads((project / "quick/verdict.json").read_text())["quick"] is True
+
+
+def test_mlflow_has_a_run_for_each_cell_and_the_verdict(project):
+    client = mlflow.MlflowClient(f"sqlite:///{project.absolute().parents[1]}/mlflow.db")
+    experiment = client.get_experiment_by_name("study: digits")
+    runs = client.search_runs([experiment.experiment_id], "tags.quick = 'False'")
+
+    cells = {run.info.run_name: run for run in runs if run.data.tags["kind"] == "cell"}
+    assert {"batch_norm learning_rate=0.1", "no_norm learning_rate=1.0"} <= cells.keys()
+    run = cells["no_norm learning_rate=1.0"]
+    table = pd.read_csv(project / "results.csv").query(
+        "learning_rate == 1 and variant == 'no_norm'"
+    )
+    points = client.get_metric_history(run.info.run_id, "test_accuracy")
+    shown = [point.value for point in sorted(points, key=lambda point: point.step)]
+    assert shown == table.sort_values("seed")["test_accuracy"].tolist()
+    verdicts = [run for run in runs if run.data.tags["kind"] == "verdict"]
+    assert verdicts
+    assert {run.info.status for run in runs} == {"FINISHED"}
+
+
+def test_the_gallery_has_each_study_with_its_picture_and_verdict(project):
+    gallery.run()
+
+    page = (project.parent / "README.md").read_text()
+    assert "[Batch normalisation helps on the digits](digits/README.md)" in page
+    assert "(digits/figure.png)" in page
+    assert json.loads((project / "verdict.json").read_text())["verdict"] in page

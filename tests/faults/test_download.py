@@ -187,7 +187,7 @@ def test_kills_leave_nothing_wrong(serve, count):
     whole = time.monotonic() - begin
     moments = random.Random(0)  # noqa: S311
     kills, left = 0, set()
-    for _ in range(50):
+    while kills < 50:
         RAW.unlink(missing_ok=True)
         process = start("download", **named([mirror]))
         time.sleep(moments.uniform(0.2, 1.1) * whole)
@@ -201,7 +201,6 @@ def test_kills_leave_nothing_wrong(serve, count):
     assert run("download") == (0, [])
 
     expect_all_is_well()
-    assert kills > 25
     assert len(left) > 5, "the kills came too early or too late"
     count(kills=kills, temporary_files_left=len(left))
 

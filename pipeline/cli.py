@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 
@@ -99,11 +99,14 @@ def train(variant: str, workers: int | None) -> None:
     if variant not in params.variants:
         known = ", ".join(params.variants)
         raise click.BadParameter(f"{variant!r} is not in params.yaml, which has {known}")
+    from pipeline.adapters.interruption import Interruption
+
+    interruption = Interruption()
     _give_seeds_the_threads()
     with _lean_tensorflow():
         from pipeline.stages import train as stage
 
-    stage.run(params, variant, workers)
+    stage.run(params, variant, workers, interruption)
 
 
 @pipeline.command()
@@ -385,7 +388,9 @@ def _leave(number: int, _: FrameType | None) -> None:
 
 
 def _end(error: PipelineError) -> None:
-    click.echo(f"error: {error}", err=True)
+    # Whoever read what is told here may have ended first.
+    with suppress(OSError):
+        click.echo(f"error: {error}", err=True)
     sys.exit(error.exit_code)
 
 

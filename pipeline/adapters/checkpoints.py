@@ -10,7 +10,7 @@ import hashlib
 import json
 import logging
 import shutil
-from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -37,7 +37,7 @@ _OTHERWISE = {
     "made_with": "made with other packages, or on another processor",
     "sha256": "its content is not what was written",
 }
-_HISTORY, _STATE, _MANIFEST = "history", "state_{:02d}", "manifest"
+_HISTORY, _STATE, _MANIFEST = "history", "state_{}", "manifest"
 
 
 class Checkpoints:
@@ -52,26 +52,24 @@ class Checkpoints:
         self._variant = manifest.variant
         # Bits depend on these: a run is not begun with one TensorFlow and ended with another.
         self._made_with = {**present_versions(), CPU: cpu_type()}
-        self._locks = ExitStack()
+        # Whatever the seeds: those of one training are among those of another.
+        inputs = hashlib.sha256(replace(manifest, seeds=()).to_json().encode()).hexdigest()
+        self._lock = FileLock(project_root() / _LOCKS / f"{inputs}.lock", timeout=0)
 
     def __enter__(self) -> Self:
         """Takes the right to train the runs.
 
         Raises:
-            PendingError: naming the process that trains one of them.
+            PendingError: naming the process that trains them.
         """
-        with ExitStack() as taken:
-            for seed, fingerprint in self._of_seed.items():
-                lock = FileLock(project_root() / _LOCKS / f"{fingerprint}.lock", timeout=0)
-                Path(lock.lock_file).parent.mkdir(parents=True, exist_ok=True)
-                try:
-                    taken.enter_context(lock)
-                except Timeout:
-                    raise PendingError(
-                        f"{self._variant}, seed {seed}, is being trained by "
-                        f"{_holder(Path(lock.lock_file))}: wait for it, or end it"
-                    ) from None
-            self._locks = taken.pop_all()
+        path = Path(self._lock.lock_file)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            self._lock.acquire()
+        except Timeout:
+            raise PendingError(
+                f"{self._variant} is being trained by {_holder(path)}: wait for it, or end it"
+            ) from None
         return self
 
     def __exit__(
@@ -81,7 +79,7 @@ class Checkpoints:
         traceback: TracebackType | None,
     ) -> None:
         """Lets others train the runs."""
-        self._locks.close()
+        self._lock.release()
 
     def restore(self, seed: int) -> Snapshot | None:
         """Returns the latest snapshot of a run that is whole; tells of those that are not."""
@@ -114,8 +112,10 @@ class Checkpoints:
         arrays |= {_STATE.format(place): value for place, value in enumerate(snapshot.state)}
         manifest = self._manifest(seed, arrays)
         write_arrays(folder / f"{epochs:06d}.npz", {**arrays, _MANIFEST: np.array(manifest)})
-        for path in sorted(folder.glob("[0-9]*.npz"))[:-_KEPT]:
-            path.unlink(missing_ok=True)
+        for path in folder.glob("[0-9]*.npz"):
+            # Also those of later epochs, which were of no use: else they would be taken for newer.
+            if not epochs - _KEPT < int(path.stem) <= epochs:
+                path.unlink(missing_ok=True)
 
     def remove(self) -> None:
         """Removes all checkpoints of these runs, once they are where they belong."""
@@ -152,7 +152,8 @@ class Checkpoints:
             EpochScores(seed, epoch, Scores(*values[:2]), Scores(*values[2:]))
             for epoch, values in enumerate(history.tolist())
         ]
-        return Snapshot(tuple(scores), tuple(arrays[name] for name in sorted(arrays)))
+        state = tuple(arrays[_STATE.format(place)] for place in range(len(arrays)))
+        return Snapshot(tuple(scores), state)
 
 
 def _holder(lock_file: Path) -> str:

@@ -32,6 +32,7 @@ _NO_NPZ = (
 _CHUNK = 1 << 20
 # What `tempfile` makes of the prefix and suffix given below.
 _TEMPORARY = re.compile(r"\..+\.[a-z0-9_]{8}\.tmp")
+_NO_LOCKS = {errno.EBADF, errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL}
 _MID_WRITE = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG}
 
 
@@ -173,10 +174,18 @@ def _remove_abandoned(folder: Path, name: str | None = None) -> None:
 
 @contextmanager
 def _locked(folder: Path, how: int = fcntl.LOCK_EX) -> Iterator[None]:
-    """Holds the lock of a folder, of which the kernel lets go when its process dies."""
+    """Holds the lock of a folder, of which the kernel lets go when its process dies.
+
+    Where the file system has none for folders, as NFS, it goes on without, unless it is a question
+    whether somebody has it.
+    """
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        fcntl.flock(handle, how)
+        try:
+            fcntl.flock(handle, how)
+        except OSError as error:
+            if how & fcntl.LOCK_NB or error.errno not in _NO_LOCKS:
+                raise
         yield
     finally:
         os.close(handle)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any, Self
@@ -13,18 +14,20 @@ import psutil
 from pipeline.errors import InterruptedTrainingError
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
-_GOES_ON = "`dvc repro` goes on after the last epoch"
+_GOES_ON = "what was done is kept, and the same command goes on from there"
+_SAYS = b"ending after this epoch; once more ends it at once\n"
 
 
 class Interruption:
     """Takes note of TERM and INT while a `with` block lasts, and of the end of DVC.
 
-    A second signal ends the process at once.
+    A second signal ends the process at once, which loses the epochs under way.
     """
 
     def __init__(self) -> None:
-        """Notes the DVC process that started this one, if one did."""
+        """Notes the DVC process that started this one, if one did: to be called early."""
         self._dvc = _dvc()
+        self._failed = False
         self._signal: int | None = None
         self._before: dict[int, Any] = {}
 
@@ -39,9 +42,19 @@ class Interruption:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Leaves signals to whoever had them before."""
+        """Leaves signals to whoever had them before.
+
+        Raises:
+            InterruptedTrainingError: for one that came after the last `check`.
+        """
         for number, handler in self._before.items():
             signal.signal(number, handler)
+        if error is None:
+            self.check()
+
+    def fail(self) -> None:
+        """Has all work end, because some of it failed."""
+        self._failed = True
 
     def check(self) -> None:
         """Returns if work may go on; may be called from any thread.
@@ -49,6 +62,8 @@ class Interruption:
         Raises:
             InterruptedTrainingError: if it may not.
         """
+        if self._failed:
+            raise InterruptedTrainingError("other work failed", signal.SIGTERM)
         if self._signal is not None:
             name = signal.Signals(self._signal).name
             raise InterruptedTrainingError(f"ended by {name}; {_GOES_ON}", self._signal)
@@ -58,8 +73,11 @@ class Interruption:
 
     def _note(self, number: int, _: FrameType | None) -> None:
         if self._signal is not None:
-            raise SystemExit(128 + number)
+            # Threads that are at work would be waited for; files are whole or not there.
+            os._exit(128 + number)
         self._signal = number
+        with suppress(OSError):
+            os.write(2, _SAYS)
 
 
 def _dvc() -> psutil.Process | None:

@@ -60,7 +60,7 @@ class LiveView:
     ) -> None:
         """Waits until all that was told is shown, but not for ever."""
         if error is not None:
-            asked_to = isinstance(error, (InterruptedTrainingError, KeyboardInterrupt))
+            asked_to = isinstance(error, (InterruptedTrainingError, SystemExit))
             self._broken_off = "KILLED" if asked_to else "FAILED"
         self._told.put(None)
         self._thread.join(_BROKEN_OFF_SECONDS if self._broken_off else _LAST_WORDS_SECONDS)

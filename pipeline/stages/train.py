@@ -19,7 +19,12 @@ from pipeline.core.replicates import Cell, EpochScores, TrainedRun, Training, tr
 from pipeline.params import Params
 
 
-def run(params: Params, variant: str, workers: int | None = None) -> None:
+def run(
+    params: Params,
+    variant: str,
+    workers: int | None = None,
+    interruption: Interruption | None = None,
+) -> None:
     """Writes `runs/<variant>`: history, manifest, and a model for each seed.
 
     Args:
@@ -27,6 +32,12 @@ def run(params: Params, variant: str, workers: int | None = None) -> None:
         variant: its name in params.yaml.
         workers: threads that train at once, by default as many as there are processors. Results
             do not depend on it.
+        interruption: made when the process began; DVC may have been killed since.
+
+    Raises:
+        InterruptedTrainingError: if it was asked to end; every run is kept.
+        PendingError: if another process trains this variant.
+        WriteError: on a full disk; what was kept before stays.
     """
     dataset = read_prepared()
     chosen = params.variants[variant]
@@ -44,22 +55,22 @@ def run(params: Params, variant: str, workers: int | None = None) -> None:
     epochs = chosen.training.epochs * chosen.training.seeds
     with Checkpoints(manifest) as checkpoints:
         with (
-            Interruption() as interruption,
+            interruption or Interruption() as asked,
             LiveView(params.tracking.experiment, manifest, lineage) as live,
             EpochProgress(chosen.label, epochs) as progress,
-            _threads(workers) as pool,
+            _threads(workers, asked) as pool,
         ):
 
             def tell(scores: EpochScores) -> None:
-                progress.tell(scores)
                 live.tell(scores)
-                interruption.check()
+                asked.check()
+                progress.tell(scores)
 
             training = Training(dataset, tell, checkpoints)
 
             def train(cell: Cell) -> TrainedRun:
                 # The thread that ended a run would begin another before the pool is closed.
-                interruption.check()
+                asked.check()
                 return training(cell)
 
             trained = train_variant(chosen, manifest.seeds, train, pool)
@@ -71,15 +82,19 @@ def run(params: Params, variant: str, workers: int | None = None) -> None:
         runs.write_manifest(manifest)
         for fingerprint in manifest.fingerprints():
             write_journal(fingerprint, lineage)
+        # Kept any longer, they would stand in for a training that `dvc repro --force` asks for.
         checkpoints.remove()
 
 
 @contextmanager
-def _threads(workers: int) -> Iterator[ThreadPool]:
+def _threads(workers: int, asked: Interruption) -> Iterator[ThreadPool]:
     """Yields a pool; if the block fails, what is under way ends its epoch, and nothing begins."""
     pool = ThreadPool(workers)
     try:
         yield pool
+    except BaseException:
+        asked.fail()
+        raise
     finally:
         pool.terminate()
         pool.join()

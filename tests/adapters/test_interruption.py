@@ -14,21 +14,51 @@ from pipeline.errors import InterruptedTrainingError
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_a_signal_is_heeded_at_the_next_check(number, code):
-    with Interruption() as asked:
+    heeded = pytest.raises(InterruptedTrainingError, match=f"ended by {number.name}")
+    with heeded as told, Interruption() as asked:
         asked.check()
         os.kill(os.getpid(), number)
-        with pytest.raises(InterruptedTrainingError, match=f"ended by {number.name}") as told:
-            asked.check()
+        asked.check()
+        pytest.fail("it was not heeded")
 
     assert told.value.exit_code == code
 
 
-def test_a_second_signal_ends_at_once():
-    with Interruption(), pytest.raises(SystemExit) as told:
-        os.kill(os.getpid(), signal.SIGTERM)
-        os.kill(os.getpid(), signal.SIGTERM)
+TWICE = """
+import os, signal, sys, time
+from pipeline.adapters.interruption import Interruption
+with Interruption():
+    os.kill(os.getpid(), signal.SIGINT)
+    time.sleep(0.1)
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(9)
+"""
 
-    assert told.value.code == 143
+
+def test_the_first_signal_is_answered_and_a_second_ends_at_once():
+    checkout = interruption.__file__.rpartition("/pipeline/")[0]
+
+    ended = subprocess.run(
+        [sys.executable, "-c", TWICE],
+        env={"PYTHONPATH": checkout}, capture_output=True, text=True, check=False, timeout=9,
+    )  # fmt: skip
+
+    assert ended.returncode == 143
+    assert ended.stderr == "ending after this epoch; once more ends it at once\n"
+
+
+def test_a_signal_after_the_last_check_is_not_lost():
+    with pytest.raises(InterruptedTrainingError, match="ended by SIGINT"), Interruption() as asked:
+        asked.check()
+        os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_where_some_work_fails_all_of_it_ends():
+    asked = Interruption()
+    asked.fail()
+
+    with pytest.raises(InterruptedTrainingError, match="other work failed"):
+        asked.check()
 
 
 def test_afterwards_signals_are_whose_they_were():

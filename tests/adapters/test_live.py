@@ -112,7 +112,7 @@ def test_a_finished_run_is_left_alone(tracked_project):
     ("error", "status"),
     [
         (InterruptedTrainingError("asked to end", 15), "KILLED"),
-        (KeyboardInterrupt(), "KILLED"),
+        (SystemExit(143), "KILLED"),
         (OSError("the disk is full"), "FAILED"),
     ],
 )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import shutil
 from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
@@ -76,12 +77,12 @@ def _outputs() -> Iterator[Path]:
 
 
 def _take_away(damaged: list[Path], restored: list[Path]) -> None:
-    # First what came from it: as long as that is here, it can be told by the cache alone.
-    for path in restored:
-        path.unlink()
     DAMAGED.mkdir(parents=True, exist_ok=True)
     for path in damaged:
-        path.rename(unused(DAMAGED / f"{path.parent.name}{path.name}"))
+        shutil.copy2(path, unused(DAMAGED / f"{path.parent.name}{path.name}"))
+    # First what came from it: as long as that is here, it can be told by the cache alone.
+    for path in [*restored, *damaged]:
+        path.unlink()
 
 
 def _names(paths: Iterable[Path]) -> str:

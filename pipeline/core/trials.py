@@ -37,4 +37,6 @@ class Trials:
         trained = Trained(solver.model, run.weights)
         finite = bool(np.isfinite([last.train.loss, scores.loss]).all())
         measured |= {"diverged": float(not finite)}
-        return measured | {name: PROBES[name](trained, self._test) for name in self._probes}
+        for name in self._probes:
+            measured |= PROBES[name].measure(trained, self._test)
+        return measured

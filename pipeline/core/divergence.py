@@ -23,8 +23,8 @@ def diverged_seeds(history: pd.DataFrame) -> tuple[int, ...]:
     """
     training = history[history["split"] == "train"].sort_values("epoch")
     last = training.groupby("seed").tail(1)
-    lost = last[last["loss"].map(is_diverged)]
-    return tuple(sorted(int(seed) for seed in lost["seed"]))
+    runs = zip(last["seed"], last["loss"], strict=True)
+    return tuple(sorted(int(seed) for seed, loss in runs if is_diverged(loss)))
 
 
 def is_diverged(last_loss: float) -> bool:

@@ -23,7 +23,7 @@ TRAINING_MODULES = (
 
 
 # What a study's runs depend on beside, and those that are probed.
-_TRIALS, _PROBES = ("core/trials.py",), ("core/probes.py",)
+_TRIALS, _PROBES = ("core/divergence.py", "core/trials.py"), ("core/probes.py",)
 
 
 def training_code_sha256() -> str:

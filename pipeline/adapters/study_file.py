@@ -92,11 +92,12 @@ def _changed(tree: Mapping[str, Any], key: str, value: Any) -> dict[str, Any]:
 
 
 def _check(study: Study) -> None:
-    known = {*MEASURES, *study.about.probes}
+    known = set(MEASURES)
     for probe in study.about.probes:
         if probe not in PROBES:
             rule = f"one of {', '.join(PROBES)}"
             raise ParamsError(f"`probes` must be {rule}, got {probe!r} ({PARAMS_FILE})")
+        known |= {*PROBES[probe].measures}
     variants, axes = study.params.variants, {*study.axes, *map(short, study.axes)}
     for place, rule in enumerate(study.about.rules):
         for key, value, allowed in (

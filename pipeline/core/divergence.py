@@ -23,6 +23,11 @@ def diverged_seeds(history: pd.DataFrame) -> tuple[int, ...]:
     """
     training = history[history["split"] == "train"].sort_values("epoch")
     last = training.groupby("seed").tail(1)
+    runs = zip(last["seed"], last["loss"], strict=True)
+    return tuple(sorted(int(seed) for seed, loss in runs if is_diverged(loss)))
+
+
+def is_diverged(last_loss: float) -> bool:
+    """Returns whether a run has diverged, given its training loss after the last epoch."""
     # Put so that nan, which is neither above nor below anything, is among them.
-    lost = last[~(last["loss"] <= HIGHEST_LOSS)]
-    return tuple(sorted(int(seed) for seed in lost["seed"]))
+    return not last_loss <= HIGHEST_LOSS

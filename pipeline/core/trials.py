@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
 import tensorflow as tf
 
+from pipeline.core.divergence import is_diverged
 from pipeline.core.examples import Dataset
 from pipeline.core.probes import PROBES, Trained
 from pipeline.core.replicates import Cell, Training
@@ -35,6 +35,7 @@ class Trials:
             for name, value in vars(of_split).items()
         }  # fmt: skip
         trained = Trained(solver.model, run.weights)
-        finite = bool(np.isfinite([last.train.loss, scores.loss]).all())
-        measured |= {"diverged": float(not finite)}
-        return measured | {name: PROBES[name](trained, self._test) for name in self._probes}
+        measured |= {"diverged": float(is_diverged(last.train.loss))}
+        for name in self._probes:
+            measured |= PROBES[name].measure(trained, self._test)
+        return measured

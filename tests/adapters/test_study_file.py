@@ -81,7 +81,7 @@ BROKEN = {
     "axis": ("network.hidden_dims:", "net.hidden_dims:", "`net.hidden_dims` is no parameter"),
     "unknown axis": ("network.hidden_dims:", "network.dims:", "`dims` is not a known key"),
     "no list": ("[0.1, 1.0]", "0.1", "must be a list of values"),
-    "probe": ("[dead_units]", "[live_units]", "`probes` must be one of dead_units, got"),
+    "probe": ("[dead_units]", "[live_units]", "got 'live_units'"),
     "measure": ("measure: test_acc", "measure: tst_acc", "rules[0]"),
     "variant": ("greater, at", "greater, baseline: nobody, at", "got 'nobody'"),
     "two ways": ("greater, at", "greater, best_by: test_loss, chosen_on: 2, at", "give one of"),

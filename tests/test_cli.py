@@ -15,7 +15,10 @@ from pipeline.adapters.datasets import DATASETS
 
 CHECKOUT = Path(__file__).parents[1]
 PARAMS = (CHECKOUT / "params.yaml").read_text(encoding="utf-8")
-COMMANDS = ["compare", "demo", "doctor", "download", "evaluate", "gallery", "params", "prepare", "promote", "reproduce", "study", "track", "train", "ui"]  # fmt: skip
+COMMANDS = [
+    "compare", "demo", "doctor", "download", "evaluate", "gallery", "params", "prepare",
+    "promote", "reproduce", "study", "track", "train", "ui",
+]  # fmt: skip
 HEAVY = {"tensorflow", "keras", "mlflow", "pandas", "matplotlib", "scipy", "sklearn", "numpy"}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from textwrap import fill
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,9 @@ from pipeline.core.studies import Rule, Study, short
 QUICK = "Made with `--quick`: fewer seeds, shorter training. No verdict of it is to be believed."
 # Shown, and drawn, in per cent.
 _SHARES = ("accuracy", "dead_units", "diverged")
+# What is no word of everyday language, as people write it.
+_NAMES = {"fgsm": "FGSM", "pgd": "PGD"}
+_LABEL_WIDTH = 10
 _SIGNS = {"greater": ">", "smaller": "<", "equal": "="}
 
 
@@ -36,7 +40,7 @@ def figure(study: Study, table: pd.DataFrame, judged: Sequence[Judged]) -> Figur
             _draw_grid(axis, study, table, measure)
         else:
             _draw_seeds(axis, study, table, measure)
-        axis.set_title(_words(measure).capitalize(), fontsize=11)
+        axis.set_title(_headed(measure), fontsize=11)
         if measure.endswith(_SHARES):
             axis.yaxis.set_major_formatter(PercentFormatter(1))
         axis.spines[["top", "right"]].set_visible(False)
@@ -68,7 +72,7 @@ def _draw_grid(axis: Axes, study: Study, table: pd.DataFrame, measure: str) -> N
         axis.set_xscale("log")
         axis.set_xticks(places, [f"{place:g}" for place in places], fontsize=8)
         axis.xaxis.set_minor_formatter(NullFormatter())
-    axis.set_xlabel(_words(short(along)).capitalize())
+    axis.set_xlabel(_headed(short(along)))
 
 
 def _draw_seeds(axis: Axes, study: Study, table: pd.DataFrame, measure: str) -> None:
@@ -78,7 +82,8 @@ def _draw_seeds(axis: Axes, study: Study, table: pd.DataFrame, measure: str) -> 
     axis.plot(range(len(names)), values, color="#666666", linewidth=0.6, alpha=0.5, zorder=1)
     for place, color in zip(range(len(names)), COLORS, strict=False):
         axis.scatter(np.full(values.shape[1], place), values[place], color=color, s=22, zorder=2)
-    axis.set_xticks(range(len(names)), [one.label for one in study.params.variants.values()])
+    labels = [fill(one.label, _LABEL_WIDTH) for one in study.params.variants.values()]
+    axis.set_xticks(range(len(names)), labels)
     axis.set_xlim(-0.4, len(names) - 0.6)
 
 
@@ -178,7 +183,8 @@ def _stated(study: Study, rule: Rule) -> str:
         where = ", at " + ", ".join(f"{_words(short(a))} {v:g}" for a, v in rule.at.items())
     elif rule.best_by is not None:
         where = f", each at its best by {_words(rule.best_by)} on {rule.chosen_on} other seeds"
-    within = f" within {_shown(rule, rule.margin)}" if rule.margin is not None else ""
+    unit = " points" if _is_share(rule) else ""
+    within = f" within {_difference(rule, rule.margin)}{unit}" if rule.margin is not None else ""
     return f"{what} of {candidate} {_SIGNS[rule.expected]} {baseline}{within}{where}"
 
 
@@ -193,25 +199,32 @@ def _measured(study: Study, one: Judged) -> str:
         for label, name in zip(labels, (one.candidate, one.baseline), strict=True)
         if (point := one.points.get(name))
     ]
-    what = f"largest {_words(short(rule.largest))}" if rule.largest else _words(rule.measure)
-    interval = (
-        f"{_shown(rule, result.ci_low)} to {_shown(rule, result.ci_high)}"
-        if result.ci_low is not None
-        else "no interval"
-    )
+    what = f"Largest {_words(short(rule.largest))}" if rule.largest else _headed(rule.measure)
+    ends = [_difference(rule, end) for end in (result.ci_low, result.ci_high)]
+    interval = "no interval" if result.ci_low is None else " to ".join(ends)
     chosen = f" ({'; '.join(at)})" if at else ""
+    unit = " points" if _is_share(rule) else ""
     return (
-        f"{what.capitalize()}: {' and '.join(means)}{chosen}, difference "
-        f"{_shown(rule, result.mean)} ({interval}), ahead in {result.wins} of {result.n}."
+        f"{what}: {' and '.join(means)}{chosen}, difference {_difference(rule, result.mean)}{unit} "
+        f"({interval}), ahead in {result.wins} of {result.n}."
     )
+
+
+def _is_share(rule: Rule) -> bool:
+    return rule.largest is None and rule.measure.endswith(_SHARES)
 
 
 def _shown(rule: Rule, value: float | None) -> str:
     if value is None:
         return ABSENT
-    if rule.largest is None and rule.measure.endswith(_SHARES):
-        return f"{100 * value:z.2f} %"
-    return f"{value:z.4g}"
+    return f"{100 * value:z.2f} %" if _is_share(rule) else f"{value:z.4g}"
+
+
+def _difference(rule: Rule, value: float | None) -> str:
+    """Returns a difference: of shares in percentage points, which the text around it names."""
+    if value is None:
+        return ABSENT
+    return f"{100 * value:z.2f}" if _is_share(rule) else f"{value:z.4g}"
 
 
 def _table(study: Study, table: pd.DataFrame, judged: Sequence[Judged]) -> Table:
@@ -226,7 +239,8 @@ def _table(study: Study, table: pd.DataFrame, judged: Sequence[Judged]) -> Table
             cells = [_cell(group[measure].to_numpy(), measure, confidence) for measure in measures]
             diverged = int(group["diverged"].sum())
             rows.append([variant.label, *(f"{v:g}" for v in values), *cells, str(diverged)])
-    header = ["", *map(_words, axes), *map(_words, measures), "diverged"]
+    units = [f"{_words(one)}{', %' if one.endswith(_SHARES) else ''}" for one in measures]
+    header = ["", *map(_words, axes), *units, "diverged"]
     return Table(header, rows)
 
 
@@ -234,12 +248,17 @@ def _cell(values: np.ndarray[Any, Any], measure: str, confidence: float) -> str:
     found = summary(values, confidence)
     if found.mean is None:
         return ABSENT
-    scale, decimals = (100, 2) if measure.endswith(_SHARES) else (1, 4)
-    if found.ci_low is None or found.ci_high is None:
-        return number(scale * found.mean, decimals)
-    half = scale * (found.ci_high - found.ci_low) / 2
-    return f"{number(scale * found.mean, decimals)} ± {number(half, decimals)}"
+    is_share = measure.endswith(_SHARES)
+    half = None if found.ci_high is None else found.ci_high - found.mean
+    told = [number(100 * one, 2) if is_share else f"{one:.2g}" for one in (found.mean, half or 0.0)]
+    return " ± ".join(told[: 1 if half is None else 2])
 
 
 def _words(name: str) -> str:
-    return name.replace("_", " ")
+    return " ".join(_NAMES.get(word, word) for word in name.split("_"))
+
+
+def _headed(name: str) -> str:
+    """Returns the words as a sentence begins."""
+    words = _words(name)
+    return words[0].upper() + words[1:]

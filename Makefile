@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup run demo test drills coverage check studies bench ui lock clean
+.PHONY: help setup run demo test drills coverage check studies independent bench ui lock clean
 
 # The first interpreter on the path that the locked packages were made for.
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
@@ -12,7 +12,7 @@ PEERS_READY := benchmarks/.venv/.ready
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 help:  ## show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(READY)  ## make .venv with the locked packages; nothing the second time
 
@@ -54,6 +54,9 @@ check: setup  ## lint, types, import layers, spelling
 
 studies: setup  ## put published claims to the test; the gallery is studies/README.md
 	dvc repro studies/dvc.yaml
+
+independent: setup  ## check three studies against plain NumPy; what came out goes to studies/INDEPENDENT.md
+	pytest -m "" tests/independent --page studies/INDEPENDENT.md
 
 bench: setup  ## time it beside its peers (3 GB of packages the first time), in a quarter of an hour
 	@$(MAKE) --no-print-directory $(PEERS_READY)

@@ -403,6 +403,8 @@ def _give_seeds_the_threads() -> None:
 def _lean_tensorflow() -> Iterator[None]:
     """Makes importing TensorFlow quiet, for its native code speaks of absent GPUs, and shorter."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    # A study of many variants compiles for each of them, as it should; TensorFlow warns of it.
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
     hidden = [name for name in _NOT_FOR_TRAINING if name not in sys.modules]
     # None in their place makes `import` say that they are not there.
     sys.modules.update(dict.fromkeys(hidden))  # pyrefly: ignore[no-matching-overload]

@@ -69,11 +69,30 @@ def _listed(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
 
+# Keras' own names of what draws kernels without further arguments, and the one that takes a width.
+Initializer = Literal[
+    "glorot_normal", "glorot_uniform", "he_normal", "he_uniform", "lecun_normal", "lecun_uniform",
+    "orthogonal", "random_normal",
+]  # fmt: skip
+
+
 class Network(Section):
-    """A stack of dense layers; input and output sizes come from the data."""
+    """A stack of dense layers; input and output sizes come from the data.
+
+    Kernels are drawn by `initializer`, by default Keras' own, Glorot uniform; `random_normal` takes
+    a standard deviation, `stddev`.
+    """
 
     hidden_dims: Annotated[tuple[Count, ...], BeforeValidator(_listed), Field(min_length=1)]
     activation: Activation
+    initializer: Initializer | None = None
+    stddev: Positive | None = None
+
+    @model_validator(mode="after")
+    def _stddev_is_of_random_normal(self) -> Network:
+        if (self.initializer == "random_normal") is (self.stddev is None):
+            raise ValueError("give `stddev` with `initializer: random_normal`, and only there")
+        return self
 
 
 class Optimizer(Section):
@@ -108,9 +127,13 @@ class Optimizer(Section):
 
 
 class Training(Section):
-    """How a variant is trained, and on how many seeds."""
+    """How a variant is trained, and on how many seeds.
+
+    An epoch has so many steps as the examples fill batches, unless `steps_per_epoch` says how many.
+    """
 
     epochs: Count
+    steps_per_epoch: Count | None = None
     batch_size: Count
     optimizer: Optimizer
     seeds: Count
@@ -129,6 +152,11 @@ class Normalization(Section, ABC):
     def layer(self, name: str) -> keras.layers.Layer:
         """The layer, unbuilt."""
 
+    @property
+    def at_inference(self) -> Normalization:
+        """What does the same at inference, with the same weights, in layers that Keras has."""
+        return self
+
 
 class Variant(Section):
     """One arm of the comparison, its own `network` and `training` overrides already applied."""
@@ -144,7 +172,7 @@ class Variant(Section):
         return {
             "normalization": self.normalization.kind,
             **self.normalization.model_dump(),
-            "network": self.network.model_dump(mode="json"),
+            "network": self.network.model_dump(mode="json", exclude_none=True),
             "training": self.training.model_dump(exclude={"seeds"}, exclude_none=True),
         }
 

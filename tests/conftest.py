@@ -17,6 +17,10 @@ from tests.faults.mirror import Mirror
 os.environ.update(MLFLOW_SETTINGS)
 
 
+def pytest_addoption(parser):
+    parser.addoption("--page", type=Path, help="where tests of one folder write what came out")
+
+
 def pytest_collection_modifyitems(items):
     """Puts the slow tests first: begun last, they would leave all other processes waiting."""
     items.sort(key=lambda item: item.get_closest_marker("slow") is None)

@@ -23,7 +23,8 @@ TRAINING_MODULES = (
 
 
 # What a study's runs depend on beside, and those that are probed.
-_TRIALS, _PROBES = ("core/divergence.py", "core/trials.py"), ("core/probes.py",)
+_TRIALS = ("core/course.py", "core/divergence.py", "core/trials.py")
+_PROBES = ("core/attacks.py", "core/gradients.py", "core/probes.py")
 
 
 def training_code_sha256() -> str:

@@ -5,25 +5,27 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-# Weights are drawn from the same seeds, under another key.
+# Weights and noise are drawn from the same seeds, under other keys.
 _BATCHES = 0
 
 
-def epoch_batches(seed: int, epoch: int, *, examples: int, batch_size: int) -> NDArray[np.int32]:
+def epoch_batches(
+    seed: int, epoch: int, *, examples: int, batch_size: int, steps: int | None = None
+) -> NDArray[np.int32]:
     """Returns which examples make up each batch of an epoch: indices [steps, batch_size].
 
     The stream is that of the notebook's reader, which drops nothing: a seed's permutations of all
     examples stand one after the other, and step t takes places [t * batch_size, (t + 1) *
-    batch_size). What is left at the end of one permutation thus heads the next batch, and
-    `examples // batch_size` steps count as an epoch.
+    batch_size). What is left at the end of one permutation thus heads the next batch.
 
     Args:
         seed: which stream; at least 0.
         epoch: counts from 0.
         examples: how many there are to choose from.
         batch_size: from 1 to `examples`.
+        steps: that count as an epoch, by default `examples // batch_size`.
     """
-    places = examples // batch_size * batch_size
+    places = (steps or examples // batch_size) * batch_size
     first = epoch * places
     drawn_before, offset = divmod(first, examples)
     drawn_after = -(-(first + places) // examples)

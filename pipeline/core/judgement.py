@@ -105,13 +105,15 @@ def _numbers(rule: Rule, study: Study, rows: pd.DataFrame) -> tuple[pd.Series[An
         axis, reaches = short(rule.largest), rows[rule.measure] >= rule.reaching
         largest = rows[axis].where(reaches, 0).groupby(rows["seed"]).max()
         return largest, {}
-    at = {short(axis): value for axis, value in (rule.at or {}).items()}
-    return _at(rows, at).set_index("seed")[rule.measure], {}
+    number = _at(rows, rule.at or {}).set_index("seed")[rule.measure]
+    if rule.minus is not None:
+        number = number - _at(rows, rule.minus).set_index("seed")[rule.measure]
+    return number, {}
 
 
 def _at(rows: pd.DataFrame, point: dict[str, Any]) -> pd.DataFrame:
     for axis, value in point.items():
-        rows = rows[rows[axis] == value]
+        rows = rows[rows[short(axis)] == value]
     return rows
 
 

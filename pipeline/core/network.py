@@ -10,7 +10,7 @@ from pipeline.params import Network, Normalization
 
 _BRIGHTEST = 255
 # Batches are drawn from the same seeds, under another key.
-_WEIGHTS = 1
+_WEIGHTS, _NOISE = 1, 2
 
 
 def build(
@@ -25,11 +25,17 @@ def build(
     scaled = keras.layers.Rescaling(1 / _BRIGHTEST, name="scaled")(images)
     units = keras.layers.Flatten(name="pixels")(scaled)
     for i, width in enumerate(network.hidden_dims):
-        units = keras.layers.Dense(width, name=f"dense_{i}")(units)
+        units = _dense(network, width, f"dense_{i}")(units)
         units = normalization.layer(f"norm_{i}")(units)
         units = keras.layers.Activation(network.activation, name=f"activation_{i}")(units)
-    logits = keras.layers.Dense(classes, name="logits")(units)
+    logits = _dense(network, classes, "logits")(units)
     return keras.Model(images, logits, name="mlp")
+
+
+def _dense(network: Network, units: int, name: str) -> keras.layers.Dense:
+    kind = keras.initializers.get(network.initializer or "glorot_uniform")
+    config = kind.get_config() | ({"stddev": network.stddev} if network.stddev else {})
+    return keras.layers.Dense(units, kernel_initializer=kind.from_config(config), name=name)
 
 
 def first_weights(model: keras.Model, seed: int) -> list[NDArray[np.float32]]:
@@ -49,3 +55,19 @@ def first_weights(model: keras.Model, seed: int) -> list[NDArray[np.float32]]:
         kernel = layer.trainable_variables[0]
         weights[kernel.path] = draw(kernel.shape).numpy()
     return list(weights.values())
+
+
+def first_noise(model: keras.Model, seed: int) -> dict[str, NDArray[np.int64]]:
+    """Returns by path the variables that noise is drawn from, as a run starts.
+
+    They are what a model has beside its weights. Each depends on the seed and on which of them it
+    is, on nothing else.
+    """
+    weights = {variable.path for variable in model.weights}
+    paths = [one.path for one in model.non_trainable_variables if one.path not in weights]
+    return {
+        path: np.random.SeedSequence(seed, spawn_key=(_NOISE, place))
+        .generate_state(2)
+        .astype(np.int64)
+        for place, path in enumerate(paths)
+    }

@@ -1,57 +1,64 @@
-"""What studies measure of a trained network beside its scores: to add a probe, add a function.
+"""What studies measure of a network beside its scores: to add a probe, add a function.
 
-A probe takes a trained network and the test set, and gives what its name in `PROBES` promises.
+A probe takes a network, trained so far, and gives what its name in `PROBES` promises: of each
+measure a number, or one for each unit, of which a study shows the mean.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 from numpy.typing import NDArray
 
-from pipeline.core.examples import Examples
+from pipeline.core.attacks import Attacked
+from pipeline.core.examples import Dataset
+from pipeline.core.gradients import Gradients, cosine, difference, norm, stepped
+from pipeline.params import Training
 
-Images = NDArray[np.floating]
+Measured = Mapping[str, float | NDArray[np.floating]]
 
 _AT_ONCE = 2_000
 _BRIGHTEST = 255
 # Of Gaussian noise and of attacks, on pixels from 0 to 1.
 NOISES, DISTANCES = (0.1, 0.2, 0.4), (0.02, 0.05, 0.1)
-_PGD_STEPS = 20
+PERCENTILES = (15, 50, 85)
+# Gradients are those of so many batches, the first of the training set.
+_BATCHES = 10
+# How far along the gradient the landscape is looked at, in steps (Santurkar et al. 2018, fig. 4).
+_REACH = (0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0)
+_SHIFTS = ("hidden_shift", "output_shift", "hidden_cosine", "output_cosine")
+_LANDSCAPE = ("loss_range", "gradient_change", "effective_beta")
 
 
 @dataclass(frozen=True, eq=False)
 class Trained:
-    """A trained network: the model, which many runs share, and this run's weights."""
+    """A network, trained so far.
+
+    Attributes:
+        model: which many runs share.
+        weights: of this run, in the order of `model.get_weights()`.
+        dataset: that it is trained and tested on.
+        training: how it is trained.
+    """
 
     model: keras.Model
     weights: Sequence[NDArray[np.float32]]
+    dataset: Dataset
+    training: Training
 
     def outputs(self, layer: str, images: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
         """Returns, in inference mode, [images, units] of each layer whose name begins so."""
         layers = [one for one in self.model.layers if one.name.startswith(layer)]
         part = keras.Model(self.model.input, [one.output for one in layers])
-        batches = [
-            [np.asarray(output) for output in keras.tree.flatten(self.call(part, images[at]))]
-            for at in _batches(len(images))
-        ]
-        return [np.concatenate(outputs) for outputs in zip(*batches, strict=True)]
-
-    @cached_property
-    def from_pixels(self) -> keras.Model:
-        """The part of the model from pixels [images, height, width] in [0, 1] on."""
-        return keras.Model(self.model.get_layer("scaled").output, self.model.output)
-
-    def call(self, part: keras.Model, inputs: Any) -> Any:
-        """Returns what a part of the model makes of `inputs` in inference mode."""
         with keras.StatelessScope(zip(self.model.weights, self.weights, strict=True)):
-            return part(inputs, training=False)
+            batches = [
+                [np.asarray(output) for output in keras.tree.flatten(part(images[at]))]
+                for at in _batches(len(images))
+            ]
+        return [np.concatenate(outputs) for outputs in zip(*batches, strict=True)]
 
 
 @dataclass(frozen=True)
@@ -59,17 +66,17 @@ class Probe:
     """What is measured, by name, and the function that does it."""
 
     measures: tuple[str, ...]
-    measure: Callable[[Trained, Examples], Mapping[str, float]]
+    measure: Callable[[Trained], Measured]
 
 
-def dead_units(trained: Trained, test: Examples) -> dict[str, float]:
+def dead_units(trained: Trained) -> Measured:
     """Returns the share (0 to 1) of hidden units that are 0 or less for every test image."""
-    hidden = trained.outputs("activation_", test.images)
+    hidden = trained.outputs("activation_", trained.dataset.test.images)
     dead = np.concatenate([(units <= 0).all(axis=0) for units in hidden])
     return {"dead_units": float(np.mean(dead))}
 
 
-def undone(trained: Trained, test: Examples) -> dict[str, float]:
+def undone(trained: Trained) -> Measured:
     """Returns how far batch normalisation is from the identity when gamma and beta undo it.
 
     With gamma = sqrt(moving variance + epsilon) and beta = moving mean a layer should give what it
@@ -81,7 +88,7 @@ def undone(trained: Trained, test: Examples) -> dict[str, float]:
         for layer in trained.model.layers
         if isinstance(layer, keras.layers.BatchNormalization)
     ]
-    inputs = trained.outputs("dense_", test.images)
+    inputs = trained.outputs("dense_", trained.dataset.test.images)
     weights = _by_path(trained)
     worst = 0.0
     for layer, given in zip(layers, inputs, strict=False):
@@ -98,100 +105,87 @@ def undone(trained: Trained, test: Examples) -> dict[str, float]:
     return {"identity_error": worst}
 
 
-def robustness(trained: Trained, test: Examples) -> dict[str, float]:
+def percentiles(trained: Trained) -> Measured:
+    """Returns percentiles of what each unit of the last hidden layer makes its activation from.
+
+    Over the test images, after normalisation (Ioffe & Szegedy 2015, figure 1b and c).
+    """
+    inputs = trained.outputs("norm_", trained.dataset.test.images)[-1]
+    found = np.percentile(inputs, PERCENTILES, axis=0)
+    return {f"percentile_{at}": one for at, one in zip(PERCENTILES, found, strict=True)}
+
+
+def covariate_shift(trained: Trained) -> Measured:
+    """Returns how a layer's gradient changes when the layers below it take their step.
+
+    G is the gradient of the loss in the layer's kernel, G' the same after a step of gradient
+    descent of all layers below, on the same batch (Santurkar et al. 2018, definition 2.1): the
+    distance of the two in the 2-norm, and the cosine between them, as means over batches; of the
+    output layer, and of all hidden layers but the first, which has none below (nan if there is no
+    other).
+    """
+    at, rate = Gradients(trained.model, trained.weights), trained.training.optimizer.learning_rate
+    found: dict[str, list[float]] = {name: [] for name in _SHIFTS}
+    for batch in _training_batches(trained):
+        _, before = at(at.weights, *batch)
+        below = stepped(at.weights, before, rate)
+        for kernel in at.kernels[1:]:
+            _, after = at(below[:kernel] + at.weights[kernel:], *batch)
+            where = "output" if kernel == at.kernels[-1] else "hidden"
+            found[f"{where}_shift"].append(difference([after[kernel]], [before[kernel]]))
+            found[f"{where}_cosine"].append(cosine(after[kernel], before[kernel]))
+    return {name: float(np.mean(values or np.nan)) for name, values in found.items()}
+
+
+def landscape(trained: Trained) -> Measured:
+    """Returns how loss and gradient change along the gradient, half a step to four steps away.
+
+    `loss_range` is the distance of the largest from the smallest loss, `gradient_change` the
+    largest 2-norm by which the gradient in all weights changes, `effective_beta` the largest such
+    change for the distance moved (Santurkar et al. 2018, section 3.1 and figure 4); means over
+    batches.
+    """
+    at, rate = Gradients(trained.model, trained.weights), trained.training.optimizer.learning_rate
+    found = []
+    for batch in _training_batches(trained):
+        _, here = at(at.weights, *batch)
+        losses, changes = [], []
+        for far in _REACH:
+            loss, there = at(stepped(at.weights, here, far * rate), *batch)
+            losses.append(loss)
+            changes.append(difference(there, here))
+        distances = np.multiply(_REACH, rate * norm(here))
+        found.append((max(losses) - min(losses), max(changes), max(changes / distances)))
+    return dict(zip(_LANDSCAPE, np.mean(found, axis=0).tolist(), strict=True))
+
+
+def robustness(trained: Trained) -> Measured:
     """Returns test accuracies on images that were made harder, by noise and by two attacks.
 
     The noise is Gaussian; the attacks are `fgsm` and `pgd`. Chance is the same for every run.
     """
+    test = trained.dataset.test
     pixels, labels = test.images / np.float32(_BRIGHTEST), test.labels
+    attacked = Attacked(trained.model, trained.weights)
     rng = np.random.default_rng(0)
     noise = rng.standard_normal(pixels.shape, np.float32)
     start = rng.uniform(-1, 1, pixels.shape).astype(np.float32)
     harder = {
         **{f"noise_{scale:g}": np.clip(pixels + scale * noise, 0, 1) for scale in NOISES},
-        **{f"fgsm_{far:g}": fgsm(trained, pixels, labels, far) for far in DISTANCES},
-        **{f"pgd_{far:g}": pgd(trained, pixels, labels, far, start) for far in DISTANCES},
+        **{f"fgsm_{far:g}": attacked.fgsm(pixels, labels, far) for far in DISTANCES},
+        **{f"pgd_{far:g}": attacked.pgd(pixels, labels, far, start) for far in DISTANCES},
     }
     return {
-        f"{name}_accuracy": float(np.mean(_classes(trained, images) == labels))
-        for name, images in harder.items()
+        f"{name}_accuracy": attacked.accuracy(images, labels) for name, images in harder.items()
     }
 
 
-def fgsm(
-    trained: Trained,
-    pixels: Images,
-    labels: NDArray[np.uint8],
-    distance: float,
-) -> Images:
-    """Returns images by the fast gradient sign method (Goodfellow et al. 2015, section 4).
-
-    Args:
-        trained: what is to be misled.
-        pixels: [images, height, width], in [0, 1].
-        labels: [images].
-        distance: that every pixel is moved by, as far as it stays in [0, 1].
-    """
-    return _uphill(trained, pixels, labels, _within(pixels, distance), distance)
-
-
-def pgd(
-    trained: Trained,
-    pixels: Images,
-    labels: NDArray[np.uint8],
-    distance: float,
-    start: Images,
-) -> Images:
-    """Returns images by projected gradient descent in 20 steps (Madry et al. 2018, section 2.1).
-
-    Args:
-        trained: what is to be misled.
-        pixels: [images, height, width], in [0, 1].
-        labels: [images].
-        distance: that every pixel is moved by at most.
-        start: [images, height, width], in [-1, 1]: where between its bounds each pixel begins.
-    """
-    moved = np.clip(pixels + distance * start, 0, 1)
-    # Steps that reach from one bound to the other, and a quarter more.
-    step = 2.5 * distance / _PGD_STEPS
-    for _ in range(_PGD_STEPS):
-        moved = _uphill(trained, moved, labels, _within(pixels, distance), step)
-    return moved
-
-
-def _within(pixels: Images, distance: float) -> tuple[Images, Images]:
-    """Returns the least and the most that each pixel may become."""
-    return np.maximum(pixels - distance, 0), np.minimum(pixels + distance, 1)
-
-
-def _uphill(
-    trained: Trained,
-    pixels: Images,
-    labels: NDArray[np.uint8],
-    bounds: tuple[Images, Images],
-    step: float,
-) -> Images:
-    """Returns `pixels` a step up the loss, as far as the bounds allow."""
-    moved = np.empty_like(pixels)
-    for at in _batches(len(pixels)):
-        inputs = tf.constant(pixels[at])
-        with tf.GradientTape() as tape:
-            tape.watch(inputs)
-            losses = tf.nn.sparse_softmax_cross_entropy_with_logits(
-                labels[at].astype(np.int32), trained.call(trained.from_pixels, inputs)
-            )
-        signs = np.sign(tape.gradient(losses, inputs))
-        moved[at] = np.clip(pixels[at] + step * signs, *(bound[at] for bound in bounds))
-    return moved
-
-
-def _classes(trained: Trained, pixels: Images) -> NDArray[np.int64]:
-    return np.concatenate(
-        [
-            np.argmax(trained.call(trained.from_pixels, pixels[at]), axis=1)
-            for at in _batches(len(pixels))
-        ]
-    )
+def _training_batches(trained: Trained) -> list[tuple[NDArray[np.uint8], NDArray[np.uint8]]]:
+    examples, size = trained.dataset.train, trained.training.batch_size
+    return [
+        (examples.images[start : start + size], examples.labels[start : start + size])
+        for start in range(0, _BATCHES * size, size)
+    ]
 
 
 def _batches(count: int) -> list[slice]:
@@ -206,6 +200,9 @@ def _by_path(trained: Trained) -> dict[str, NDArray[np.float32]]:
 PROBES: dict[str, Probe] = {
     "dead_units": Probe(("dead_units",), dead_units),
     "undone": Probe(("identity_error",), undone),
+    "percentiles": Probe(tuple(f"percentile_{at}" for at in PERCENTILES), percentiles),
+    "covariate_shift": Probe(_SHIFTS, covariate_shift),
+    "landscape": Probe(_LANDSCAPE, landscape),
     "robustness": Probe(
         tuple(
             f"{name}_{size:g}_accuracy"

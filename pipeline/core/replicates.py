@@ -108,24 +108,34 @@ class Training:
 
     def __call__(self, cell: Cell) -> TrainedRun:
         """Trains to the last epoch, from the seed's first weights or where it was broken off."""
-        solver, training = self.solver(cell.variant), cell.variant.training
+        solver = self.solver(cell.variant)
         state, history = self._start(solver, cell)
-        for epoch in range(len(history), training.epochs):
+        for scores in self.course(cell, state, len(history)):
+            history.append(scores)
+            if self._keeper:
+                values = tuple(variable.numpy() for variable in tf.nest.flatten(state))
+                self._keeper.keep(cell.seed, Snapshot(tuple(history), values))
+            self._on_epoch(scores)
+        trained = tuple(weight.numpy() for weight in solver.weights(state))
+        return TrainedRun(cell.seed, tuple(history), self._architecture(cell.variant), trained)
+
+    def course(self, cell: Cell, state: State, epoch: int = 0) -> Iterator[EpochScores]:
+        """Yields the scores after each epoch, from `epoch` on, by which it has moved `state`."""
+        solver, training = self.solver(cell.variant), cell.variant.training
+        for place in range(epoch, training.epochs):
             batches = epoch_batches(
-                cell.seed, epoch, examples=len(self._train[1]), batch_size=training.batch_size
+                cell.seed,
+                place,
+                examples=len(self._train[1]),
+                batch_size=training.batch_size,
+                steps=training.steps_per_epoch,
             )
             solver.train_epoch(state, *self._train, tf.constant(batches))
             weights = solver.weights(state)
             train, validation = (
                 solver.evaluate(weights, *split) for split in (self._train, self._validation)
             )
-            history.append(EpochScores(cell.seed, epoch, train, validation))
-            if self._keeper:
-                values = tuple(variable.numpy() for variable in tf.nest.flatten(state))
-                self._keeper.keep(cell.seed, Snapshot(tuple(history), values))
-            self._on_epoch(history[-1])
-        trained = tuple(weight.numpy() for weight in solver.weights(state))
-        return TrainedRun(cell.seed, tuple(history), solver.model.to_json(), trained)
+            yield EpochScores(cell.seed, place, train, validation)
 
     def _start(self, solver: Solver, cell: Cell) -> tuple[State, list[EpochScores]]:
         """Returns the variables of a run, and the scores of the epochs that it has behind it."""
@@ -138,6 +148,13 @@ class Training:
         for scores in snapshot.history:
             self._on_epoch(scores)
         return state, list(snapshot.history)
+
+    def _architecture(self, variant: Variant) -> str:
+        """Returns the network as it is kept and served: by Keras alone, without this project."""
+        normalization = variant.normalization.at_inference
+        return self.solver(
+            variant.model_copy(update={"normalization": normalization})
+        ).model.to_json()
 
     def solver(self, variant: Variant) -> Solver:
         """Returns what trains and scores the variant; compiled at most once, on first use."""

@@ -13,7 +13,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from pipeline.core import optimizers
-from pipeline.core.network import first_weights
+from pipeline.core.network import first_noise, first_weights
 from pipeline.params import Optimizer
 
 _compiled = functools.partial(tf.function, jit_compile=True, autograph=False)
@@ -107,7 +107,10 @@ class Scorer:
 
 
 class State(NamedTuple):
-    """All that training changes. `trainable` and `optimizer` are vectors; see `Solver`."""
+    """All that training changes. `trainable` and `optimizer` are vectors; see `Solver`.
+
+    Among the `statistics` is what noise is drawn from, where a normalisation has any.
+    """
 
     trainable: list[Any]
     statistics: list[Any]
@@ -130,12 +133,13 @@ class Solver(Scorer):
         self.optimizer.build([keras.Variable(vector) for vector in vectors])
 
     def start(self, seed: int, learning_rate: float | None = None) -> State:
-        """Returns the variables of a run before its first step, with kernels drawn from `seed`.
+        """Returns the variables of a run before its first step, drawn from `seed`.
 
         The learning rate is one of them, so that runs that differ in it share what is compiled; by
         default it is the optimizer's.
         """
         weights = _by_path(self.model.weights, first_weights(self.model, seed))
+        weights |= first_noise(self.model, seed)
         state = State(
             [_as_vector(weights[one.path]) for one in self.model.trainable_variables],
             [weights[one.path] for one in self.model.non_trainable_variables],

@@ -13,15 +13,23 @@ from pipeline.params import Count, Params, Section, Variant
 Text = Annotated[str, Field(min_length=1)]
 Value = bool | int | float | str | tuple[int, ...]
 # What is known of every run without a probe.
-MEASURES = (
+SCORES = (
     "train_loss", "train_accuracy", "validation_loss", "validation_accuracy", "test_loss",
-    "test_accuracy", "diverged",
+    "test_accuracy",
 )  # fmt: skip
+MEASURES = (*SCORES, "diverged")
 
 
 def _listed(value: Any) -> Any:
     """Returns lists as tuples, those of widths within a list of values too."""
     return tuple(map(_listed, value)) if isinstance(value, list) else value
+
+
+def _floats(value: Any) -> Any:
+    """Returns a list of numbers as a tuple; `step` is written in whole numbers."""
+    if not isinstance(value, list):
+        return value
+    return tuple(float(one) if isinstance(one, int) else one for one in value)
 
 
 class Rule(Section):
@@ -35,6 +43,7 @@ class Rule(Section):
         baseline: another than the study's.
         candidate: another than the study's.
         at: the grid's point at which `measure` is taken, where the grid has more than one.
+        minus: the point at which it is taken off: the number is then a change.
         best_by: take it instead at the point that is best for the variant by this measure, on
             average over `chosen_on` seeds of their own, which are then left out.
         chosen_on: how many seeds, the first of them, choose.
@@ -49,6 +58,7 @@ class Rule(Section):
     baseline: str | None = None
     candidate: str | None = None
     at: dict[str, Annotated[Value, BeforeValidator(_listed)]] | None = None
+    minus: dict[str, Annotated[Value, BeforeValidator(_listed)]] | None = None
     best_by: str | None = None
     chosen_on: Count | None = None
     largest: str | None = None
@@ -64,6 +74,8 @@ class Rule(Section):
         ):  # fmt: skip
             if (getattr(self, one) is None) is not (getattr(self, other) is None):
                 raise ValueError(f"give both `{one}` and `{other}`, or neither")
+        if self.minus is not None and self.at is None:
+            raise ValueError("give `minus` with `at` only")
         if (self.expected == "equal") is (self.margin is None):
             raise ValueError("give `margin` with `expected: equal`, and only there")
         return self
@@ -78,6 +90,11 @@ class About(Section):
         published: what was measured there, or that nothing was.
         probes: measures beyond `MEASURES`, by their names in `core.probes`.
         rules: together they decide.
+        published_values: by variant, then measure, to be drawn beside ours; with `step`, a curve.
+        course: probes that are followed through the course of each run, epoch by epoch, beside
+            losses and accuracies; by default nothing is.
+        related: two measures whose rank correlation over the seeds is told of every cell; it
+            decides nothing.
     """
 
     claim: Text
@@ -85,6 +102,11 @@ class About(Section):
     published: Text
     probes: Annotated[tuple[str, ...], BeforeValidator(_listed)]
     rules: Annotated[tuple[Rule, ...], BeforeValidator(_listed), Field(min_length=1)]
+    published_values: (
+        dict[str, dict[str, Annotated[tuple[float, ...], BeforeValidator(_floats)]]] | None
+    ) = None
+    course: Annotated[tuple[str, ...], BeforeValidator(_listed)] | None = None
+    related: Annotated[tuple[str, str], BeforeValidator(_listed)] | None = None
 
 
 @dataclass(frozen=True)
@@ -102,7 +124,8 @@ class Study:
     Attributes:
         name: of its folder.
         about: claim and rules.
-        axes: the grid, name to values; the name is a parameter's, as DVC spells it.
+        axes: the grid, name to values; the name is a parameter's, as DVC spells it, the first of
+            those that change together.
         points: of the grid, every combination.
         is_quick: whether it runs at a smaller scale, of which no verdict is to be believed.
     """

@@ -4,6 +4,8 @@ import logging
 import os
 from collections.abc import Iterator
 from multiprocessing.pool import ThreadPool
+from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from tqdm import tqdm
@@ -15,12 +17,12 @@ from pipeline.adapters.pictures import write_figure
 from pipeline.adapters.study_file import STUDIES
 from pipeline.adapters.study_records import mirror
 from pipeline.adapters.tracking import TRACKING_ERRORS
-from pipeline.core import study_report
+from pipeline.core import study_figures, study_report
 from pipeline.core.judgement import judge
 from pipeline.core.replicates import Cell
 from pipeline.core.studies import Point, Study, short
 from pipeline.core.trials import Trials
-from pipeline.errors import one_line
+from pipeline.errors import WriteError, one_line
 
 logger = logging.getLogger(__name__)
 
@@ -28,17 +30,20 @@ logger = logging.getLogger(__name__)
 def run(study: Study, workers: int | None = None) -> None:
     """Writes `results.csv`, `verdict.json`, `figure.png` and `README.md` into the study's folder.
 
-    A study at the quick scale goes into `quick` below it. MLflow mirrors both.
+    And `course.csv`, if the study follows its runs. A study at the quick scale goes into `quick`
+    below it. MLflow mirrors both.
     """
     folder = STUDIES / study.name / ("quick" if study.is_quick else "")
-    table = _results(study, workers)
+    table, course = _results(study, workers)
     judged = judge(study, table)
-    with replacing(folder / "results.csv") as temporary:
-        table.to_csv(temporary, index=False, lineterminator="\n")
-    verdict = study_report.verdict(study, judged)
+    verdict = study_report.verdict(study, judged, course)
+    _write_table(folder / "results.csv", table)
+    if not course.empty:
+        _write_table(folder / "course.csv", course)
     write_json(folder / "verdict.json", verdict)
-    write_figure(folder / "figure.png", study_report.figure(study, table, judged))
-    write_text(folder / "README.md", study_report.page(study, table, judged))
+    drawn = study_figures.figure(study, table, course, judged)
+    write_figure(folder / "figure.png", drawn)
+    write_text(folder / "README.md", study_report.page(study, table, judged, verdict))
     try:
         mirror(study, table, verdict, folder)
     except TRACKING_ERRORS as error:
@@ -47,21 +52,35 @@ def run(study: Study, workers: int | None = None) -> None:
         )
 
 
-def _results(study: Study, workers: int | None) -> pd.DataFrame:
-    """Returns a row for each point, variant and seed: what was measured of the run."""
-    cells = Cells(sha256(PREPARED_FILE), study.about.probes)
+def _write_table(path: Path, table: pd.DataFrame) -> None:
+    with replacing(path) as temporary:
+        table.to_csv(temporary, index=False, lineterminator="\n")
+
+
+def _results(study: Study, workers: int | None) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Returns what was measured of each point, variant and seed, a row each, and their courses."""
+    about = study.about
+    cells = Cells(sha256(PREPARED_FILE), about.probes, about.course)
     wanted = list(_wanted(study))
     left = [cell for cell in dict.fromkeys(cell for *_, cell in wanted) if cells.read(cell) is None]
     if left:
         _train(study, cells, left, workers)
-    rows = [
-        {short(axis): value for axis, value in point.at.items()}
-        | {"variant": variant, "seed": cell.seed}
-        | (cells.read(cell) or {})
-        for point, variant, cell in wanted
-    ]
+    rows, course = [], []
+    for point, variant, cell in wanted:
+        trial = cells.read(cell)
+        if trial is None:
+            raise WriteError("a run that was just measured is gone: run the study again")
+        of = {short(axis): value for axis, value in point.at.items()}
+        of |= {"variant": variant, "seed": cell.seed}
+        rows.append(of | trial.measured)
+        course += [of | row for row in trial.course]
     order = [*map(short, study.axes), "variant", "seed"]
-    return pd.DataFrame(rows).sort_values(order, kind="stable", ignore_index=True)
+    return _sorted(rows, order), _sorted(course, [*order, "step"])
+
+
+def _sorted(rows: list[dict[str, Any]], by: list[str]) -> pd.DataFrame:
+    table = pd.DataFrame(rows)
+    return table.sort_values(by, kind="stable", ignore_index=True) if rows else table
 
 
 def _wanted(study: Study) -> Iterator[tuple[Point, str, Cell]]:
@@ -70,7 +89,7 @@ def _wanted(study: Study) -> Iterator[tuple[Point, str, Cell]]:
 
 
 def _train(study: Study, cells: Cells, left: list[Cell], workers: int | None) -> None:
-    trials = Trials(read_prepared(), study.about.probes)
+    trials = Trials(read_prepared(), study.about.probes, study.about.course)
 
     def train(cell: Cell) -> None:
         # Kept at once: what is done stays done, whatever comes after.

@@ -120,8 +120,16 @@ BAD_VALUES = [
     ("training.optimizer.epsilon", float("inf"), "a finite number"),
     ("training.optimizer.beta_1", 1.0, "less than 1"),
     ("training.optimizer.amsgrad", "no", "a boolean"),
-    ("variants.no_norm.normalization", "group", "one of none, batch, layer"),
-    ("variants.no_norm.normalization", ["none"], "one of none, batch, layer"),
+    (
+        "variants.no_norm.normalization",
+        "group",
+        "one of none, batch, layer, batch_renorm, noisy_batch",
+    ),
+    (
+        "variants.no_norm.normalization",
+        ["none"],
+        "one of none, batch, layer, batch_renorm, noisy_batch",
+    ),
     ("variants.batch_norm.momentum", 1.5, "less than 1"),
     ("variants.batch_norm.center", 1, "a boolean"),
     ("comparison.baseline", "bn", "one of batch_norm, no_norm"),
@@ -145,6 +153,37 @@ def test_a_bad_value_is_told_with_key_rule_value_and_place(complaint, path, valu
 
 
 NO_NORM = TREE["variants"]["no_norm"]
+LIKE_BATCH = TREE["variants"]["batch_norm"] | {"label": "Like BN"}
+RENORM = LIKE_BATCH | {"normalization": "batch_renorm", "r_max": 3.0, "d_max": 0.0}
+NOISY = LIKE_BATCH | {
+    "normalization": "noisy_batch", "offset_max": 0.5, "factor_max": 1.0, "jitter": 0.0,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("block", [RENORM, NOISY], ids=lambda block: block["normalization"])
+def test_what_is_normalised_like_a_batch_takes_its_keys_and_more(read, block):
+    variant = read(changed(("variants.own", block))).variants["own"]
+
+    own = {key: variant.parameters[key] for key in block if key != "label"}
+    assert own == {key: value for key, value in block.items() if key != "label"}
+
+
+@pytest.mark.parametrize(
+    ("block", "key", "value", "rule"),
+    [
+        (RENORM, "r_max", 0.9, "greater than or equal to 1"),
+        (RENORM, "d_max", -0.1, "greater than or equal to 0"),
+        (RENORM, "momentum", 1.0, "less than 1"),
+        (NOISY, "offset_max", -0.1, "greater than or equal to 0"),
+        (NOISY, "factor_max", 0.9, "greater than or equal to 1"),
+        (NOISY, "jitter", -0.1, "greater than or equal to 0"),
+        (NOISY, "jitter", float("inf"), "a finite number"),
+    ],
+)
+def test_a_normalisation_has_its_limits(complaint, block, key, value, rule):
+    told = complaint(changed(("variants.own", block | {key: value})))
+
+    assert told == f"`{key}` must be {rule}, got {value!r} (params.yaml, variants.own)"
 
 
 @pytest.mark.parametrize(
@@ -197,7 +236,7 @@ def test_a_bad_override_is_told_with_its_variant(complaint, section, override, t
     [
         ("extra", "data, network, training, variants, comparison, tracking", "top level"),
         ("data.extra", "dataset, validation_size", "data"),
-        ("training.extra", "epochs, batch_size, optimizer, seeds", "training"),
+        ("training.extra", "epochs, steps_per_epoch, batch_size, optimizer, seeds", "training"),
         ("training.optimizer.extra", "", "training.optimizer"),
         ("variants.no_norm.extra", "label, normalization", "variants.no_norm"),
         ("variants.no_norm.momentum", "label, normalization", "variants.no_norm"),
@@ -316,7 +355,10 @@ def test_an_override_is_for_its_variant_alone(read):
     )
 
     own, other = params.variants["no_norm"], params.variants["batch_norm"]
-    assert own.network.model_dump() == {"hidden_dims": (32, 32), "activation": "tanh"}
+    assert own.network.model_dump(exclude_none=True) == {
+        "hidden_dims": (32, 32),
+        "activation": "tanh",
+    }
     assert (own.training.epochs, own.training.batch_size) == (3, 32)
     assert own.training.optimizer.arguments == {"learning_rate": 0.5, "epsilon": 1e-8}
     assert own.training.optimizer.name == "adam"

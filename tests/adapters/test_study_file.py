@@ -124,6 +124,8 @@ def test_every_study_is_a_stage_and_in_the_gallery(monkeypatch):
     monkeypatch.chdir(CHECKOUT)
     stages = YAML(typ="safe").load(Path("studies/dvc.yaml"))["stages"]
 
-    assert stages["study"]["foreach"] == names()
+    followed = [name for name in names() if read_study(name, quick=False).about.course is not None]
+    assert stages["followed"]["foreach"] == followed
+    assert stages["study"]["foreach"] == sorted({*names()} - {*followed})
     verdicts = {path for path in stages["gallery"]["deps"] if path.endswith("verdict.json")}
     assert verdicts == {f"studies/{name}/verdict.json" for name in names()}

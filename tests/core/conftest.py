@@ -1,17 +1,62 @@
+from itertools import product
+
 import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline.core.normalization import NORMALIZATIONS
+from pipeline.core.normalization import NORMALIZATIONS, NoNorm
 from pipeline.core.results import VariantResults
+from pipeline.core.studies import About, Point, Study
+from pipeline.params import (
+    Comparison,
+    Data,
+    Network,
+    Optimizer,
+    Params,
+    Tracking,
+    Training,
+    Variant,
+)
 
-SETTINGS = {"momentum": 0.9, "epsilon": 0.01, "center": True, "scale": True}
+SETTINGS = {
+    "momentum": 0.9,
+    "epsilon": 0.01,
+    "center": True,
+    "scale": True,
+    "r_max": 2.5,
+    "d_max": 0.5,
+    "offset_max": 0.5,
+    "factor_max": 1.25,
+    "jitter": 0.1,
+}
 
 
 @pytest.fixture(scope="session", params=NORMALIZATIONS.values(), ids=NORMALIZATIONS)
 def normalization(request):
     """Every normalisation there is, for the contracts that all of them keep."""
     return request.param(**{field: SETTINGS[field] for field in request.param.model_fields})
+
+
+@pytest.fixture(scope="session")
+def noise():
+    """Draws what a normalisation multiplies a batch by in training, and what it adds."""
+
+    def draw(normalization, shape, states):
+        if normalization.kind != "noisy_batch":
+            return 1, 0
+        layer = normalization.layer("norm")
+        layer.build(shape)
+        # With a gamma of 0 the output is factor * beta + offset.
+        layer.gamma.assign(np.zeros(shape[1]))
+        outputs = []
+        for beta in (0, 1):
+            layer.noise.state.assign(*states)
+            layer.beta.assign(np.full(shape[1], beta))
+            outputs.append(layer(np.zeros(shape, np.float32), training=True).numpy())
+        offset, both = np.array(outputs, np.float64)
+        return both - offset, offset
+
+    return draw
 
 
 @pytest.fixture(scope="session")
@@ -54,5 +99,39 @@ def variant_results(true_labels):
             }
             | fields
         )
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def study():
+    """Makes a study of A and B on eight seeds over three learning rates, or other axes."""
+    rates = {"training.optimizer.learning_rate": (0.01, 0.1, 1.0)}
+
+    def params():
+        network = Network(hidden_dims=(4,), activation="relu")
+        optimizer = Optimizer(name="sgd", learning_rate=0.1)
+        training = Training(epochs=1, batch_size=2, optimizer=optimizer, seeds=8)
+        variants = {
+            name: Variant(
+                label=name.upper(), normalization=NoNorm(), network=network, training=training
+            )
+            for name in ("a", "b")
+        }
+        return Params(
+            data=Data(dataset="digits", validation_size=200),
+            network=network,
+            training=training,
+            variants=variants,
+            comparison=Comparison(baseline="b", candidate="a", confidence=0.95),
+            tracking=Tracking(experiment="study"),
+        )
+
+    def make(*rules, axes=rates, is_quick=False, **about):
+        told = {"claim": "A > B", "source": "us", "published": "none", "probes": ()} | about
+        points = [
+            Point(dict(zip(axes, at, strict=True)), params()) for at in product(*axes.values())
+        ]
+        return Study("test", About(**told, rules=rules), axes, tuple(points), is_quick=is_quick)
 
     return make

@@ -3,48 +3,10 @@ import pandas as pd
 import pytest
 
 from pipeline.core.judgement import judge, overall
-from pipeline.core.normalization import NoNorm
-from pipeline.core.studies import About, Point, Rule, Study
-from pipeline.params import (
-    Comparison,
-    Data,
-    Network,
-    Optimizer,
-    Params,
-    Tracking,
-    Training,
-    Variant,
-)
+from pipeline.core.studies import Rule
 
 RATE = "training.optimizer.learning_rate"
 RATES = (0.01, 0.1, 1.0)
-
-
-def variant(label, rate):
-    optimizer = Optimizer(name="sgd", learning_rate=rate)
-    return Variant(
-        label=label,
-        normalization=NoNorm(),
-        network=Network(hidden_dims=(4,), activation="relu"),
-        training=Training(epochs=1, batch_size=2, optimizer=optimizer, seeds=8),
-    )
-
-
-def params(rate):
-    return Params(
-        data=Data(dataset="digits", validation_size=200),
-        network=Network(hidden_dims=(4,), activation="relu"),
-        training=variant("A", rate).training,
-        variants={"a": variant("A", rate), "b": variant("B", rate)},
-        comparison=Comparison(baseline="b", candidate="a", confidence=0.95),
-        tracking=Tracking(experiment="study"),
-    )
-
-
-def study(*rules):
-    about = About(claim="A > B", source="us", published="none", probes=(), rules=rules)
-    points = tuple(Point({RATE: rate}, params(rate)) for rate in RATES)
-    return Study("test", about, {RATE: RATES}, points, is_quick=False)
 
 
 def table(accuracy, seeds=8):
@@ -87,7 +49,7 @@ def of(rule, **changes):
         (of(RULE, expected="equal", margin=0.02), "not settled"),
     ],
 )
-def test_a_clear_difference_is_judged_by_what_was_expected(rule, expected):
+def test_a_clear_difference_is_judged_by_what_was_expected(study, rule, expected):
     (judged,) = judge(study(rule), AHEAD)
 
     assert judged.verdict == expected
@@ -96,19 +58,19 @@ def test_a_clear_difference_is_judged_by_what_was_expected(rule, expected):
     )
 
 
-def test_what_goes_both_ways_is_not_settled():
+def test_what_goes_both_ways_is_not_settled(study):
     (judged,) = judge(study(RULE), table(lambda _, name, seed: 0.9 + (name == "a") * spread(seed)))
 
     assert judged.verdict == "not settled"
 
 
-def test_too_few_seeds_settle_nothing():
+def test_too_few_seeds_settle_nothing(study):
     few = AHEAD[AHEAD["seed"] < 5]
 
     assert [one.verdict for one in judge(study(RULE), few)] == ["not settled"]
 
 
-def test_each_variant_is_scored_at_the_rate_that_other_seeds_chose():
+def test_each_variant_is_scored_at_the_rate_that_other_seeds_chose(study):
     # Best at 1 for A, at 0.01 for B; on the scored seeds, which do not choose, it is otherwise.
     def accuracy(rate, name, seed):
         best = rate == (1.0 if name == "a" else 0.01)
@@ -124,7 +86,7 @@ def test_each_variant_is_scored_at_the_rate_that_other_seeds_chose():
     assert judged.numbers == (pytest.approx(0.85, abs=0.001), pytest.approx(0.8))
 
 
-def test_the_largest_rate_is_taken_seed_by_seed_and_0_where_none_will_do():
+def test_the_largest_rate_is_taken_seed_by_seed_and_0_where_none_will_do(study):
     def accuracy(rate, name, seed):
         return float(rate <= (1.0 if name == "a" else 0.01) and not (name == "b" and seed == 0))
 
@@ -136,7 +98,7 @@ def test_the_largest_rate_is_taken_seed_by_seed_and_0_where_none_will_do():
     assert judged.verdict == "supported"
 
 
-def test_p_values_are_those_of_a_family():
+def test_p_values_are_those_of_a_family(study):
     rules = [RULE, of(RULE, at={RATE: 1.0}), of(RULE, at={RATE: 0.01})]
 
     found = judge(study(*rules), AHEAD)
@@ -145,10 +107,23 @@ def test_p_values_are_those_of_a_family():
     assert [one.p for one in found] == [pytest.approx(3 * 2 / 256)] * 3
 
 
-def test_a_study_is_supported_by_all_its_rules_and_refuted_by_one():
+def test_a_study_is_supported_by_all_its_rules_and_refuted_by_one(study):
     supported, against = RULE, of(RULE, expected="smaller")
     open_one = of(RULE, expected="equal", margin=0.02)
 
     assert overall(judge(study(supported, supported), AHEAD)) == "supported"
     assert overall(judge(study(supported, open_one), AHEAD)) == "not settled"
     assert overall(judge(study(supported, open_one, against), AHEAD)) == "refuted"
+
+
+def test_a_change_between_two_points_is_set_against_the_others_change(study):
+    # From 0.01 to 0.1 A loses 0.1 and B half of that; at 0.1 itself A is still ahead.
+    def accuracy(rate, name, seed):
+        lost = {"a": 0.1, "b": 0.05}[name] + spread(seed) * (name == "a")
+        return 0.9 + (name == "a") * 0.2 - lost * (rate == 0.1)
+
+    rule = of(RULE, expected="smaller", minus={RATE: 0.01})
+    (judged,) = judge(study(rule), table(accuracy))
+
+    assert judged.numbers == (pytest.approx(-0.1, abs=0.001), pytest.approx(-0.05))
+    assert judged.verdict == "supported"

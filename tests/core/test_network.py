@@ -4,8 +4,8 @@ import keras
 import numpy as np
 import pytest
 
-from pipeline.core.network import build, first_weights
-from pipeline.core.normalization import NoNorm
+from pipeline.core.network import build, first_noise, first_weights
+from pipeline.core.normalization import NoisyBatch, NoNorm
 from pipeline.params import Network
 
 NORMALIZED = {
@@ -63,7 +63,7 @@ def test_normalization_stands_between_dense_layer_and_activation(normalization):
     for i in range(2):
         dense, norm = weights_by_name(model, f"dense_{i}"), weights_by_name(model, f"norm_{i}")
         z = units @ dense["kernel"] + dense["bias"]
-        units = np.tanh(NORMALIZED[normalization.kind](z, normalization, norm))
+        units = np.tanh(NORMALIZED[normalization.at_inference.kind](z, normalization, norm))
     last = weights_by_name(model, "logits")
 
     logits = units @ last["kernel"] + last["bias"]
@@ -101,6 +101,41 @@ def test_first_weights_are_those_of_the_model_but_for_the_kernels(normalization)
     for variable in model.weights:
         same = (given[variable.path] == variable.numpy()).all()
         assert same == (variable.name != "kernel")
+
+
+NOISY = NoisyBatch(
+    momentum=0.9,
+    epsilon=0.01,
+    center=True,
+    scale=True,
+    offset_max=0.5,
+    factor_max=1.25,
+    jitter=0.1,
+)
+
+
+def test_noise_differs_between_seeds_and_layers_and_from_other_draws():
+    model = small(NOISY)
+    states = [tuple(state) for seed in range(100) for state in first_noise(model, seed).values()]
+    assert len(set(states)) == 100 * 3
+    kernels_drawn_from = np.random.SeedSequence(0, spawn_key=(1, 0)).generate_state(2)
+    assert (np.array(states) != kernels_drawn_from).all()
+
+
+def test_noise_depends_on_the_seed_and_the_layer_alone():
+    first, again = first_noise(small(NOISY), 5), first_noise(small(NOISY, hidden_dims=(9, 2)), 5)
+    assert len(again) == 2
+    for state, same in zip(again.values(), first.values(), strict=False):
+        np.testing.assert_array_equal(state, same)
+
+
+def test_only_a_noisy_model_has_variables_that_noise_is_drawn_from(normalization):
+    model = small(normalization)
+    given = first_noise(model, 0)
+    assert bool(given) == (normalization.kind == "noisy_batch")
+    weights = {variable.path for variable in model.weights}
+    assert given.keys() | weights == {variable.path for variable in model.variables}
+    assert not given.keys() & weights
 
 
 def test_kernels_are_glorot_uniform():

@@ -7,7 +7,7 @@ import pytest
 from pipeline.core.batches import epoch_batches
 from pipeline.core.examples import Dataset, Examples
 from pipeline.core.network import build
-from pipeline.core.normalization import BatchNorm, NoNorm
+from pipeline.core.normalization import BatchNorm, BatchRenorm, NoisyBatch, NoNorm
 from pipeline.core.replicates import Cell, Training, train_variant
 from pipeline.core.solver import Solver
 from pipeline.params import Network, Optimizer, Variant
@@ -35,7 +35,7 @@ def examples(rng, count):
 
 def variant(normalization):
     return Variant(
-        label=normalization.kind,
+        label=normalization.kind.replace("_", " "),
         normalization=normalization,
         network=Network(hidden_dims=(4,), activation="relu"),
         training=TrainingParams(
@@ -44,8 +44,12 @@ def variant(normalization):
     )
 
 
-BATCH_NORM = variant(BatchNorm(momentum=0.9, epsilon=0.001, center=True, scale=True))
+LIKE_BATCH = {"momentum": 0.9, "epsilon": 0.001, "center": True, "scale": True}
+BATCH_NORM = variant(BatchNorm(**LIKE_BATCH))
 NO_NORM = variant(NoNorm())
+RENORM = variant(BatchRenorm(**LIKE_BATCH, r_max=3.0, d_max=5.0))
+NOISY = variant(NoisyBatch(**LIKE_BATCH, offset_max=0.5, factor_max=1.25, jitter=0.1))
+VARIANTS = {one.label: one for one in (BATCH_NORM, NO_NORM, RENORM, NOISY)}
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +62,7 @@ def dataset():
 def trained(dataset):
     """What training one seed after the other gives: runs and what was told, by variant."""
     given = {}
-    for one in (BATCH_NORM, NO_NORM):
+    for one in VARIANTS.values():
         told = []
         given[one.label] = (
             train_variant(one, range(3), Training(dataset, told.append), InTurn()),
@@ -78,11 +82,12 @@ def assert_same_run(run, expected):
 @pytest.mark.parametrize(
     "make_pool", [lambda: ThreadPool(1), lambda: ThreadPool(2)], ids=["1 thread", "2 threads"]
 )
-def test_runs_do_not_depend_on_the_number_of_threads(dataset, trained, make_pool):
+@pytest.mark.parametrize("one", [BATCH_NORM, NOISY], ids=lambda one: one.label)
+def test_runs_do_not_depend_on_the_number_of_threads(dataset, trained, make_pool, one):
     told = []
     with make_pool() as pool:
-        runs = train_variant(BATCH_NORM, range(3), Training(dataset, told.append), pool)
-    expected, told_in_turn = trained["batch"]
+        runs = train_variant(one, range(3), Training(dataset, told.append), pool)
+    expected, told_in_turn = trained[one.label]
     for run, same in zip(runs, expected, strict=True):
         assert_same_run(run, same)
     assert sorted(told, key=lambda at: (at.seed, at.epoch)) == told_in_turn
@@ -117,7 +122,9 @@ class Memory:
 
 
 # Two epochs a seed: within a run, between two, and when all is done.
-@pytest.mark.parametrize(("one", "after"), [(BATCH_NORM, 1), (NO_NORM, 2), (NO_NORM, 6)])
+@pytest.mark.parametrize(
+    ("one", "after"), [(BATCH_NORM, 1), (NO_NORM, 2), (NO_NORM, 6), (NOISY, 3)]
+)
 def test_a_run_that_was_broken_off_comes_to_the_same_end(dataset, trained, monkeypatch, one, after):
     memory, told, steps = Memory(after), [], []
     training = Training(dataset, told.append, memory)
@@ -136,8 +143,21 @@ def test_a_run_that_was_broken_off_comes_to_the_same_end(dataset, trained, monke
     assert len(steps) == 3 * 2 - after
 
 
+def test_noise_makes_a_difference(trained):
+    for noisy, plain in zip(trained["noisy batch"][0], trained["batch"][0], strict=True):
+        assert noisy.history[0].train.loss != plain.history[0].train.loss
+
+
+@pytest.mark.parametrize("one", VARIANTS.values(), ids=VARIANTS)
+def test_what_is_kept_is_built_of_keras_own_layers(trained, one):
+    for run in trained[one.label][0]:
+        layers = keras.models.model_from_json(run.architecture).layers
+        assert all(type(layer).__module__.startswith("keras.") for layer in layers)
+        assert run.architecture == trained[one.normalization.at_inference.kind][0][0].architecture
+
+
 def test_seeds_give_different_runs(trained):
-    runs, _ = trained["batch"]
+    runs = trained["batch"][0] + trained["noisy batch"][0]
     for i, run in enumerate(runs):
         other = runs[i - 1]
         assert run.history[-1].train.loss != other.history[-1].train.loss
@@ -152,7 +172,7 @@ def test_each_epoch_is_told_once_and_counts_from_0(trained):
         assert told == [at for run in runs for at in run.history]
 
 
-@pytest.mark.parametrize("one", [BATCH_NORM, NO_NORM], ids=lambda one: one.label)
+@pytest.mark.parametrize("one", VARIANTS.values(), ids=VARIANTS)
 def test_last_scores_are_those_of_the_model_that_is_returned(dataset, trained, one):
     for run in trained[one.label][0]:
         model = keras.models.model_from_json(run.architecture)
@@ -165,7 +185,7 @@ def test_last_scores_are_those_of_the_model_that_is_returned(dataset, trained, o
             assert scores.accuracy == pytest.approx((logits.argmax(1) == data.labels).mean())
 
 
-@pytest.mark.parametrize("one", [BATCH_NORM, NO_NORM], ids=lambda one: one.label)
+@pytest.mark.parametrize("one", VARIANTS.values(), ids=VARIANTS)
 def test_every_variant_starts_from_the_seeds_kernels_and_sees_the_seeds_batches(
     dataset, trained, one
 ):

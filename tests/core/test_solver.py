@@ -93,17 +93,41 @@ def relu_gradients(weights, images, labels):
     }
 
 
-def training_loss(normalization, weights, images, labels):
+def training_loss(normalize, weights, images, labels):
     """The loss of the tanh network in training mode, from the equations of the papers."""
-    x = images.reshape(len(labels), -1) / 255
-    z = x @ weights["dense_0/kernel"] + weights["dense_0/bias"]
-    if normalization.kind != "none":
-        over = {"batch": 0, "layer": 1}[normalization.kind]
-        spread = np.sqrt(z.var(over, keepdims=True) + normalization.epsilon)
-        z = (z - z.mean(over, keepdims=True)) / spread
-        z = weights["norm_0/gamma"] * z + weights["norm_0/beta"]
-    logits = np.tanh(z) @ weights["logits/kernel"] + weights["logits/bias"]
+    z = units(weights, images)
+    logits = np.tanh(normalize(z, weights)) @ weights["logits/kernel"] + weights["logits/bias"]
     return cross_entropy(logits, labels).mean()
+
+
+def units(weights, images):
+    x = images.reshape(len(images), -1) / 255
+    return x @ weights["dense_0/kernel"] + weights["dense_0/bias"]
+
+
+def in_training(norm, first, noise):
+    """How units are normalised from `first` on: with the noise, and the constants of renorm."""
+    if norm.kind == "none":
+        return lambda z, _weights: z
+    over = {"layer": 1}.get(norm.kind, 0)
+
+    def moments(z):
+        return z.mean(over, keepdims=True), np.sqrt(z.var(over, keepdims=True) + norm.epsilon)
+
+    r, d = 1, 0
+    if norm.kind == "batch_renorm":
+        # The moving statistics are those before the first step, 0 and 1.
+        (mean, spread), moving = moments(first), np.sqrt(1 + norm.epsilon)
+        r = np.clip(spread / moving, 1 / norm.r_max, norm.r_max)
+        d = np.clip(mean / moving, -norm.d_max, norm.d_max)
+    factor, offset = noise
+
+    def normalize(z, weights):
+        mean, spread = moments(z)
+        z = ((z - mean) / spread * r + d) * weights["norm_0/gamma"] + weights["norm_0/beta"]
+        return factor * z + offset
+
+    return normalize
 
 
 def central_differences(function, weights, width=1e-5):
@@ -156,17 +180,17 @@ def test_adam_steps_follow_kingma_and_ba():
         np.testing.assert_allclose(value, weights[name], rtol=1e-4, atol=1e-6, err_msg=name)
 
 
-def test_gradients_agree_with_finite_differences(normalization):
+def test_gradients_agree_with_finite_differences(normalization, noise):
     solver = new_solver(normalization, SGD, activation="tanh")
     state = solver.start(seed=0)
     before = trainable(solver, state)
-    expected = central_differences(
-        lambda: training_loss(normalization, before, IMAGES, LABELS), before
-    )
+    drawn = noise(normalization, (11, 4), state.statistics[-1:])
+    normalize = in_training(normalization, units(before, IMAGES), drawn)
+    expected = central_differences(lambda: training_loss(normalize, before, IMAGES, LABELS), before)
 
     stepped, loss = solver.train_step(state, IMAGES, LABELS)
 
-    expected_loss = training_loss(normalization, before, IMAGES, LABELS)
+    expected_loss = training_loss(normalize, before, IMAGES, LABELS)
     assert float(loss) == pytest.approx(expected_loss, rel=1e-5)
     for name, after in trainable(solver, stepped).items():
         np.testing.assert_allclose(before[name] - after, expected[name], atol=2e-6, err_msg=name)

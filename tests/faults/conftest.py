@@ -6,17 +6,12 @@ the figures that they counted, to docs/RELIABILITY.md.
 """
 
 import subprocess
-from pathlib import Path
 
 import pytest
 
 from tests.faults.page import Drill, page
 
 _DRILL = "drill"
-
-
-def pytest_addoption(parser):
-    parser.addoption("--page", type=Path, help="where to write what came out of the drills")
 
 
 @pytest.fixture

@@ -118,14 +118,19 @@ def statuses(clone):
 )
 def test_killed_at_random_moments(clone, start, undisturbed, count):
     moments = random.Random(0)  # noqa: S311
-    before, trained_on = {}, 0
+    began, process = time.monotonic(), start("dvc", "repro")
+    wait_for_checkpoints(clone)
+    # How long a start takes on this machine: half the moments come before training, half in it.
+    to_training = time.monotonic() - began
+    kill(process)
+    before, trained_on = epochs(clone), 0
     for _ in range(KILLS):
         finished = {run for run, epoch in before.items() if epoch == EPOCHS}
         kept = {
             path: path.stat().st_mtime_ns for run in finished for path in checkpoints(clone)[run]
         }
         process = start("dvc", "repro")
-        time.sleep(moments.uniform(0.5, 10))
+        time.sleep(moments.uniform(0, 2 * to_training))
         if process.poll() is not None:
             break
         kill(process)

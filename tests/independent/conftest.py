@@ -1,0 +1,26 @@
+"""Writes what came out of the comparisons, for `make independent`."""
+
+from tests.independent.comparison import Comparison, Sample, page
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    path = config.getoption("--page")
+    reports = [
+        report
+        for outcome in ("passed", "failed", "skipped")
+        for report in terminalreporter.stats.get(outcome, [])
+        if "independent/test_studies.py" in report.nodeid
+    ]
+    if path is None or not reports:
+        return
+    told = [
+        Comparison(**one | {side: Sample(**one[side]) for side in ("project", "independent")})
+        for report in reports
+        for name, one in report.user_properties
+        if name == "told"
+    ]
+    skipped = [
+        str(report.longrepr[-1]).removeprefix("Skipped: ") for report in reports if report.skipped
+    ]
+    path.write_text(page(told, skipped), encoding="utf-8")
+    terminalreporter.write_line(f"written: {path}")

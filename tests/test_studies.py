@@ -155,3 +155,33 @@ def test_the_gallery_has_each_study_with_its_picture_and_verdict(project):
     assert "[Batch normalisation helps on the digits](digits/README.md)" in page
     assert "(digits/figure.png)" in page
     assert json.loads((project / "verdict.json").read_text())["verdict"] in page
+
+
+def test_a_study_that_follows_its_runs_writes_their_course(project):
+    folder = project.parent / "followed"
+    folder.mkdir()
+    followed = STUDY.replace("probes: [dead_units]", "probes: []\ncourse: [percentiles]").replace(
+        "epochs: 1", "epochs: 3, steps_per_epoch: 20"
+    )
+    grid, rules = followed.index("grid:"), followed.index("probes:")
+    followed = followed[:grid] + followed[rules:].replace(
+        "test_accuracy, expected: greater, at: {learning_rate: 0.1}",
+        "percentile_50_drift, expected: smaller",
+    )
+    (folder / "study.yaml").write_text(followed)
+
+    stage.run(read_study("followed", quick=False), workers=2)
+
+    course = pd.read_csv(folder / "course.csv")
+    assert list(course.columns[:3]) == ["variant", "seed", "step"]
+    assert len(course) == 2 * SEEDS * 3
+    steps = course.groupby(["variant", "seed"])["step"].apply(list)
+    assert all(one == [20, 40, 60] for one in steps)
+    results = pd.read_csv(folder / "results.csv")
+    last = course[course["step"] == 60].merge(results, on=["variant", "seed"])
+    assert last["test_accuracy_x"].equals(last["test_accuracy_y"])
+    means = course.groupby(["variant", "seed"])["test_loss"].mean()
+    expected = results.set_index(["variant", "seed"])["test_loss_mean"]
+    pd.testing.assert_series_equal(means, expected, check_names=False)
+    assert "Drift of the 50th percentile" in (folder / "README.md").read_text()
+    shutil.rmtree(folder)

@@ -37,11 +37,11 @@ quick:
 def write(project):
     """Writes studies/steps/study.yaml, with some of its text replaced."""
 
-    def write(old="", new=""):
-        assert old in STUDY
+    def write(old="", new="", text=STUDY):
+        assert old in text
         path = project / "studies/steps/study.yaml"
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(STUDY.replace(old, new) if old else STUDY)
+        path.write_text(text.replace(old, new) if old else text)
 
     return write
 
@@ -88,6 +88,43 @@ BROKEN = {
     "half a way": ("greater, at: {", "greater, best_by: test_loss, ats: {", "`ats`"),
     "margin": ("greater, at", "equal, at", "give `margin` with `expected: equal`"),
     "at": ("at: {learning_rate", "at: {momentum", "`at` must be one of"),
+    "minus": (
+        "greater, at: {learning_rate: 0.1, hidden_dims: [4]}",
+        "greater, minus: {learning_rate: 0.1}",
+        "give `minus` with `at` only",
+    ),
+    "minus of nothing": (
+        "greater, at",
+        "greater, minus: {epochs: 1}, at",
+        "`minus` must be one of",
+    ),
+    "together": (
+        "network.hidden_dims: [[4]",
+        "network.hidden_dims, training.epochs: [[4]",
+        "must be lists of 2 values, got [4]",
+    ),
+    "course": ("rules:\n", "course: [live_units]\nrules:\n", "`course` must be one of"),
+    "not followed": (
+        "measure: test_accuracy",
+        "measure: dead_units_mean",
+        "got 'dead_units_mean'",
+    ),
+    "related": ("rules:\n", "related: [dead_units, live_units]\nrules:\n", "got 'live_units'"),
+    "published variant": (
+        "rules:\n",
+        "published_values: {nobody: {test_loss: [1.0]}}\nrules:\n",
+        "`nobody` must be one of",
+    ),
+    "published measure": (
+        "rules:\n",
+        "published_values: {no_norm: {los: [1.0]}}\nrules:\n",
+        "got 'los'",
+    ),
+    "published lengths": (
+        "rules:\n",
+        "published_values: {no_norm: {step: [1, 2], test_loss: [1.0]}}\nrules:\n",
+        "lists of one length",
+    ),
     "no rules": (STUDY[STUDY.index("rules:") : STUDY.index("quick:")], "rules: []\n", "`rules`"),
 }
 
@@ -103,6 +140,41 @@ def test_what_is_wrong_is_told_in_a_line_with_the_file(write, old, new, told):
     assert told in line
     assert "studies/steps/study.yaml" in line
     assert "params.yaml" not in line
+
+
+def test_parameters_that_change_together_are_one_axis(write):
+    text = STUDY.replace(", hidden_dims: [4]}", "}")
+    write(
+        text=text.replace(
+            "network.hidden_dims: [[4], [8, 8], [16]]",
+            "training.batch_size, training.epochs: [[2, 1], [32, 10]]",
+        )
+    )
+
+    study = read_study(
+        "steps",
+        quick=False,
+    )
+
+    assert study.axes == {RATE: (0.1, 1.0), "training.batch_size": (2, 32)}
+    trained = [
+        (point.at["training.batch_size"], training.batch_size, training.epochs)
+        for point in study.points
+        for training in [point.params.variants["no_norm"].training]
+    ]
+    assert trained == [(2, 2, 1), (32, 32, 10)] * 2
+
+
+def test_what_is_followed_can_be_ruled_on_by_mean_and_drift(write):
+    write(
+        "rules:\n",
+        "course: [dead_units]\nrules:\n- {measure: dead_units_drift, expected: smaller}\n",
+    )
+
+    study = read_study("steps", quick=False)
+
+    assert study.about.course == ("dead_units",)
+    assert study.about.rules[0].measure == "dead_units_drift"
 
 
 def test_who_asks_for_no_study_learns_which_there_are(write):

@@ -11,7 +11,7 @@ from typing import Any
 from pipeline.adapters.params_file import PARAMS_FILE, load, params_of, section
 from pipeline.core.course import DRIFT, MEAN
 from pipeline.core.probes import PROBES
-from pipeline.core.studies import MEASURES, SCORES, About, Point, Study, short
+from pipeline.core.studies import MEASURES, SCORES, About, Point, Study, named, short
 from pipeline.errors import ArgumentError, ParamsError
 
 STUDIES = Path("studies")
@@ -87,7 +87,7 @@ def _steps(axis: str, values: object) -> Iterator[tuple[Any, dict[str, Any]]]:
         if not isinstance(together, list) or len(together) != len(keys):
             rule = f"must be lists of {len(keys)} values"
             raise ParamsError(f"`{axis}` {rule}, got {value!r} ({PARAMS_FILE}, grid)")
-        yield together[0], dict(zip(keys, together, strict=True))
+        yield named(together[0]), dict(zip(keys, together, strict=True))
 
 
 def _points(

@@ -8,10 +8,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from pipeline.params import Count, Params, Section, Variant
+from pipeline.params import Count, Params, Section
 
 Text = Annotated[str, Field(min_length=1)]
-Value = bool | int | float | str | tuple[int, ...]
+Value = bool | int | float | str
 # What is known of every run without a probe.
 SCORES = (
     "train_loss", "train_accuracy", "validation_loss", "validation_accuracy", "test_loss",
@@ -21,8 +21,12 @@ MEASURES = (*SCORES, "diverged")
 
 
 def _listed(value: Any) -> Any:
-    """Returns lists as tuples, those of widths within a list of values too."""
-    return tuple(map(_listed, value)) if isinstance(value, list) else value
+    return tuple(value) if isinstance(value, list) else value
+
+
+def named(value: Any) -> Any:
+    """Returns a value as axes, tables and figures have it: of a list, its values in one word."""
+    return "-".join(map(str, value)) if isinstance(value, list | tuple) else value
 
 
 def _floats(value: Any) -> Any:
@@ -57,8 +61,8 @@ class Rule(Section):
     expected: Literal["greater", "smaller", "equal"]
     baseline: str | None = None
     candidate: str | None = None
-    at: dict[str, Annotated[Value, BeforeValidator(_listed)]] | None = None
-    minus: dict[str, Annotated[Value, BeforeValidator(_listed)]] | None = None
+    at: dict[str, Annotated[Value, BeforeValidator(named)]] | None = None
+    minus: dict[str, Annotated[Value, BeforeValidator(named)]] | None = None
     best_by: str | None = None
     chosen_on: Count | None = None
     largest: str | None = None
@@ -141,13 +145,12 @@ class Study:
         """What all points share: data, comparison, the variants' labels, the number of seeds."""
         return self.points[0].params
 
-    def trials(self) -> Iterator[tuple[Point, str, Variant, int]]:
-        """Yields every point, variant and seed; those that compile the same follow each other."""
-        for name in self.params.variants:
-            for point in self.points:
-                variant = point.params.variants[name]
+    def trials(self) -> Iterator[tuple[Point, str, int]]:
+        """Yields every point, variant and seed, in the order of the grid and of names."""
+        for point in self.points:
+            for name, variant in sorted(point.params.variants.items()):
                 for seed in range(variant.training.seeds):
-                    yield point, name, variant, seed
+                    yield point, name, seed
 
 
 def short(axis: str) -> str:

@@ -235,7 +235,7 @@ def _table(study: Study, table: pd.DataFrame, judged: Sequence[Judged]) -> Table
     rows = []
     for name, variant in study.params.variants.items():
         of_variant = table[table["variant"] == name]
-        groups = of_variant.groupby(axes) if axes else [((), of_variant)]
+        groups = of_variant.groupby(axes, sort=False) if axes else [((), of_variant)]
         for values, group in groups:
             cells = [_cell(group[measure].to_numpy(), measure, confidence) for measure in measures]
             if related:

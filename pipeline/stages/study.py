@@ -2,10 +2,8 @@
 
 import logging
 import os
-from collections.abc import Iterator
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 from tqdm import tqdm
@@ -20,7 +18,7 @@ from pipeline.adapters.tracking import TRACKING_ERRORS
 from pipeline.core import study_figures, study_report
 from pipeline.core.judgement import judge
 from pipeline.core.replicates import Cell
-from pipeline.core.studies import Point, Study, short
+from pipeline.core.studies import Study, short
 from pipeline.core.trials import Trials
 from pipeline.errors import WriteError, one_line
 
@@ -61,7 +59,10 @@ def _results(study: Study, workers: int | None) -> tuple[pd.DataFrame, pd.DataFr
     """Returns what was measured of each point, variant and seed, a row each, and their courses."""
     about = study.about
     cells = Cells(sha256(PREPARED_FILE), about.probes, about.course)
-    wanted = list(_wanted(study))
+    wanted = [
+        (point, variant, Cell(point.params.variants[variant], seed))
+        for point, variant, seed in study.trials()
+    ]
     left = [cell for cell in dict.fromkeys(cell for *_, cell in wanted) if cells.read(cell) is None]
     if left:
         _train(study, cells, left, workers)
@@ -74,21 +75,12 @@ def _results(study: Study, workers: int | None) -> tuple[pd.DataFrame, pd.DataFr
         of |= {"variant": variant, "seed": cell.seed}
         rows.append(of | trial.measured)
         course += [of | row for row in trial.course]
-    order = [*map(short, study.axes), "variant", "seed"]
-    return _sorted(rows, order), _sorted(course, [*order, "step"])
-
-
-def _sorted(rows: list[dict[str, Any]], by: list[str]) -> pd.DataFrame:
-    table = pd.DataFrame(rows)
-    return table.sort_values(by, kind="stable", ignore_index=True) if rows else table
-
-
-def _wanted(study: Study) -> Iterator[tuple[Point, str, Cell]]:
-    for point, name, variant, seed in study.trials():
-        yield point, name, Cell(variant, seed)
+    return pd.DataFrame(rows), pd.DataFrame(course)
 
 
 def _train(study: Study, cells: Cells, left: list[Cell], workers: int | None) -> None:
+    # What compiles the same, one after the other.
+    left = sorted(left, key=lambda cell: cell.variant.label)
     trials = Trials(read_prepared(), study.about.probes, study.about.course)
 
     def train(cell: Cell) -> None:

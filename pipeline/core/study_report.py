@@ -218,7 +218,9 @@ def _in_points(rule: Rule) -> bool:
 def _shown(rule: Rule, value: float | None) -> str:
     if value is None:
         return ABSENT
-    return f"{100 * value:z.2f} %" if _in_points(rule) else f"{value:z.4g}"
+    if not _in_points(rule):
+        return f"{value:z.4g}"
+    return f"{100 * value:z.2f} {'%' if rule.minus is None else 'points'}"
 
 
 def _difference(rule: Rule, value: float | None) -> str:

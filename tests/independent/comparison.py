@@ -8,27 +8,27 @@ from scipy import stats
 from pipeline.core.pages import Paragraph, Table, markdown
 
 CONFIDENCE = 0.999
-# Differences so small, in points, that no claim would change by them.
-MARGINS = {"test_accuracy": 0.3, "dead_units": 3.0}
+# Differences so small, in points, that no claim would change by them; of losses, in hundredths.
+MARGINS = {"test_accuracy": 0.3, "dead_units": 3.0, "train_loss": 0.3}
 RULE = (
     "If both do the same experiment, their seeds are draws from one distribution: the difference "
     f"of the means then stays, in {CONFIDENCE:.1%} of cases, within Student's interval around 0, "
     "with the spread of both samples pooled. They agree if the difference is no larger than that "
     "interval and a margin, by which no claim would change: "
-    + ", ".join(f"{margin:g} points of {m.replace('_', ' ')}" for m, margin in MARGINS.items())
+    + ", ".join(f"{margin:g} of {m.replace('_', ' ')}" for m, margin in MARGINS.items())
     + ". What that allows in all is told with each line."
 )
 _HEAD = (
     "Each line trains a cell of a study once more, by an implementation that shares no code with "
     "the project: `tests/independent/mlp.py`, NumPy alone, backward passes by hand, weights and "
-    "batches drawn by another generator. Means ± standard deviations over seeds, in %; "
-    "differences in points. Written by `make independent`."
+    "batches drawn by another generator. Means ± standard deviations over seeds, in % and points, "
+    "losses in hundredths. Written by `make independent`."
 )
 
 
 @dataclass(frozen=True)
 class Sample:
-    """What the runs of one side gave, in points."""
+    """What the runs of one side gave, in points; losses in hundredths."""
 
     runs: int
     mean: float

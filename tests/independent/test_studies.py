@@ -12,13 +12,13 @@ from threadpoolctl import threadpool_limits
 
 from pipeline.adapters.datasets import PREPARED_FILE, read_prepared
 from tests.independent.comparison import Comparison, Sample
-from tests.independent.mlp import OPTIMIZERS, Network, train
+from tests.independent.mlp import OPTIMIZERS, Network, probabilities, train
 
 STUDIES = Path("studies")
 MEASURES = {
-    "notebook": ["test_accuracy"],
+    "notebook": ["test_accuracy", "train_loss"],
     "dead_relus": ["dead_units", "test_accuracy"],
-    "batch_size": ["test_accuracy"],
+    "batch_size": ["test_accuracy", "train_loss"],
 }
 WITH_AND_WITHOUT = ("batch_norm", "no_norm")
 ALL_NORMS = (*WITH_AND_WITHOUT, "layer_norm", "batch_renorm")
@@ -103,7 +103,12 @@ def run(done, seed):
             epochs=done.epochs, batch_size=done.batch_size, rng=rng,
         )  # fmt: skip
         right = network.logits(test_images).argmax(axis=1) == test_labels
-        return {"test_accuracy": right.mean(), "dead_units": network.dead_units(test_images)}
+        likely = probabilities(network.logits(images))[np.arange(len(labels)), labels]
+        return {
+            "test_accuracy": right.mean(),
+            "train_loss": -np.log(likely).mean(dtype=np.float64),
+            "dead_units": network.dead_units(test_images),
+        }
 
 
 def measured(study, cell, variant):

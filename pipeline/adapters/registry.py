@@ -51,8 +51,8 @@ class Registry:
         """Yields the champion's name and version, and a folder with its architecture and weights.
 
         Raises:
-            MissingInputError: if there is none.
-            PendingError: if MLflow does not answer, or has lost its files.
+            MissingInputError: if there is none, or its files are lost.
+            PendingError: if MLflow does not answer.
         """
         version = self.champion()
         if version is None:
@@ -65,7 +65,16 @@ class Registry:
                 mlflow.artifacts.download_artifacts(
                     f"models:/{self.name}/{version.version}", dst_path=folder
                 )
-            yield f"{self.name}@{CHAMPION}, version {version.version}", Path(folder) / "artifacts"
+            name, files = (
+                f"{self.name}@{CHAMPION}, version {version.version}",
+                Path(folder, "artifacts"),
+            )
+            # Of files that are not where they were MLflow gives none, and says nothing.
+            if not files.is_dir():
+                raise MissingInputError(
+                    f"the files of {name} are not in MLflow: `python -m pipeline doctor` tells more"
+                )
+            yield name, files
 
     def crown(self, model_id: str, run_id: str, tags: Mapping[str, str]) -> ModelVersion:
         """Moves the alias to a logged model, registered if it is not yet; returns its version.

@@ -1,4 +1,5 @@
 import json
+import shutil
 import struct
 
 import keras
@@ -165,6 +166,15 @@ def test_the_registered_model_is_the_champion():
         f"image       {NAME}@champion, version 1",
         "stroke.png  4  45.0 %, or 7  15.0 %",
     ]
+
+
+def test_a_champion_whose_files_are_lost_is_told(crowned):
+    shutil.rmtree(crowned / "mlartifacts")
+
+    with pytest.raises(
+        MissingInputError, match=r"files of .*, version 1 are not in MLflow: .*doctor"
+    ):
+        predict("stroke.png", "--registered")
 
 
 @pytest.mark.usefixtures("tracked_project", "trained")

@@ -251,6 +251,52 @@ def promote(*, force: bool) -> None:
 
 
 @pipeline.command()
+@click.argument(
+    "images", metavar="IMAGE...", nargs=-1, required=True, type=click.Path(path_type=Path)
+)
+@click.option("--seed", type=click.IntRange(min=0), help="Which run of each variant [default: 0].")
+@click.option("--registered", is_flag=True, help="By the champion in MLflow's registry alone.")
+@click.option(
+    "--first",
+    default=10,
+    show_default=True,
+    type=click.IntRange(min=1),
+    help="How many images of an IDX file.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def predict(
+    images: tuple[Path, ...], seed: int | None, first: int, *, registered: bool, as_json: bool
+) -> None:
+    """Say which digit each IMAGE shows, and how surely, by the models of all variants.
+
+    \b
+    Examples:
+      python -m pipeline predict seven.png three.jpg
+      python -m pipeline predict data/raw/t10k-images-idx3-ubyte.gz --first 20
+      python -m pipeline predict seven.png --registered
+
+    IMAGE is a picture of one digit, of any size, dark on light or light on dark, or an IDX file of
+    many. A picture is made into what the models know, as MNIST was made: cut out, scaled, centred.
+    All files are read before anything is told.
+    """
+    if registered and seed is not None:
+        raise click.UsageError("--registered and --seed exclude each other")
+    from pipeline.adapters.params_file import read_params
+
+    params = read_params()
+    from pipeline.adapters.given_images import read_images
+
+    given = [read_images(path, first) for path in images]
+    with _lean_tensorflow():
+        from pipeline.commands import predict as command
+    if registered:
+        readers = [command.reader_of_champion(params)]
+    else:
+        readers = command.readers_of_runs(params, seed or 0)
+    command.run(readers, given, as_json=as_json)
+
+
+@pipeline.command()
 @click.argument("name")
 @click.option("--quick", is_flag=True, help="In under a minute, and not to be believed.")
 @click.option("--workers", type=click.IntRange(min=1), envvar="BNLAB_WORKERS", help="As in train.")
@@ -368,6 +414,7 @@ def main() -> None:
     # Of several attempts that fail the last one is told, by whoever made them.
     logging.getLogger("urllib3").setLevel(logging.ERROR)
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL + 1)
+    logging.getLogger("PIL").setLevel(logging.CRITICAL + 1)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _leave)
     try:

@@ -16,10 +16,12 @@ from pipeline.adapters.datasets import DATASETS
 CHECKOUT = Path(__file__).parents[1]
 PARAMS = (CHECKOUT / "params.yaml").read_text(encoding="utf-8")
 COMMANDS = [
-    "compare", "demo", "doctor", "download", "evaluate", "gallery", "params", "prepare",
-    "promote", "reproduce", "study", "track", "train", "ui",
+    "compare", "demo", "doctor", "download", "evaluate", "gallery", "params", "predict",
+    "prepare", "promote", "reproduce", "study", "track", "train", "ui",
 ]  # fmt: skip
-HEAVY = {"tensorflow", "keras", "mlflow", "pandas", "matplotlib", "scipy", "sklearn", "numpy"}
+HEAVY = {
+    "PIL", "keras", "matplotlib", "mlflow", "numpy", "pandas", "scipy", "sklearn", "tensorflow",
+}  # fmt: skip
 
 
 @pytest.fixture
@@ -134,6 +136,15 @@ def test_every_stage_reads_the_parameters_first(start, project, command):
     assert files(project) == {"params.yaml"}
 
 
+def test_predict_reads_the_parameters_first(start, project):
+    (project / "params.yaml").write_text("data: {}\n")
+
+    ended = start("predict", "digit.png")
+
+    assert ended.returncode == 2
+    assert "`network` is missing" in one_line(ended)
+
+
 def test_outside_a_project_the_error_says_where_to_run(start, project):
     (project / "params.yaml").unlink()
 
@@ -199,6 +210,27 @@ def test_params_prints_what_each_variant_trains_with(start):
         "  training.optimizer.epsilon: 1e-08",
         "  seeds: 10",
     ]
+
+
+def test_predict_reads_every_file_before_it_loads_a_model(start, project, no_tensorflow):
+    (project / "digit.pgm").write_bytes(b"P5 3 3 255\n" + bytes([0, 0, 0, 0, 255, 0, 0, 0, 0]))
+    (project / "notes.txt").write_text("no picture")
+
+    ended = start("predict", "digit.pgm", "notes.txt", before=no_tensorflow)
+
+    assert ended.returncode == 65
+    assert one_line(ended).startswith("error: notes.txt is no picture (PNG, ")
+
+
+def test_predict_without_runs_says_what_makes_them(start, project):
+    (project / "digit.pgm").write_bytes(b"P5 3 3 255\n" + bytes([0, 0, 0, 0, 255, 0, 0, 0, 0]))
+
+    ended = start("predict", "digit.pgm")
+
+    assert ended.returncode == 66
+    assert one_line(ended) == (
+        "error: runs/batch_norm/seed-00/model.json is not here: `dvc repro` makes it"
+    )
 
 
 def test_prepare_names_the_damaged_file(start, project):

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
 
+import mlflow
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.tracking import MlflowClient
 
-from pipeline.adapters.provenance import tracking_uri
+from pipeline.adapters.files import missing
+from pipeline.adapters.provenance import database, tracking_uri
 from pipeline.adapters.tracking import asking, paged, store_lock
+from pipeline.errors import MissingInputError
 
 CHAMPION = "champion"
 
@@ -17,8 +23,18 @@ class Registry:
     """The versions of one registered model."""
 
     def __init__(self, name: str) -> None:
-        """Nothing is asked or made before it is needed."""
+        """Opens the store.
+
+        Raises:
+            MissingInputError: if it is a file, and not there.
+        """
+        path = database()
+        # MLflow would make an empty one.
+        if path is not None and not path.exists():
+            raise missing(path)
         self.name = name
+        # By it MLflow finds the model that a version is of.
+        mlflow.set_tracking_uri(tracking_uri())
         self._client = MlflowClient(tracking_uri())
         self._lock = store_lock()
 
@@ -29,6 +45,36 @@ class Registry:
                 return None
             number = self._client.get_registered_model(self.name).aliases.get(CHAMPION)
             return self._client.get_model_version(self.name, number) if number else None
+
+    @contextmanager
+    def champion_folder(self) -> Iterator[tuple[str, Path]]:
+        """Yields the champion's name and version, and a folder with its architecture and weights.
+
+        Raises:
+            MissingInputError: if there is none, or its files are lost.
+            PendingError: if MLflow does not answer.
+        """
+        version = self.champion()
+        if version is None:
+            raise MissingInputError(
+                f"{self.name} has no {CHAMPION} in MLflow's registry: "
+                "`python -m pipeline promote` makes one"
+            )
+        with tempfile.TemporaryDirectory() as folder:
+            with asking():
+                mlflow.artifacts.download_artifacts(
+                    f"models:/{self.name}/{version.version}", dst_path=folder
+                )
+            name, files = (
+                f"{self.name}@{CHAMPION}, version {version.version}",
+                Path(folder, "artifacts"),
+            )
+            # Of files that are not where they were MLflow gives none, and says nothing.
+            if not files.is_dir():
+                raise MissingInputError(
+                    f"the files of {name} are not in MLflow: `python -m pipeline doctor` tells more"
+                )
+            yield name, files
 
     def crown(self, model_id: str, run_id: str, tags: Mapping[str, str]) -> ModelVersion:
         """Moves the alias to a logged model, registered if it is not yet; returns its version.

@@ -56,7 +56,11 @@ def find(text: str) -> Source:
         for one in _unfinished(repo, scm):
             if one.name == text:
                 raise _without_results(one)
-        names = [name for name, _, _ in _finished(scm)]
+        finished = _finished(scm)
+    names = list(dict.fromkeys(name for name, _, _ in finished))
+    if text in names:
+        made = _listed([made[:_SHORT] for name, _, made in finished if name == text])
+        raise ArgumentError(f"{text!r} is more than one experiment: name a commit, one of {made}")
     there = f"has {_listed(names)}" if names else "has none"
     raise ArgumentError(f"no experiment or commit is called {text!r}; of experiments DVC {there}")
 
@@ -95,7 +99,7 @@ def _repository() -> Iterator[tuple[Repo, Git]]:
         raise ArgumentError(f"no experiments here: {one_line(error)}") from None
     with repo:
         if not isinstance(repo.scm, Git):
-            raise ArgumentError("no experiments here: DVC keeps them in git, and this is none")
+            raise ArgumentError("no experiments here: DVC keeps them in git, and here is none")
         yield repo, repo.scm
 
 

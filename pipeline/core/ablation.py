@@ -172,9 +172,10 @@ def _cell_record(cell: Cell, confidence: float) -> dict[str, Any]:
 
 def _effect_record(effect: Effect) -> dict[str, Any]:
     comparison = effect.contrast.comparison
+    own, others = effect.contrast.left_out
     return {
         "baseline_at": dict(effect.reference),
-        "left_out": dict(zip("ab", map(list, effect.contrast.left_out), strict=True)),
+        "left_out": {"cell": list(own), "baseline": list(others)},
         "accuracy": comparison and asdict(comparison.accuracy),
         "steady": comparison and comparison.steady and asdict(comparison.steady),
         "p_holm": effect.p,

@@ -37,7 +37,10 @@ def write_cell(rate, momentum, gain, seeds=SEEDS):
 
 @pytest.fixture(scope="module")
 def repository(tmp_path_factory):
-    """Three commits: a grid of four experiments, one more, and none; then one that waits."""
+    """Three commits: a grid of four experiments, one more, and none; then one that waits.
+
+    On the first two there is an experiment of the same name.
+    """
     folder = tmp_path_factory.mktemp("repository")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
@@ -54,6 +57,8 @@ def repository(tmp_path_factory):
         for name, ((rate, momentum), gain) in zip(NAMES, GRID.items(), strict=True):
             write_cell(rate, momentum, gain)
             save_experiment(name)
+        write_cell(1.0, 0.8, 1.0)
+        save_experiment("twin")
         Path("second").touch()
         git("add", "second")
         write_cell(1.0, 0.99, 0)
@@ -61,6 +66,8 @@ def repository(tmp_path_factory):
         git("branch", "second")
         write_cell(1.0, 0.5, 1.0, seeds=range(6))
         save_experiment("later")
+        write_cell(1.0, 0.8, 1.0)
+        save_experiment("twin")
         write_cell(1.0, 0.99, 0)
         Path("third").touch()
         git("add", "third")
@@ -145,11 +152,13 @@ def test_the_record_names_experiments_and_cells(record):
 
 def test_all_experiments_since_a_commit(record, compare):
     told = record("--since", "first")
-    assert {one["name"] for one in told["experiments"]} == {*NAMES, "later"}
+    names = [re.sub(r" \([0-9a-f]{7}\)", "", one["name"]) for one in told["experiments"]]
+    assert names == ["later", *sorted(NAMES), "twin", "twin"]
+    assert len({one["name"] for one in told["experiments"]}) == len(names)
     assert told["figure"] == "comparisons/since-first.png"
 
     told = record("--since", "second")
-    assert [one["name"] for one in told["experiments"]] == ["later"]
+    assert [one["name"] for one in told["experiments"]] == ["later", "twin"]
 
     code, out, _ = compare("--since", "second")
     assert code == 0
@@ -158,7 +167,7 @@ def test_all_experiments_since_a_commit(record, compare):
 
 def test_names_are_added_to_those_since_a_commit(record):
     told = record("main", "later", "--since", "second")
-    assert [one["name"] for one in told["experiments"]] == ["main", "later"]
+    assert [one["name"] for one in told["experiments"]] == ["main", "later", "twin"]
     assert told["axes"] == ["seeds", "momentum"]
 
 
@@ -180,8 +189,17 @@ def test_what_is_no_experiment_is_told_with_those_that_are(compare, name):
     assert code == 2
     assert told == (
         f"no experiment or commit is called {name!r}; of experiments DVC has later, "
-        f"{', '.join(sorted(NAMES))}"
+        f"{', '.join(sorted(NAMES))}, twin"
     )
+
+
+def test_a_name_of_more_than_one_experiment_is_told_with_their_commits(compare):
+    code, told = error(compare("main", "first", "twin"))
+    assert code == 2
+    start, _, commits = told.partition(" one of ")
+    assert start == "'twin' is more than one experiment: name a commit,"
+    (a, b) = commits.split(", ")
+    assert compare("main", a, b)[0] == 0
 
 
 def test_an_experiment_that_waits_is_told(compare):

@@ -269,6 +269,9 @@ def test_diverged_runs_and_seeds_left_out_are_told(side):
     assert "Left out of differences, without a partner of the same seed: 2 of BN (BN" in told
     assert "Runs that diverged: 2 of 10 of BN at seeds" not in told
     assert "Runs that diverged: 2 of 10 of BN. Their training loss ended above 4.6" in told
+    (cell,) = [cell for cell in record(found)["cells"] if cell["difference"]]
+    assert cell["difference"]["left_out"] == {"cell": [8, 9], "baseline": []}
+    assert cell["diverged"] == [0, 1]
     left = 100 * (CLEAR - WITHOUT)[2:8].mean()
     assert (
         f"BN: over the pairs in which neither diverged, 6 of 8, the difference is {left:+.2f} ("

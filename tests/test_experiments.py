@@ -51,6 +51,7 @@ def made(clone):
     clone.back = clone.run("dvc", "exp", "run", "-n", "back", "-S", f"{MOMENTUM}=0.99").stdout
     clone.there_again = clone.hashes(*MADE)
     clone.run("dvc", "exp", "run", "--queue", "-n", "queued", "-S", f"{MOMENTUM}=0.7")
+    clone.run("dvc", "exp", "run", "--queue", "-n", "failing", "-S", "training.epochs=0")
     subprocess.run(
         ["dvc", "queue", "start", "-j", "1"],
         cwd=clone.folder, env=clone.environment, check=True,
@@ -64,10 +65,16 @@ def made(clone):
 
 def wait_for_the_queue(clone):
     until = time.monotonic() + WAITED_SECONDS
-    while "Success" not in (told := clone.run("dvc", "queue", "status").stdout):
-        if "Failed" in told or time.monotonic() > until:
-            pytest.fail(told + clone.run("dvc", "queue", "logs", "queued", check=False).stdout)
+    while not {"queued Success", "failing Failed"} <= (states := queue_states(clone)):
+        if "queued Failed" in states or time.monotonic() > until:
+            logs = clone.run("dvc", "queue", "logs", "queued", check=False).stdout
+            pytest.fail(f"{states}\n{logs}")
         time.sleep(1)
+
+
+def queue_states(clone):
+    lines = clone.run("dvc", "queue", "status").stdout.splitlines()
+    return {f"{words[1]} {words[-1]}" for line in lines if len(words := line.split()) > 2}
 
 
 def test_each_run_is_there_once(made):
@@ -134,6 +141,29 @@ def test_each_run_has_its_whole_history(made):
                 points = client.get_metric_history(run.info.run_id, f"{split}/{score}")
                 assert [point.step for point in points] == list(range(EPOCHS))
         assert "test/accuracy" in run.data.metrics
+
+
+@pytest.mark.usefixtures("made")
+def test_all_experiments_are_cells_of_one_table_each_once(clone):
+    compare = (sys.executable, "-m", "pipeline", "compare")
+    told = json.loads(clone.run(*compare, "--since", "--json").stdout)
+
+    assert {"aside", "queued", "workspace"} <= {one["name"] for one in told["experiments"]}
+    assert told["unfinished"] == [{"name": "failing", "state": "failed"}]
+    assert told["axes"] == ["momentum"]
+    momenta = [cell["at"].get("momentum") for cell in told["cells"]]
+    assert momenta == [None, 0.7, 0.8, 0.9, *([0.99] * (len(momenta) - 4))]
+    for cell in told["cells"][1:]:
+        gains = [
+            cell["test"]["accuracy"]["mean"] - told["cells"][0]["test"]["accuracy"]["mean"],
+            cell["difference"]["accuracy"]["mean"],
+        ]
+        assert gains[0] == pytest.approx(gains[1])
+    assert (clone.folder / told["figure"]).is_file()
+
+    failed = clone.run(*compare, "main", "aside", "failing", check=False)
+    assert failed.returncode == 66
+    assert "experiment failing failed: `dvc queue logs failing` says why" in failed.stderr
 
 
 def test_each_runs_artifacts_open(made, tmp_path):

@@ -36,14 +36,14 @@ def find(text: str) -> Source | None:
         MissingInputError: if it has no runs, or their files are not in DVC's cache.
     """
     revision, colon, variant = text.rpartition(":")
-    if colon and (commit := _commit(revision)):
-        at = _at(revision, commit)
-        return at.only(variant, f"variant of {at.told}")
-    commit = _commit(text)
-    return _at(text, commit) if commit else None
+    if colon and (commit := commit_called(revision)):
+        whole = at(revision, commit)
+        return whole.only(variant, f"variant of {whole.told}")
+    commit = commit_called(text)
+    return at(text, commit) if commit else None
 
 
-def _commit(text: str) -> str | None:
+def commit_called(text: str) -> str | None:
     """Returns the full hash of the commit that is called so, if there is one."""
     if not text.strip():
         return None
@@ -57,7 +57,12 @@ def _commit(text: str) -> str | None:
         return None
 
 
-def _at(text: str, commit: str) -> Source:
+def at(text: str, commit: str) -> Source:
+    """Returns what a commit has, named as it was typed.
+
+    Raises:
+        PipelineError: if it has no runs, or DVC cannot read it.
+    """
     told = _named(commit)
     try:
         # Not closed: it lives as long as the command.

@@ -32,7 +32,7 @@ def run(params: Params, a: str, b: str, form: Form, figure: Path | None) -> None
 
     path = None
     if any(one.comparison for one in contrasts):
-        path = figure or FOLDER / f"{_safe(a)}-against-{_safe(b)}.png"
+        path = figure or FOLDER / f"{safe(a)}-against-{safe(b)}.png"
         write_figure(path, figures.contrasts(contrasts))
     print(_told(left, right, contrasts, path, form), end="")
 
@@ -96,6 +96,6 @@ def _json(left: Source, right: Source, contrasts: Sequence[Contrast], path: Path
     return json.dumps(plain, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def _safe(name: str) -> str:
-    """Returns the name as part of a file's name."""
+def safe(name: str) -> str:
+    """Returns a name as part of a file's name."""
     return re.sub(r"[^\w.~-]+", "_", name).strip("._-")[:_LONGEST_NAME] or "at"

@@ -7,72 +7,29 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 from dvc.repo import Repo
 from scipy import stats
 
-from pipeline import cli
 from pipeline.adapters import records, runs
-from pipeline.adapters.files import sha256
 from pipeline.adapters.lineage import Lineage
-from pipeline.adapters.runs import Manifest, Predictions
+from tests.commands.repositories import (
+    CHECKOUT,
+    DVC_YAML,
+    PARAMS,
+    commit,
+    error,
+    git,
+    save_experiment,
+    start,
+    write_data,
+    write_variant,
+)
 
-CHECKOUT = Path(__file__).parents[2]
-PARAMS = (CHECKOUT / "params.yaml").read_text(encoding="utf-8")
-DVC_YAML = """\
-stages:
-  train:
-    foreach: ${variants}
-    do:
-      cmd: python -m pipeline train ${key}
-      outs:
-      - runs/${key}
-  evaluate:
-    cmd: python -m pipeline evaluate
-    outs:
-    - evaluation
-"""
-SEEDS = range(6)
-IMAGES = 100
 WITHOUT = np.array([0.90, 0.91, 0.92, 0.90, 0.91, 0.90])
 FIRST = np.array([0.95, 0.94, 0.97, 0.95, 0.96, 0.97])
 SECOND = FIRST + 0.01
 WIDE = FIRST - 0.02
-
-
-def write_variant(name, accuracy, seeds=SEEDS, loss=None, **parameters):
-    """Writes all that training and evaluation leave of a variant, in the current folder."""
-    labels = np.load("data/prepared.npz")["test_labels"]
-    manifest = Manifest(
-        variant=name,
-        parameters={"normalization": name, "network": {"hidden_dims": [32]}} | parameters,
-        seeds=tuple(seeds),
-        data_sha256=sha256(Path("data/prepared.npz")),
-        code_sha256="c0de" * 16,
-    )
-    runs.write_manifest(manifest)
-    history = pd.DataFrame({"seed": list(seeds), "epoch": 0, "split": "validation"})
-    history = history.assign(loss=1 - accuracy, accuracy=accuracy)
-    history.to_csv(runs.RUNS / name / "history.csv", index=False)
-    table = {"seed": list(seeds), "loss": 1 - accuracy if loss is None else loss}
-    table |= {"accuracy": accuracy, "expected_calibration_error": 0.01}
-    runs.write_test_scores(name, pd.DataFrame(table).round(7))
-    wrong = np.arange(IMAGES) >= (IMAGES * accuracy).round()[:, None]
-    predicted = ((labels + wrong) % 10).astype(np.uint8)
-    runs.write_predictions(name, Predictions(predicted, np.ones_like(predicted, np.float32)))
-    return manifest
-
-
-def git(*arguments):
-    subprocess.run(["git", *arguments], check=True, capture_output=True)
-
-
-def commit(message):
-    with Repo() as repo:
-        repo.commit(force=True)
-    git("add", ".")
-    git("commit", "-m", message)
 
 
 @pytest.fixture(scope="module")
@@ -84,17 +41,13 @@ def repository(tmp_path_factory):
     folder = tmp_path_factory.mktemp("repository")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        git("init", "-b", "main")
-        git("config", "user.name", "A")
-        git("config", "user.email", "a@example.org")
-        Path(".gitignore").write_text("/data/\n/runs/\n/evaluation/\n/comparisons/\n/mlflow.db\n")
+        start()
         git("add", ".")
         git("commit", "-m", "Nothing yet")
         git("tag", "--annotate", "--message", "Before all runs", "empty")
         Repo.init().close()
         Path("dvc.yaml").write_text(DVC_YAML)
-        Path("data").mkdir()
-        np.savez("data/prepared.npz", test_labels=np.arange(IMAGES, dtype=np.uint8) % 10)
+        write_data()
         Path("params.yaml").write_text(PARAMS.replace("tracking:", "former:"))
         write_variant("batch_norm", FIRST, momentum=0.99)
         write_variant("no_norm", WITHOUT)
@@ -104,27 +57,10 @@ def repository(tmp_path_factory):
         write_variant("batch_norm", SECOND, momentum=0.9)
         commit("Second")
         write_variant("batch_norm", WIDE, momentum=0.9, network={"hidden_dims": [64]})
-        with Repo() as repo:
-            repo.commit(force=True)
-            repo.experiments.save(name="wide", force=True)
+        save_experiment("wide")
         write_variant("batch_norm", SECOND, momentum=0.9)
         git("checkout", "-f", "main")
     return folder
-
-
-@pytest.fixture
-def command(project, monkeypatch, capsys):
-    """Runs the command in the current folder; returns exit code, stdout and stderr."""
-    assert project
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["pipeline", "compare", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        told = capsys.readouterr()
-        return ended.value.code or 0, told.out, told.err
-
-    return run
 
 
 @pytest.fixture
@@ -154,15 +90,6 @@ def mean(one):
 def words(out):
     """Returns a page without its line ends."""
     return " ".join(out.split())
-
-
-def error(ended):
-    """Returns exit code and message of a command that ended with a line on stderr alone."""
-    code, out, err = ended
-    assert out == ""
-    (line,) = err.splitlines()
-    assert line.startswith("error: ")
-    return code, line.removeprefix("error: ")
 
 
 def test_two_variants_are_compared_by_seed(record):
@@ -325,7 +252,7 @@ def test_what_nothing_is_called_is_told_in_a_line(compare, name):
 def test_usage_is_told(compare):
     for arguments in (
         ["batch_norm"],
-        ["batch_norm", "no_norm", "HEAD"],
+        ["batch_norm", "no_norm", "--since", "HEAD", "--json", "--md"],
         ["batch_norm", "no_norm", "--json", "--md"],
         ["--json"],
         ["batch_norm", "no_norm", "--figure", "data"],
@@ -339,8 +266,7 @@ def test_usage_is_told(compare):
 def variants(project):
     """Writes variants into a project without git."""
     (project / "params.yaml").write_text(PARAMS)
-    (project / "data").mkdir()
-    np.savez("data/prepared.npz", test_labels=np.arange(IMAGES, dtype=np.uint8) % 10)
+    write_data()
     return write_variant
 
 

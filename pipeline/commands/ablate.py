@@ -1,0 +1,81 @@
+"""Sets any number of experiments beside each other, all their variants in one table and figure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from pipeline.adapters import experiments
+from pipeline.adapters.experiments import Unfinished
+from pipeline.adapters.pictures import write_figure
+from pipeline.adapters.sources import Source
+from pipeline.commands.compare import FOLDER, Form, safe
+from pipeline.core import ablation_report, pages
+from pipeline.core.ablation import Ablation, Experiment, ablation, record
+from pipeline.core.ablation_figure import figure as drawn
+from pipeline.params import Params
+
+_CAPTION = "Test accuracy of each cell, and what it gains over the baseline"
+
+
+def run(
+    params: Params, names: Sequence[str], since: str | None, form: Form, figure: Path | None
+) -> None:
+    """Prints and draws the cells of the experiments named, and of all since a commit."""
+    sources, unfinished = [experiments.find(name) for name in names], []
+    if since is not None:
+        grown, unfinished = experiments.since(since)
+        sources += grown
+    # Named twice, it is one all the same.
+    sources = list({one.told: one for one in reversed(sources)}.values())[::-1]
+    found = ablation(
+        [_experiment(one, list(params.variants)) for one in sources],
+        params.comparison.baseline,
+        params.comparison.confidence,
+    )
+    path = figure or FOLDER / f"{_stem(names, since)}.png"
+    write_figure(path, drawn(found))
+    print(_told(found, sources, unfinished, path, form), end="")
+
+
+def _experiment(source: Source, known: Sequence[str]) -> Experiment:
+    """Returns an experiment with all its variants, in the order of params.yaml."""
+    names = [name for name in known if name in source.variants]
+    names += [name for name in source.variants if name not in known]
+    return Experiment(source.name, {name: source.read(name) for name in names})
+
+
+def _stem(names: Sequence[str], since: str | None) -> str:
+    return safe("-and-".join([*names, *([f"since-{since}"] if since is not None else [])]))
+
+
+def _told(
+    found: Ablation,
+    sources: Sequence[Source],
+    unfinished: Sequence[Unfinished],
+    path: Path,
+    form: Form,
+) -> str:
+    if form == "json":
+        return _json(found, sources, unfinished, path)
+    page = ablation_report.blocks(found)
+    if unfinished:
+        states = "; ".join(f"{one.name} {one.state}" for one in unfinished)
+        page.append(pages.Paragraph(f"Without results, and not here: {states}."))
+    page.append(pages.Picture(_CAPTION, str(path)))
+    return pages.markdown(page) if form == "md" else ablation_report.text(page)
+
+
+def _json(
+    found: Ablation, sources: Sequence[Source], unfinished: Sequence[Unfinished], path: Path
+) -> str:
+    whole = {
+        "experiments": [{"name": one.name, "is": one.told} for one in sources],
+        "unfinished": [{"name": one.name, "state": one.state} for one in unfinished],
+        **record(found),
+        "figure": str(path),
+    }
+    # What a manifest may have of nan and infinity, JSON has not.
+    plain = json.loads(json.dumps(whole), parse_constant=lambda _: None)
+    return json.dumps(plain, indent=2, ensure_ascii=False, allow_nan=False) + "\n"

@@ -41,9 +41,10 @@ def verdict(study: Study, judged: Sequence[Judged], course: pd.DataFrame) -> dic
                 "baseline": one.baseline,
                 "means": dict(zip((one.candidate, one.baseline), one.numbers, strict=True)),
                 "chosen": one.points,
+                **asdict(one.comparison),
+                # Of the rule, whatever the comparison by itself is called.
                 "verdict": one.verdict,
                 "p_holm": one.p,
-                **asdict(one.comparison),
             }
             for one in judged
         ],

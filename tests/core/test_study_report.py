@@ -152,3 +152,6 @@ def test_the_gallery_has_verdict_numbers_and_picture_of_each(study, rows):
     assert told["rules"][0]["measured"] in text
     assert "0 of 1 more rules hold" in text
     assert "(test/figure.png)" in text
+    both, _ = made(study(RULE, RULE, axes=AXES), rows)
+    assert [one["verdict"] for one in both["rules"]] == ["supported", "supported"]
+    assert "1 of 1 more rules hold" in gallery([both])

@@ -76,7 +76,7 @@ def pairs(candidate: VariantResults, baseline: VariantResults) -> Spec:
         },
         "scale": {"padding": 0.35},
     }
-    y = _axis("accuracy", format="%", tickCount=6) | {"scale": {"zero": False}}
+    y = _axis("accuracy", format="%", tickCount=6) | {"scale": {"zero": False, "padding": 8}}
     return _chart(
         rows,
         [

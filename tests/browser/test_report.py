@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 from PIL import Image
 
@@ -164,6 +166,11 @@ def test_a_mistake_in_a_matrix_leads_to_its_digits(page):
         assert "1:3" in one.get_attribute("data-readings")
 
 
+def test_where_nothing_was_misread_all_else_is_there(visit, write_page):
+    page = visit(write_page(candidate=(1.0,) * 8, baseline=(1.0,) * 8))
+    assert page.get_by_text("No run misread any.").is_visible()
+
+
 @pytest.mark.parametrize("viewport", [PHONE, DESKTOP], ids=["phone", "desktop"])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_the_page_fits_the_window_and_its_theme(visit, tmp_path, viewport, scheme):
@@ -186,12 +193,20 @@ def test_axes_take_the_colour_of_the_text(visit):
 
 
 def test_without_scripts_pictures_and_tables_are_left(visit):
-    page = visit(java_script_enabled=False)
+    page = visit(java_script_enabled=False, is_drawn=False)
     assert page.locator("img.still:visible").count() == 2
     assert page.locator("form:visible, .chart:visible").count() == 0
     assert shown(page).count() == 7
     page.get_by_text("The numbers of each pair", exact=True).first.click()
     assert page.get_by_role("cell", name="+3.00").first.is_visible()
+
+
+def test_a_browser_that_cannot_draw_shows_the_pictures(visit, write_page):
+    path = write_page(javascript="window.vegaEmbed = () => Promise.reject('no');")
+    page = visit(path, is_drawn=False, expected=["no"])
+    page.wait_for_selector("html:not(.scripted)")
+    assert page.locator("img.still:visible").count() == 2
+    assert page.locator("form:visible, .chart:visible").count() == 0
 
 
 def test_in_print_there_are_no_controls_and_dark_is_light(visit):
@@ -201,6 +216,13 @@ def test_in_print_there_are_no_controls_and_dark_is_light(visit):
     assert page.locator(".chart:visible").count() == 6
     background = page.evaluate("getComputedStyle(document.body).backgroundColor")
     assert background == "rgb(255, 255, 255)"
+
+
+def test_the_committed_page_is_small_and_draws_its_charts(visit):
+    path = Path("reports/report.html").resolve()
+    assert path.stat().st_size < 3_000_000
+    page = visit(path, viewport=DESKTOP)
+    assert all(lines(page, chart, "0072B2") for chart in CURVES)
 
 
 def test_the_focus_can_be_seen(page):

@@ -111,20 +111,29 @@
       });
     // A browser that comes back to a page remembers what was ticked.
     show();
+  }).catch((error) => {
+    // As for a browser without scripts: what it would have seen is text until now.
+    page.classList.remove("scripted");
+    for (const still of document.querySelectorAll("noscript"))
+      still.insertAdjacentHTML("afterend", still.textContent);
+    console.error(error);
   });
-  asked.addEventListener("change", filter);
-  asked.addEventListener("reset", () => setTimeout(filter));
-  for (const cell of document.querySelectorAll(".confusion [data-predicted]"))
-    cell.addEventListener("click", () => {
-      const { label, predicted, variant } = cell.dataset;
-      asked.elements.label.value = label;
-      asked.elements.taken.value = predicted;
-      asked.elements.by.value = variant;
-      asked.elements.best.value = "";
-      filter();
-      asked.scrollIntoView({ block: "start" });
-    });
-  filter();
+  // Where no run misread any digit there is nothing to ask for.
+  if (asked) {
+    asked.addEventListener("change", filter);
+    asked.addEventListener("reset", () => setTimeout(filter));
+    for (const cell of document.querySelectorAll(".confusion [data-predicted]"))
+      cell.addEventListener("click", () => {
+        const { label, predicted, variant } = cell.dataset;
+        asked.elements.label.value = label;
+        asked.elements.taken.value = predicted;
+        asked.elements.by.value = variant;
+        asked.elements.best.value = "";
+        filter();
+        asked.scrollIntoView({ block: "start" });
+      });
+    filter();
+  }
   addEventListener("beforeprint", () => {
     for (const closed of document.querySelectorAll("details:not([open])")) closed.open = true;
   });

@@ -87,6 +87,19 @@ def test_pointing_at_a_run_tells_its_seed_epoch_and_value(page, specs):
     assert told["validation loss"] == f"{value:.5f}"
 
 
+def test_a_tap_tells_the_same_until_the_next_elsewhere(visit):
+    page = visit(viewport=PHONE, has_touch=True, is_mobile=True)
+    chart = page.locator("#train-loss-chart")
+    chart.scroll_into_view_if_needed()
+    settle(page)
+    box = chart.bounding_box()
+    page.touchscreen.tap(box["x"] + 0.62 * box["width"], box["y"] + 0.21 * box["height"])
+    tooltip = page.locator("#vg-tooltip-element.visible")
+    assert "train loss" in tooltip.inner_text()
+    page.touchscreen.tap(5, 5)
+    tooltip.wait_for(state="hidden")
+
+
 def test_pointing_at_a_pair_tells_both_of_its_accuracies(page):
     page.locator(
         "#differences-chart svg path[aria-label], #differences-chart svg .mark-symbol path"
@@ -210,8 +223,9 @@ def test_a_browser_that_cannot_draw_shows_the_pictures(visit, write_page):
 
 
 def test_in_print_there_are_no_controls_and_dark_is_light(visit):
-    page = visit(color_scheme="dark")
+    page = visit(color_scheme="dark", viewport={"width": 760, "height": 1000})
     page.emulate_media(media="print")
+    assert page.evaluate("document.documentElement.scrollWidth") == 760
     assert page.locator("form:visible, nav:visible").count() == 0
     assert page.locator(".chart:visible").count() == 6
     background = page.evaluate("getComputedStyle(document.body).backgroundColor")

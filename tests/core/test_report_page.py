@@ -216,6 +216,13 @@ def test_diverged_runs_are_counted(make):
     assert '<th scope="col">Diverged</th>' in page
 
 
+@pytest.mark.parametrize("seeds", [(0, 1), range(8)], ids=["some", "all"])
+def test_the_page_is_made_whatever_diverged(make, seeds):
+    taken = Page(make(baseline=(0.1,) * 8, diverged=tuple(seeds)))
+    assert not taken.open
+    assert len([one for one in taken.all("div") if one.get("role") == "img"]) == 6
+
+
 def test_one_pair_is_called_one_draw(make):
     page = make((0.97,), (0.95,))
     assert "A single pair says little: set <code>training.seeds</code> to at least 6." in page

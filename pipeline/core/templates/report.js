@@ -73,6 +73,24 @@
     ArrowDown: (curve) => move(curve, 1, 0, -0.15),
   };
 
+  // A finger does not hover: Vega is told that where it tapped a pointer has come to stay.
+  let tapped = null;
+  const pointer = (type, { clientX, clientY } = {}) =>
+    tapped?.dispatchEvent(new PointerEvent(type, { bubbles: true, clientX, clientY }));
+  const leave = () => {
+    pointer("pointerout");
+    tapped = null;
+  };
+  for (const chart of document.querySelectorAll(".chart"))
+    chart.addEventListener("click", (event) => {
+      if (event.pointerType === "mouse") return;
+      tapped = event.target;
+      pointer("pointerover", event);
+      pointer("pointermove", event);
+    });
+  addEventListener("pointerdown", leave, { capture: true });
+  addEventListener("scroll", leave, { passive: true });
+
   // Which digits are there to see.
   const asked = document.getElementById("asked");
   const digits = [...document.querySelectorAll(".digits > li")];

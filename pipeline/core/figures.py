@@ -13,6 +13,7 @@ from matplotlib.figure import Figure, SubFigure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 from numpy.typing import NDArray
 
+from pipeline.core.curves import PANELS, counted, most_of, printed
 from pipeline.core.examples import Examples
 
 if TYPE_CHECKING:
@@ -26,12 +27,6 @@ COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#00
 _GREY = "#666666"
 # In characters: what fits below half a panel, and above one.
 _LABEL_WIDTH, _TITLE_WIDTH = 20, 56
-_PANELS = (
-    ("train", "loss"),
-    ("validation", "loss"),
-    ("train", "accuracy"),
-    ("validation", "accuracy"),
-)
 
 
 def sample_digits(examples: Examples, each: int = 20) -> Figure:
@@ -56,9 +51,9 @@ def learning_curves(results: Sequence[VariantResults], confidence: float) -> Fig
     What a run that diverged has for a loss is in no mean and beyond the axes, unless all diverged.
     """
     figure = Figure(figsize=(10, 7.2), layout="constrained")
-    for axis, (split, score) in zip(figure.subplots(2, 2).flat, _PANELS, strict=True):
-        counted = _counted(results, score)
-        for one, of in zip(results, counted, strict=True):
+    for axis, (split, score) in zip(figure.subplots(2, 2).flat, PANELS, strict=True):
+        used = counted(results, score)
+        for one, of in zip(results, used, strict=True):
             _draw_curve(axis, one, of, (split, score), confidence)
         axis.set_title(f"{split.capitalize()} {score}", fontsize=11)
         axis.set_xlabel("Epoch")
@@ -67,7 +62,7 @@ def learning_curves(results: Sequence[VariantResults], confidence: float) -> Fig
             axis.yaxis.set_major_formatter(PercentFormatter(1))
         else:
             axis.set_ylabel("Cross-entropy")
-        axis.set_ylim(*_most_of(counted, split, score))
+        axis.set_ylim(*most_of(used, split, score))
         _tidy(axis)
     handles, labels = figure.axes[0].get_legend_handles_labels()
     columns = min(len(results), 3)
@@ -191,7 +186,7 @@ def _draw_contrast(part: SubFigure, one: Contrast, result: PairedComparison) -> 
         _draw_differences(axis, a, b, result, one.confidence)
     for side in (a, b):
         _draw_curve(last, side, side, ("validation", "accuracy"), one.confidence)
-    last.set_ylim(*_most_of((a, b), "validation", "accuracy"))
+    last.set_ylim(*most_of((a, b), "validation", "accuracy"))
     last.set_title("Validation accuracy", fontsize=11)
     last.set_xlabel("Epoch")
     last.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -248,17 +243,6 @@ def _difference_title(candidate: str, baseline: str, confidence: float) -> str:
     return title if len(title) <= _TITLE_WIDTH else f"{fill(what, _TITLE_WIDTH)}\n{shown}"
 
 
-def _counted(results: Sequence[VariantResults], score: str) -> Sequence[VariantResults]:
-    """Returns the variants with the runs that count in a panel; all of them for an accuracy."""
-    if score == "accuracy":
-        return results
-    steady = [
-        replace(one, history=one.history[~one.history["seed"].isin(one.diverged)])
-        for one in results
-    ]
-    return steady if any(len(one.history) for one in steady) else results
-
-
 def _draw_curve(
     axis: Axes,
     one: VariantResults,
@@ -277,24 +261,9 @@ def _draw_curve(
     axis.plot(curve.index, curve["mean"], color=one.color, linewidth=2.2, label=label)
     low, high = curve["ci_low"], curve["ci_high"]
     axis.fill_between(curve.index, low, high, color=one.color, alpha=0.2, linewidth=0)
-    printed = _printed(one, split, score)
-    label = f"{one.label}, as the notebook printed it" if printed else None
-    axis.plot(range(len(printed)), printed, ":", color=one.color, linewidth=1.5, label=label)
-
-
-def _printed(one: VariantResults, split: str, score: str) -> tuple[float, ...]:
-    return getattr(one.published, f"{split}_{score}", ())
-
-
-def _most_of(results: Sequence[VariantResults], split: str, score: str) -> tuple[float, float]:
-    """Returns limits that show all but the rare far-off point, which would flatten the rest."""
-    tables = [one.history for one in results]
-    values = np.concatenate([t.loc[t["split"] == split, score].to_numpy() for t in tables])
-    values = values[np.isfinite(values)]
-    seen = list(np.quantile(values, [0.01, 0.99])) if len(values) else [0.0, 1.0]
-    seen += [value for one in results for value in _printed(one, split, score)]
-    room = 0.06 * (max(seen) - min(seen)) or 0.01
-    return min(seen) - room, max(seen) + room
+    notebook = printed(one, split, score)
+    label = f"{one.label}, as the notebook printed it" if notebook else None
+    axis.plot(range(len(notebook)), notebook, ":", color=one.color, linewidth=1.5, label=label)
 
 
 def _tidy(axis: Axes) -> None:

@@ -1,13 +1,10 @@
-"""The answer in one page, as Markdown and as HTML that carries its pictures inside."""
+"""The answer in one page, as Markdown."""
 
 from __future__ import annotations
 
-import base64
-import re
 from collections.abc import Mapping, Sequence
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markdown_it import MarkdownIt
 
 from pipeline.core.divergence import HIGHEST_LOSS
 from pipeline.core.results import Comparison, VariantResults
@@ -24,6 +21,8 @@ from pipeline.params import Params, flat
 ABSENT = "–"  # noqa: RUF001
 # From here on a number is told by its digits and its power of ten, as diverged runs need it.
 _LARGE = 1e4
+# A correlation nearer to 0 than this changes no interval that anybody would notice.
+_TIED = 0.2
 
 
 def verdict_sentence(result: PairedComparison, candidate: str, baseline: str) -> str:
@@ -70,7 +69,6 @@ def divergence(
 def markdown(params: Params, results: Mapping[str, VariantResults], comparison: Comparison) -> str:
     """Returns the report, its pictures linked as `figures/<name>.png`."""
     confidence = params.comparison.confidence
-    measures = ("accuracy", "loss", "expected_calibration_error")
     return _ENVIRONMENT.get_template("report.md.j2").render(
         params=params,
         results=results,
@@ -83,32 +81,63 @@ def markdown(params: Params, results: Mapping[str, VariantResults], comparison: 
         diverged=any(one.diverged for one in results.values()),
         divergence=divergence(list(results.values()), comparison, confidence),
         sentence=verdict_sentence,
-        summaries={
-            name: {key: summary(one.scores[key].to_numpy(), confidence) for key in measures}
-            for name, one in results.items()
-        },
+        summaries=summaries(results, confidence),
         published=any(one.published for one in results.values()),
-        settings=_settings(list(results.values())),
+        settings=settings(list(results.values())),
         needed=fewest_pairs(confidence),
-        meaningful=MEANINGFUL,
+        pairing=pairing(comparison.accuracy),
+        rule=rule(confidence),
     )
 
 
-def html(text: str, pictures: Mapping[str, bytes]) -> str:
-    """Returns the Markdown `text` as one HTML page.
+def summaries(
+    results: Mapping[str, VariantResults], confidence: float
+) -> dict[str, dict[str, Summary]]:
+    """Returns what each variant scores on the test set, by measure."""
+    measures = ("accuracy", "loss", "expected_calibration_error")
+    return {
+        name: {key: summary(one.scores[key].to_numpy(), confidence) for key in measures}
+        for name, one in results.items()
+    }
 
-    Args:
-        text: Markdown whose pictures are named as in `pictures`.
-        pictures: link to PNG file content.
-    """
-    body = MarkdownIt("commonmark", {"html": False}).enable("table").render(text)
-    for link, content in pictures.items():
-        inside = f"data:image/png;base64,{base64.b64encode(content).decode()}"
-        body = body.replace(f'src="{link}"', f'src="{inside}"')
-    title = re.search(r"<h1>(.*?)</h1>", body)
-    return _ENVIRONMENT.get_template("report.html.j2").render(
-        title=title.group(1) if title else "Report", body=body
+
+def pairing(result: PairedComparison) -> str:
+    """Returns what a pair shares, and what that does to the intervals."""
+    shared = "A pair shares its initial weights and the order of its batches."
+    correlation = result.pairing_correlation
+    if correlation is None:
+        return f"{shared} Whether the results of a pair are tied to each other cannot be told here."
+    if correlation > _TIED:
+        return (
+            f"{shared} Here the results of a pair are tied to each other, which makes the "
+            "intervals narrower than those of independent runs."
+        )
+    if correlation < -_TIED:
+        return (
+            f"{shared} Here what is good for one is bad for the other of a pair, which makes the "
+            "intervals wider than those of independent runs."
+        )
+    return (
+        f"{shared} Here the results of a pair are hardly tied to each other, so pairing gained "
+        "next to nothing: the intervals are about as wide as those of independent runs."
     )
+
+
+def rule(confidence: float) -> str:
+    """Returns by which rule the verdict came about."""
+    return (
+        "The rule, fixed beforehand: a variant is better if the interval of the mean difference "
+        "leaves out 0, and its probability of outperforming has an interval that leaves out 0.5 "
+        f"and reaches {MEANINGFUL} (Bouthillier et al. 2021); with fewer than "
+        f"{fewest_pairs(confidence)} pairs there is no verdict."
+    )
+
+
+def settings(results: Sequence[VariantResults]) -> list[tuple[str, list[str]]]:
+    """Returns each parameter with its value in every variant; absent ones as a dash."""
+    columns = [dict(flat(one.parameters)) for one in results]
+    keys = dict.fromkeys(key for column in columns for key in column)
+    return [(key, [str(column.get(key, ABSENT)) for column in columns]) for key in keys]
 
 
 def level(confidence: float) -> str:
@@ -142,12 +171,7 @@ def interval(of: Summary | PairedComparison | Interval | None, scale: float, dec
     return f"{number(scale * of.ci_low, decimals)} to {number(scale * of.ci_high, decimals)}"
 
 
-def _settings(results: Sequence[VariantResults]) -> list[tuple[str, list[str]]]:
-    """Returns each parameter with its value in every variant; absent ones as a dash."""
-    columns = [dict(flat(one.parameters)) for one in results]
-    keys = dict.fromkeys(key for column in columns for key in column)
-    return [(key, [str(column.get(key, ABSENT)) for column in columns]) for key in keys]
-
+FILTERS = {"percent": percent, "number": number, "p_value": p_value, "interval": interval}
 
 _ENVIRONMENT = Environment(
     loader=PackageLoader("pipeline.core"),
@@ -155,8 +179,6 @@ _ENVIRONMENT = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
     keep_trailing_newline=True,
-    autoescape=False,  # noqa: S701  Markdown: what makes HTML of it escapes.
+    autoescape=False,  # noqa: S701  Markdown, of which GitHub and MLflow make HTML.
 )
-_ENVIRONMENT.filters |= {
-    "percent": percent, "number": number, "p_value": p_value, "interval": interval,
-}  # fmt: skip
+_ENVIRONMENT.filters |= FILTERS

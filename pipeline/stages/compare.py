@@ -8,19 +8,24 @@ from pathlib import Path
 
 from pipeline.adapters import runs
 from pipeline.adapters.datasets import read_prepared
+from pipeline.adapters.drawing import program
 from pipeline.adapters.files import write_bytes, write_json, write_text
-from pipeline.adapters.pictures import png
+from pipeline.adapters.pictures import ink_png, png
 from pipeline.core import figures, report
+from pipeline.core.misread import misread_digits
 from pipeline.core.published import published_curve
+from pipeline.core.report_page import Enclosed, Origin, html
 from pipeline.core.results import Comparison, VariantResults, compare
 from pipeline.core.statistics import summary
 from pipeline.params import Params
 
 REPORTS = Path("reports")
+# So many misread digits are there to browse.
+MOST_DIGITS = 300
 
 
 def run(params: Params) -> None:
-    """Writes the metrics, the comparison, the figures and the report."""
+    """Writes the metrics, the comparison, the figures and both reports."""
     test = read_prepared().test
     results = {
         name: _read_results(name, params, color)
@@ -44,18 +49,25 @@ def run(params: Params) -> None:
         comparison = comparing.result()
     differences = figures.paired_differences(candidate, baseline, comparison.accuracy, confidence)
     drawn["paired_differences"] = png(differences)
-    pictures = {f"figures/{name}.png": content for name, content in drawn.items()}
+    misread = misread_digits(test, every, MOST_DIGITS)
+    enclosed = Enclosed(
+        labels=test.labels,
+        misread=misread,
+        thumbnails=[ink_png(digit.image) for digit in misread.digits],
+        figures=drawn,
+        origins={name: _read_origin(name) for name in results},
+        program=program(),
+    )
 
     for name, one in results.items():
         write_json(REPORTS / "metrics" / f"{name}.json", _metrics(one, confidence))
     write_json(REPORTS / "comparison.json", _full(params, results, comparison))
     write_json(REPORTS / "summary.json", _headline(results, comparison, confidence))
     runs.write_curves({one.label: one.history for one in results.values()})
-    for link, content in pictures.items():
-        write_bytes(REPORTS / link, content)
-    text = report.markdown(params, results, comparison)
-    write_text(REPORTS / "report.md", text)
-    write_text(REPORTS / "report.html", report.html(text, pictures))
+    for name, content in drawn.items():
+        write_bytes(REPORTS / "figures" / f"{name}.png", content)
+    write_text(REPORTS / "report.md", report.markdown(params, results, comparison))
+    write_text(REPORTS / "report.html", html(params, results, comparison, enclosed))
 
 
 def _read_results(name: str, params: Params, color: str) -> VariantResults:
@@ -69,6 +81,11 @@ def _read_results(name: str, params: Params, color: str) -> VariantResults:
         predicted=runs.read_predictions(name).predicted,
         published=published_curve(params.data.dataset, variant.parameters),
     )
+
+
+def _read_origin(name: str) -> Origin:
+    manifest = runs.read_manifest(name)
+    return Origin(manifest.data_sha256, manifest.code_sha256)
 
 
 def _metrics(one: VariantResults, confidence: float) -> dict[str, object]:

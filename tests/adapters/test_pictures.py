@@ -1,8 +1,11 @@
+from io import BytesIO
+
+import numpy as np
 import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from pipeline.adapters.pictures import write_figure
+from pipeline.adapters.pictures import ink_png, write_figure
 
 
 @pytest.fixture
@@ -31,3 +34,10 @@ def test_a_picture_is_the_same_bytes_each_time(tmp_path, figure):
     write_figure(tmp_path / "b.png", figure)
 
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+
+
+def test_ink_is_dark_on_white_and_as_large_as_the_image():
+    image = np.array([[0, 255, 0], [10, 0, 255]], np.uint8)
+    with Image.open(BytesIO(ink_png(image))) as picture:
+        assert np.array(picture).tolist() == [[255, 0, 255], [245, 255, 0]]
+        assert not picture.info

@@ -1,3 +1,5 @@
+import dataclasses
+import functools
 from itertools import product
 
 import numpy as np
@@ -5,7 +7,8 @@ import pandas as pd
 import pytest
 
 from pipeline.core.normalization import NORMALIZATIONS, NoNorm
-from pipeline.core.results import VariantResults
+from pipeline.core.published import NOTEBOOK
+from pipeline.core.results import VariantResults, compare
 from pipeline.core.studies import About, Point, Study
 from pipeline.params import (
     Comparison,
@@ -17,6 +20,9 @@ from pipeline.params import (
     Training,
     Variant,
 )
+
+BETTER = (0.98, 0.97, 0.96, 0.98, 0.97, 0.99, 0.95, 0.96)
+WORSE = (0.95, 0.94, 0.95, 0.96, 0.94, 0.95, 0.94, 0.93)
 
 SETTINGS = {
     "momentum": 0.9,
@@ -99,6 +105,56 @@ def variant_results(true_labels):
             }
             | fields
         )
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def experiment(variant_results, true_labels):
+    """Makes the parameters, results and comparison of two variants."""
+
+    @functools.cache
+    def compared(candidate, baseline, confidence, diverged):
+        results = (
+            variant_results("With BN", candidate),
+            variant_results("Without BN", baseline, diverged),
+        )
+        return compare(*results, true_labels, confidence)
+
+    def make(
+        candidate=BETTER,
+        baseline=WORSE,
+        *,
+        label="With BN",
+        dataset="digits",
+        confidence=0.95,
+        published=(),
+        diverged=(),
+        **changes,
+    ):
+        params = Params(
+            data=Data(dataset=dataset, validation_size=300),
+            network=Network(hidden_dims=[4], activation="relu"),
+            training=Training(
+                epochs=3, batch_size=8, optimizer=Optimizer(name="sgd", learning_rate=0.1), seeds=8
+            ),
+            variants={},
+            comparison=Comparison(baseline="no_norm", candidate="bn", confidence=confidence),
+            tracking=Tracking(experiment="test"),
+        )
+        bn = {"normalization": "batch", "momentum": 0.99, "network": {"hidden_dims": [4]}}
+        by_kind = {curve.parameters["normalization"]: curve for curve in NOTEBOOK}
+        curves = {kind: by_kind[kind] if kind in published else None for kind in by_kind}
+        results = {
+            "bn": variant_results(label, candidate, parameters=bn, published=curves["batch"]),
+            "no_norm": variant_results(
+                "Without BN", baseline, diverged, published=curves["none"], color="#D55E00"
+            ),
+        }
+        comparison = compared(candidate, baseline, confidence, diverged)
+        accuracy = dataclasses.replace(comparison.accuracy, **changes)
+        comparison = dataclasses.replace(comparison, accuracy=accuracy)
+        return params, results, comparison
 
     return make
 

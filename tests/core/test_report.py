@@ -1,66 +1,15 @@
-import base64
-import dataclasses
-import functools
-import html
-import re
-from xml.etree import ElementTree as ET
-
 import pytest
 
 from pipeline.core import report
-from pipeline.core.published import NOTEBOOK
-from pipeline.core.results import compare
 from pipeline.core.statistics import Interval
-from pipeline.params import Comparison, Data, Network, Optimizer, Params, Tracking, Training
-
-BETTER = (0.98, 0.97, 0.96, 0.98, 0.97, 0.99, 0.95, 0.96)
-WORSE = (0.95, 0.94, 0.95, 0.96, 0.94, 0.95, 0.94, 0.93)
 
 
 @pytest.fixture(scope="module")
-def make(variant_results, true_labels):
+def make(experiment):
     """Renders the report of two variants, as Markdown."""
 
-    @functools.cache
-    def compared(candidate, baseline, confidence, diverged):
-        results = (
-            variant_results("With BN", candidate),
-            variant_results("Without BN", baseline, diverged),
-        )
-        return compare(*results, true_labels, confidence)
-
-    def make(
-        candidate=BETTER,
-        baseline=WORSE,
-        *,
-        label="With BN",
-        dataset="digits",
-        confidence=0.95,
-        published=(),
-        diverged=(),
-        **changes,
-    ):
-        params = Params(
-            data=Data(dataset=dataset, validation_size=300),
-            network=Network(hidden_dims=[4], activation="relu"),
-            training=Training(
-                epochs=3, batch_size=8, optimizer=Optimizer(name="sgd", learning_rate=0.1), seeds=8
-            ),
-            variants={},
-            comparison=Comparison(baseline="no_norm", candidate="bn", confidence=confidence),
-            tracking=Tracking(experiment="test"),
-        )
-        bn = {"normalization": "batch", "momentum": 0.99, "network": {"hidden_dims": [4]}}
-        by_kind = {curve.parameters["normalization"]: curve for curve in NOTEBOOK}
-        curves = {kind: by_kind[kind] if kind in published else None for kind in by_kind}
-        results = {
-            "bn": variant_results(label, candidate, parameters=bn, published=curves["batch"]),
-            "no_norm": variant_results("Without BN", baseline, diverged, published=curves["none"]),
-        }
-        comparison = compared(candidate, baseline, confidence, diverged)
-        accuracy = dataclasses.replace(comparison.accuracy, **changes)
-        comparison = dataclasses.replace(comparison, accuracy=accuracy)
-        return report.markdown(params, results, comparison)
+    def make(*args, **kwargs):
+        return report.markdown(*experiment(*args, **kwargs))
 
     return make
 
@@ -69,12 +18,6 @@ def rows(text):
     """The cells of every line of a Markdown table, by its first."""
     lines = [line.strip("|").split("|") for line in text.splitlines() if line.startswith("|")]
     return {first.strip(): [cell.strip() for cell in cells] for first, *cells in lines}
-
-
-def tables(page):
-    """The number of cells in each row of each table of an HTML page."""
-    found = re.findall(r"<table>.*?</table>", page, re.DOTALL)
-    return [{len(row) for row in ET.fromstring(one).iter("tr")} for one in found]  # noqa: S314
 
 
 @pytest.mark.parametrize(
@@ -89,7 +32,6 @@ def tables(page):
 def test_each_verdict_has_its_sentence_and_heads_the_page(make, verdict, sentence):
     text = make(verdict=verdict)
     assert text.startswith(f"# {sentence}\n")
-    assert f"<title>{sentence}</title>" in report.html(text, {})
 
 
 def test_answer_comes_first_with_difference_interval_and_wins(make):
@@ -177,65 +119,12 @@ def test_settings_show_a_dash_for_what_a_variant_does_not_have(make):
     assert table["`network.hidden_dims`"] == ["[4]", "[4]"]
 
 
-@pytest.mark.parametrize("published", [(), ("batch",), ("batch", "none")])
-def test_tables_are_whole(make, published):
-    page = report.html(make(published=published), {})
-    assert tables(page) == [{8 if published else 7}, {2}, {3}]
-
-
-def test_page_carries_its_pictures_inside(make):
-    text = make()
-    links = re.findall(r"!\[[^]]+\]\(([^)]+)\)", text)
-    assert links == [
-        "figures/paired_differences.png",
-        "figures/curves.png",
-        "figures/confusion.png",
-        "figures/divided_digits.png",
-    ]
-    pictures = {link: link.encode() for link in links}
-    page = report.html(text, pictures)
-    sources = re.findall(r'src="data:image/png;base64,([^"]+)"', page)
-    assert [base64.b64decode(source).decode() for source in sources] == links
-
-
-def test_page_needs_nothing_from_elsewhere(make):
-    text = make(dataset="mnist", published=("batch", "none"))
-    links = re.findall(r"!\[[^]]+\]\(([^)]+)\)", text)
-    page = report.html(text, dict.fromkeys(links, b"png"))
-    assert not re.search(r"<(script|link|iframe)|https?://|url\(|@import", page)
-    assert all(source.startswith("data:") for source in re.findall(r'src="([^"]*)', page))
-
-
-def test_page_without_a_heading_has_a_title():
-    assert "<title>Report</title>" in report.html("No heading.", {})
-
-
-@pytest.mark.parametrize(
-    "label",
-    [
-        "BN & dropout",
-        "rate < 0.1",
-        "batch_norm_2",
-        "<b>BN</b>",
-        "<script>alert(1)</script>",
-    ],
-)
-def test_labels_are_shown_as_they_are(make, label):
-    page = report.html(make(label=label, verdict="candidate_better"), {})
-    for tag in ("title", "h1"):
-        content = re.search(f"<{tag}>(.*?)</{tag}>", page).group(1)
-        assert "<" not in content
-        assert html.unescape(content) == f"{label} is better than Without BN"
-    assert tables(page) == [{7}, {2}, {3}]
-    assert f"<td>{html.escape(label, quote=False)}</td>" in page
-
-
 def test_where_nothing_diverged_nothing_is_said_of_it(make):
     assert "diverged" not in make()
 
 
 def test_diverged_runs_are_counted_and_the_steady_pairs_told(make):
-    baseline = (*WORSE[:6], 0.1, 0.1)
+    baseline = (0.95, 0.94, 0.95, 0.96, 0.94, 0.95, 0.1, 0.1)
 
     text = make(baseline=baseline, diverged=(6, 7))
 
@@ -261,12 +150,6 @@ def test_where_all_runs_diverged_no_pair_is_left(make):
 def test_a_single_steady_pair_has_no_interval(make):
     text = make(candidate=(0.9, 0.8), baseline=(0.8, 0.1), diverged=(1,))
     assert "1 of 2, the difference is +10.00 percentage points (95 % interval: no interval)" in text
-
-
-@pytest.mark.parametrize("published", [(), ("batch",), ("batch", "none")])
-def test_tables_are_whole_with_the_diverged_counted(make, published):
-    page = report.html(make(published=published, diverged=(0,)), {})
-    assert tables(page) == [{9 if published else 8}, {2}, {3}]
 
 
 def test_what_diverged_by_far_is_told_by_its_power_of_ten():

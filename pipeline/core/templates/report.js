@@ -1,0 +1,158 @@
+"use strict";
+(() => {
+  const specs = JSON.parse(document.getElementById("specs").textContent);
+  const page = document.documentElement;
+  page.classList.add("scripted");
+
+  // The charts, each in the element of its name.
+  const options = {
+    renderer: "svg",
+    actions: false,
+    defaultStyle: false,
+    tooltip: { disableDefaultStyle: true },
+  };
+  const drawn = Object.entries(specs).map(async ([id, spec]) => {
+    const { view } = await vegaEmbed(document.getElementById(id), spec, options);
+    return { id, spec, view };
+  });
+  const curves = [];
+  const ready = Promise.all(drawn).then((all) => {
+    curves.push(...all.filter(({ spec }) => spec.usermeta));
+    page.dataset.drawn = all.length;
+  });
+
+  // What the curves show.
+  const shown = document.getElementById("shown");
+  const chosen = (name) =>
+    [...shown.querySelectorAll(`input[name=${name}]:checked`)].map((input) => input.value);
+  const show = () => {
+    const values = {
+      variants: chosen("variants").map(Number),
+      seeds: chosen("seeds").map(Number),
+      layers: chosen("layers"),
+    };
+    for (const { view } of curves) {
+      for (const [name, value] of Object.entries(values)) view.signal(name, value);
+      view.runAsync();
+    }
+  };
+  const check = (name, on) => {
+    for (const input of shown.querySelectorAll(`input[name=${name}]`)) input.checked = on;
+    show();
+  };
+
+  // How near they show it.
+  const around = ([low, high], factor, shift) => {
+    const half = ((high - low) * factor) / 2;
+    const middle = (low + high) / 2 + shift * (high - low);
+    return [middle - half, middle + half];
+  };
+  const look = ({ view }, epoch, value) => {
+    view.signal("zoom_epoch", epoch);
+    view.signal("zoom_value", value);
+    view.runAsync();
+  };
+  const move = (curve, factor, right = 0, up = 0) => {
+    const [x, y] = ["x", "y"].map((name) => curve.view.scale(name).domain());
+    look(curve, around(x, factor, right), around(y, factor, up));
+  };
+  const views = {
+    nearer: (curve) => move(curve, 0.6),
+    farther: (curve) => move(curve, 1 / 0.6),
+    everything: (curve) => look(curve, null, curve.spec.usermeta.everything),
+    start: (curve) => look(curve, null, null),
+  };
+  const keys = {
+    "+": views.nearer,
+    "=": views.nearer,
+    "-": views.farther,
+    0: views.start,
+    ArrowLeft: (curve) => move(curve, 1, -0.15),
+    ArrowRight: (curve) => move(curve, 1, 0.15),
+    ArrowUp: (curve) => move(curve, 1, 0, 0.15),
+    ArrowDown: (curve) => move(curve, 1, 0, -0.15),
+  };
+
+  // A finger does not hover: Vega is told that where it tapped a pointer has come to stay.
+  let tapped = null;
+  const pointer = (type, { clientX, clientY } = {}) =>
+    tapped?.dispatchEvent(new PointerEvent(type, { bubbles: true, clientX, clientY }));
+  const leave = () => {
+    pointer("pointerout");
+    tapped = null;
+  };
+  for (const chart of document.querySelectorAll(".chart"))
+    chart.addEventListener("click", (event) => {
+      if (event.pointerType === "mouse") return;
+      tapped = event.target;
+      pointer("pointerover", event);
+      pointer("pointermove", event);
+    });
+  addEventListener("pointerdown", leave, { capture: true });
+  addEventListener("scroll", leave, { passive: true });
+
+  // Which digits are there to see.
+  const asked = document.getElementById("asked");
+  const digits = [...document.querySelectorAll(".digits > li")];
+  const found = document.getElementById("found");
+  const filter = () => {
+    const { label, taken, by, best } = Object.fromEntries(new FormData(asked));
+    const readings = (digit) => digit.dataset.readings.split(" ").map((one) => one.split(":"));
+    const isTaken = (digit) =>
+      readings(digit).some(
+        ([variant, reading]) =>
+          (by === "" || variant === by) &&
+          (taken === "" ? reading !== digit.dataset.label : reading === taken),
+      );
+    for (const digit of digits) {
+      digit.hidden = !(
+        (label === "" || digit.dataset.label === label) &&
+        (best === "" || digit.dataset.best === best) &&
+        isTaken(digit)
+      );
+    }
+    const count = digits.filter((digit) => !digit.hidden).length;
+    found.textContent = count === 0 ? "No such digit is among them." : `${count} of ${digits.length} digits.`;
+  };
+
+  ready.then(() => {
+    shown.addEventListener("change", show);
+    for (const button of shown.querySelectorAll("button[data-check]"))
+      button.addEventListener("click", () => check("seeds", button.dataset.check === "all"));
+    for (const button of shown.querySelectorAll("button[data-view]"))
+      button.addEventListener("click", () => curves.forEach(views[button.dataset.view]));
+    for (const curve of curves)
+      document.getElementById(curve.id).addEventListener("keydown", (event) => {
+        if (!(event.key in keys) || event.ctrlKey || event.metaKey || event.altKey) return;
+        event.preventDefault();
+        keys[event.key](curve);
+      });
+    // A browser that comes back to a page remembers what was ticked.
+    show();
+  }).catch((error) => {
+    // As for a browser without scripts: what it would have seen is text until now.
+    page.classList.remove("scripted");
+    for (const still of document.querySelectorAll("noscript"))
+      still.insertAdjacentHTML("afterend", still.textContent);
+    console.error(error);
+  });
+  // Where no run misread any digit there is nothing to ask for.
+  if (asked) {
+    asked.addEventListener("change", filter);
+    asked.addEventListener("reset", () => setTimeout(filter));
+    for (const cell of document.querySelectorAll(".confusion [data-predicted]"))
+      cell.addEventListener("click", () => {
+        const { label, predicted, variant } = cell.dataset;
+        asked.elements.label.value = label;
+        asked.elements.taken.value = predicted;
+        asked.elements.by.value = variant;
+        asked.elements.best.value = "";
+        filter();
+        asked.scrollIntoView({ block: "start" });
+      });
+    filter();
+  }
+  addEventListener("beforeprint", () => {
+    for (const closed of document.querySelectorAll("details:not([open])")) closed.open = true;
+  });
+})();

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,10 +53,10 @@ def find(text: str) -> Source:
     if commit := revisions.commit_called(text):
         return revisions.at(text, commit)
     with _repository() as (repo, scm):
-        for one in _unfinished(repo, scm):
+        finished = _finished(scm)
+        for one in _unfinished(repo, finished):
             if one.name == text:
                 raise _without_results(one)
-        finished = _finished(scm)
     names = list(dict.fromkeys(name for name, _, _ in finished))
     if text in names:
         made = _listed([made[:_SHORT] for name, _, made in finished if name == text])
@@ -76,8 +76,10 @@ def since(revision: str) -> tuple[list[Source], list[Unfinished]]:
         commit = revisions.commit_called(revision)
         if commit is None:
             raise ArgumentError(f"no commit is called {revision!r}")
-        found = [one for one in _finished(scm) if _is_since(scm, commit, one[1])]
-        waiting = [one for one in _unfinished(repo, scm) if _is_since(scm, commit, one.baseline)]
+        finished = _finished(scm)
+        found = [one for one in finished if _is_since(scm, commit, one[1])]
+        unfinished = _unfinished(repo, finished)
+        waiting = [one for one in unfinished if _is_since(scm, commit, one.baseline)]
     if not found:
         told = f"no experiment has results since {revision} (commit {commit[:_SHORT]})"
         states = _listed([f"{one.name} {one.state}" for one in waiting])
@@ -108,18 +110,18 @@ def _finished(scm: Git) -> list[tuple[str, str, str]]:
     return sorted((one.name, one.baseline_sha, str(scm.get_ref(str(one)))) for one in exp_refs(scm))
 
 
-def _unfinished(repo: Repo, scm: Git) -> list[Unfinished]:
+def _unfinished(repo: Repo, finished: Sequence[tuple[str, str, str]]) -> list[Unfinished]:
     """Returns the experiments of DVC's queue that have no results."""
     queue = repo.experiments.celery_queue
     # Asked for a queue that was never there, DVC would make its folders.
     if not Path(queue.wdir).is_dir():
         return []
-    finished = {(name, baseline) for name, baseline, _ in _finished(scm)}
+    done = {(name, baseline) for name, baseline, _ in finished}
     try:
         entries = [
             *(("is queued", entry) for entry in queue.iter_queued()),
             *(("is running", entry) for entry in queue.iter_active()),
-            *(("failed", done.entry) for done in queue.iter_failed()),
+            *(("failed", ended.entry) for ended in queue.iter_failed()),
         ]
     except (DvcException, OSError) as error:
         raise DataError(f"DVC's queue cannot be read: {one_line(error)}") from None
@@ -128,7 +130,7 @@ def _unfinished(repo: Repo, scm: Git) -> list[Unfinished]:
         for state, entry in entries
     ]
     # What failed may have been queued again, and done.
-    return [one for one in found if (one.name, one.baseline) not in finished]
+    return [one for one in found if (one.name, one.baseline) not in done]
 
 
 def _without_results(one: Unfinished) -> PipelineError:

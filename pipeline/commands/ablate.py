@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,7 +9,7 @@ from pipeline.adapters import experiments
 from pipeline.adapters.experiments import Unfinished
 from pipeline.adapters.pictures import write_figure
 from pipeline.adapters.sources import Source
-from pipeline.commands.compare import FOLDER, Form, safe
+from pipeline.commands.compare import FOLDER, Form, as_json, safe
 from pipeline.core import ablation_report, pages
 from pipeline.core.ablation import Ablation, Experiment, ablation, record
 from pipeline.core.ablation_figure import figure as drawn
@@ -76,6 +75,4 @@ def _json(
         **record(found),
         "figure": str(path),
     }
-    # What a manifest may have of nan and infinity, JSON has not.
-    plain = json.loads(json.dumps(whole), parse_constant=lambda _: None)
-    return json.dumps(plain, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    return as_json(whole)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -91,7 +91,11 @@ def _json(left: Source, right: Source, contrasts: Sequence[Contrast], path: Path
         "comparisons": [record(one) for one in contrasts],
         "figure": path and str(path),
     }
-    # What a manifest or MLflow may have of nan and infinity, JSON has not.
+    return as_json(whole)
+
+
+def as_json(whole: Mapping[str, Any]) -> str:
+    """Returns what `--json` prints: of nan and infinity, which JSON has not, null."""
     plain = json.loads(json.dumps(whole), parse_constant=lambda _: None)
     return json.dumps(plain, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 

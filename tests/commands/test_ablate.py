@@ -1,6 +1,4 @@
-import json
 import re
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -75,26 +73,6 @@ def repository(tmp_path_factory):
         with Repo() as repo:
             repo.experiments.run(queue=True, name="waiting", params=["training.epochs=3"])
     return folder
-
-
-@pytest.fixture
-def compare(command, repository, monkeypatch):
-    """Runs the command in the repository."""
-    monkeypatch.chdir(repository)
-    shutil.rmtree("comparisons", ignore_errors=True)
-    return command
-
-
-@pytest.fixture
-def record(compare):
-    """Returns what `--json` prints."""
-
-    def read(*arguments):
-        code, out, err = compare(*arguments, "--json")
-        assert (code, err) == (0, "")
-        return json.loads(out, parse_constant=pytest.fail)
-
-    return read
 
 
 def rows(out):

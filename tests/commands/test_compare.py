@@ -63,26 +63,6 @@ def repository(tmp_path_factory):
     return folder
 
 
-@pytest.fixture
-def compare(command, repository, monkeypatch):
-    """Runs the command in the repository."""
-    monkeypatch.chdir(repository)
-    shutil.rmtree("comparisons", ignore_errors=True)
-    return command
-
-
-@pytest.fixture
-def record(compare):
-    """Returns what `--json` prints of two names."""
-
-    def read(*names):
-        code, out, err = compare(*names, "--json")
-        assert (code, err) == (0, "")
-        return json.loads(out, parse_constant=pytest.fail)
-
-    return read
-
-
 def mean(one):
     return one["test"]["accuracy"]["mean"]
 

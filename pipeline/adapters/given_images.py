@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import gzip
-import shutil
 import struct
-import tempfile
 import warnings
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -70,10 +66,9 @@ def read_images(path: Path, first: int) -> GivenImages:
     """
     beginning = _beginning(path)
     if beginning.startswith(_GZIP):
-        return _read_idx(path, path, first)
+        return _read_idx(path, first, packed=True)
     if _is_idx(beginning):
-        with _gzipped(path) as archive:
-            return _read_idx(path, archive, first)
+        return _read_idx(path, first, packed=False)
     return GivenImages(path, _read_picture(path)[None], drawn=True)
 
 
@@ -100,27 +95,16 @@ def _is_idx(beginning: bytes) -> bool:
     return len(beginning) == 4 and beginning[:2] == b"\0\0" and 8 <= beginning[2] <= 14
 
 
-@contextmanager
-def _gzipped(path: Path) -> Iterator[Path]:
-    # The reader takes what MNIST was published as, and is part of what training was made from:
-    # to change it would be to train again.
-    with tempfile.TemporaryDirectory() as folder:
-        archive = Path(folder) / path.name
-        with path.open("rb") as file, gzip.open(archive, "wb", compresslevel=1) as packed:
-            shutil.copyfileobj(file, packed)
-        yield archive
-
-
-def _read_idx(path: Path, archive: Path, first: int) -> GivenImages:
+def _read_idx(path: Path, first: int, *, packed: bool) -> GivenImages:
     try:
-        with gzip.open(archive) as file:
+        with gzip.open(path) if packed else path.open("rb") as file:
             labels = file.read(4) == _LABELS
-        images = None if labels else idx.read_array(archive, dimensions=3)
+            file.seek(0)
+            images = None if labels else idx.array_in(file, shown(path), dimensions=3)
     except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"{shown(path)} is damaged: {one_line(error)}; get it anew") from None
     except DataError as error:
-        told = str(error).removeprefix(path.name)
-        raise DataError(f"{shown(path)}{told}; get it anew") from None
+        raise DataError(f"{error}; get it anew") from None
     if images is None:
         raise DataError(f"{shown(path)} holds labels: give the file of their images")
     if images.size == 0:

@@ -10,6 +10,7 @@ import gzip
 import math
 import struct
 import zlib
+from io import BufferedIOBase
 from pathlib import Path
 
 import numpy as np
@@ -52,33 +53,47 @@ def read_array(path: Path, *, dimensions: int) -> NDArray[np.uint8]:
     """
     try:
         with gzip.open(path) as file:
-            shape = _read_header(file, path, dimensions)
-            expected = math.prod(shape)
-            # One byte more than promised, to notice what follows.
-            values = file.read(expected + 1)
+            return array_in(file, path.name, dimensions=dimensions)
     except FileNotFoundError:
         raise missing(path) from None
+
+
+def array_in(file: BufferedIOBase, name: str, *, dimensions: int) -> NDArray[np.uint8]:
+    """Returns the array [d0, d1, …] of unsigned bytes in an IDX file that is open.
+
+    Args:
+        file: from its beginning on, unpacked or to be unpacked by reading.
+        name: of the file, for messages.
+        dimensions: that it must have.
+
+    Raises:
+        DataError: naming the file and what is wrong with it.
+    """
+    try:
+        shape = _read_header(file, name, dimensions)
+        expected = math.prod(shape)
+        # One byte more than promised, to notice what follows.
+        values = file.read(expected + 1)
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise DataError(f"{path.name} is damaged: {error}") from None
+        raise DataError(f"{name} is damaged: {error}") from None
     if len(values) != expected:
         what = "more" if len(values) > expected else f"{len(values)} bytes"
-        message = f"{path.name} promises {expected} bytes of values and holds {what}"
-        raise DataError(message)
+        raise DataError(f"{name} promises {expected} bytes of values and holds {what}")
     return np.frombuffer(values, np.uint8).reshape(shape)
 
 
-def _read_header(file: gzip.GzipFile, path: Path, dimensions: int) -> tuple[int, ...]:
+def _read_header(file: BufferedIOBase, name: str, dimensions: int) -> tuple[int, ...]:
     size = 4 * (1 + dimensions)
     header = file.read(size)
     if len(header) < size:
-        raise DataError(f"{path.name} ends within its header of {size} bytes")
+        raise DataError(f"{name} ends within its header of {size} bytes")
     magic, *shape = struct.unpack(f">{1 + dimensions}I", header)
     expected = _UNSIGNED_BYTE << 8 | dimensions
     if magic != expected:
-        message = f"{path.name} has magic number 0x{magic:08x}, expected 0x{expected:08x}"
+        message = f"{name} has magic number 0x{magic:08x}, expected 0x{expected:08x}"
         raise DataError(message)
     # A dimension of 0 excuses no other: NumPy refuses a shape whose others multiply too far.
     if math.prod(max(size, 1) for size in shape) > _MOST_BYTES:
-        message = f"{path.name} claims {shape} values, more than any file we know"
+        message = f"{name} claims {shape} values, more than any file we know"
         raise DataError(message)
     return tuple(shape)

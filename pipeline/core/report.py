@@ -171,14 +171,21 @@ def interval(of: Summary | PairedComparison | Interval | None, scale: float, dec
     return f"{number(scale * of.ci_low, decimals)} to {number(scale * of.ci_high, decimals)}"
 
 
-FILTERS = {"percent": percent, "number": number, "p_value": p_value, "interval": interval}
+def environment(*, autoescape: bool) -> Environment:
+    """Returns where the templates of reports are, and how they are read."""
+    made = Environment(
+        loader=PackageLoader("pipeline.core"),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        autoescape=autoescape,  # noqa: S701  Off for Markdown alone.
+    )
+    made.filters |= {
+        "percent": percent, "number": number, "p_value": p_value, "interval": interval,
+    }  # fmt: skip
+    return made
 
-_ENVIRONMENT = Environment(
-    loader=PackageLoader("pipeline.core"),
-    undefined=StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
-    keep_trailing_newline=True,
-    autoescape=False,  # noqa: S701  Markdown, of which GitHub and MLflow make HTML.
-)
-_ENVIRONMENT.filters |= FILTERS
+
+# Markdown, of which GitHub and MLflow make HTML.
+_ENVIRONMENT = environment(autoescape=False)

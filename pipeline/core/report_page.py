@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from numpy.typing import NDArray
 
 from pipeline.core import charts, report
@@ -215,14 +214,7 @@ def _inside(content: bytes) -> str:
     return f"data:image/png;base64,{base64.b64encode(content).decode()}"
 
 
-_ENVIRONMENT = Environment(
-    loader=PackageLoader("pipeline.core"),
-    undefined=StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
-    keep_trailing_newline=True,
-    # Not by the names of templates: here everything is HTML but what is included as it is.
-    autoescape=True,
-)
-_ENVIRONMENT.filters |= report.FILTERS | {"paint": charts.paint}
+# Not by the names of templates: here everything is HTML but what is included as it is.
+_ENVIRONMENT = report.environment(autoescape=True)
+_ENVIRONMENT.filters["paint"] = charts.paint
 _ENVIRONMENT.policies["json.dumps_kwargs"] = {"allow_nan": False, "separators": (",", ":")}

@@ -29,13 +29,6 @@ def named(value: Any) -> Any:
     return "-".join(map(str, value)) if isinstance(value, list | tuple) else value
 
 
-def _floats(value: Any) -> Any:
-    """Returns a list of numbers as a tuple; `step` is written in whole numbers."""
-    if not isinstance(value, list):
-        return value
-    return tuple(float(one) if isinstance(one, int) else one for one in value)
-
-
 class Rule(Section):
     """What is set against what, and what the claim expects; fixed before the runs.
 
@@ -107,7 +100,7 @@ class About(Section):
     probes: Annotated[tuple[str, ...], BeforeValidator(_listed)]
     rules: Annotated[tuple[Rule, ...], BeforeValidator(_listed), Field(min_length=1)]
     published_values: (
-        dict[str, dict[str, Annotated[tuple[float, ...], BeforeValidator(_floats)]]] | None
+        dict[str, dict[str, Annotated[tuple[float, ...], BeforeValidator(_listed)]]] | None
     ) = None
     course: Annotated[tuple[str, ...], BeforeValidator(_listed)] | None = None
     related: Annotated[tuple[str, str], BeforeValidator(_listed)] | None = None

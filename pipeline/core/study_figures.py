@@ -106,9 +106,9 @@ def _draw_course(axis: Axes, study: Study, course: pd.DataFrame, measure: str) -
         means = _draw_means(axis, study, (steps, found), color=color, label=label, marker="")
         best.append(float(np.nanmax(means)))
         published = _published(study, name, measure)
-        if len(published) > 1:
-            told = f"{label}, published"
-            axis.plot(*published, "--", color=color, linewidth=1.4, label=told)
+        if "step" in published:
+            steps, values = published["step"], published[measure]
+            axis.plot(steps, values, "--", color=color, linewidth=1.4, label=f"{label}, published")
     if is_share(measure):
         # The first steps, far below the rest, would leave no room for what comes after.
         shown = 4 * (1 - min(best))
@@ -157,13 +157,15 @@ def _draw_seeds(axis: Axes, study: Study, table: pd.DataFrame, measure: str) -> 
     axis.plot(range(len(colored)), values, color="#666666", linewidth=0.6, alpha=0.5, zorder=1)
     for place, (name, _, color) in enumerate(colored):
         axis.scatter(np.full(values.shape[1], place), values[place], color=color, s=22, zorder=2)
-        for told in _published(study, name, measure)[-1:]:
-            axis.plot([place] * len(told), told, "*", color="black", ms=11, label="published")
+        published = _published(study, name, measure)
+        if len(published):
+            places = [place] * len(published)
+            axis.plot(places, published[measure], "*", color="black", ms=11, label="published")
     axis.set_xticks(range(len(colored)), [fill(label, _LABEL_WIDTH) for _, label, _ in colored])
     axis.set_xlim(-0.4, len(colored) - 0.6)
 
 
-def _published(study: Study, variant: str, measure: str) -> list[tuple[float, ...]]:
-    """Returns the published values of a measure, after their steps if it is a curve; or nothing."""
-    told = (study.about.published_values or {}).get(variant, {})
-    return [told[name] for name in ("step", measure) if name in told] if measure in told else []
+def _published(study: Study, variant: str, measure: str) -> pd.DataFrame:
+    """Returns what was published of a variant, if the measure is part of it; else no rows."""
+    told = pd.DataFrame((study.about.published_values or {}).get(variant, {}))
+    return told if measure in told else pd.DataFrame()

@@ -63,12 +63,13 @@ def _results(study: Study, workers: int | None) -> tuple[pd.DataFrame, pd.DataFr
         (point, variant, Cell(point.params.variants[variant], seed))
         for point, variant, seed in study.trials()
     ]
-    left = [cell for cell in dict.fromkeys(cell for *_, cell in wanted) if cells.read(cell) is None]
-    if left:
+    trials = {cell: cells.read(cell) for *_, cell in wanted}
+    if left := [cell for cell, trial in trials.items() if trial is None]:
         _train(study, cells, left, workers)
+        trials |= {cell: cells.read(cell) for cell in left}
     rows, course = [], []
     for point, variant, cell in wanted:
-        trial = cells.read(cell)
+        trial = trials[cell]
         if trial is None:
             raise WriteError("a run that was just measured is gone: run the study again")
         of = {short(axis): value for axis, value in point.at.items()}

@@ -408,23 +408,15 @@ def doctor(*, fix: bool, relocate: bool) -> None:
 @pipeline.command()
 @click.option("--port", default=5000, show_default=True, type=click.IntRange(1, 65535))
 def ui(port: int) -> None:
-    """Serve MLflow's UI on 127.0.0.1, in two light processes.
+    """Serve MLflow's UI on 127.0.0.1, in two light processes, and say where to look.
 
     \b
     Example:
       python -m pipeline ui --port 5001
     """
-    from pipeline.adapters.provenance import tracking_uri
+    from pipeline.commands import ui as browsing
 
-    uri = tracking_uri()
-    if uri.startswith("http"):
-        raise click.UsageError("MLFLOW_TRACKING_URI names a server: its UI is at that address")
-    # Without these MLflow starts fifteen processes and takes 3 GB.
-    os.environ["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] = "false"
-    # Not among the arguments, which everybody on the machine may read: it may hold a password.
-    os.environ["MLFLOW_BACKEND_STORE_URI"] = uri
-    arguments = ["ui", "--workers", "1", "--host", "127.0.0.1", "--port", str(port)]
-    os.execv(sys.executable, [sys.executable, "-m", "mlflow", *arguments])
+    browsing.run(port)
 
 
 def main() -> None:

@@ -12,6 +12,7 @@ from click.testing import CliRunner
 
 from pipeline import cli
 from pipeline.adapters.datasets import DATASETS
+from pipeline.adapters.tracking import RunRecord, Store
 
 CHECKOUT = Path(__file__).parents[1]
 PARAMS = (CHECKOUT / "params.yaml").read_text(encoding="utf-8")
@@ -324,6 +325,25 @@ def test_the_ui_is_served_to_this_machine_alone(project, monkeypatch):
     }
     assert os.environ["MLFLOW_BACKEND_STORE_URI"] == f"sqlite:///{project}/mlflow.db"
     assert os.environ["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] == "false"
+
+
+def test_the_ui_says_where_to_look(tracked_project, monkeypatch, capsys):
+    monkeypatch.setattr(os, "execv", lambda *_: None)
+    for name in ("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "MLFLOW_BACKEND_STORE_URI"):
+        monkeypatch.setenv(name, "to be put back")
+    (tracked_project / "params.yaml").write_text(PARAMS, encoding="utf-8")
+    assert run_main(monkeypatch, "ui") == 0
+    assert capsys.readouterr().out == ""
+
+    number = Store("mnist-batch-norm").open(RunRecord("f", "r")).info.experiment_id
+    assert run_main(monkeypatch, "ui", "--port", "5001") == 0
+
+    shown = dict(line.rsplit(maxsplit=1) for line in capsys.readouterr().out.splitlines())
+    runs = f"http://127.0.0.1:5001/#/experiments/{number}/runs?workflowType=machine_learning"
+    assert shown == {
+        "Runs": f"{runs}&viewStateShareKey=table",
+        "Learning curves": f"{runs}&compareRunsMode=CHART&viewStateShareKey=curves",
+    }
 
 
 def test_a_password_of_the_store_is_not_among_the_arguments_of_the_ui(project, monkeypatch):

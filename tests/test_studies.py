@@ -143,6 +143,9 @@ def test_mlflow_has_a_run_for_each_cell_and_the_verdict(project):
     points = client.get_metric_history(run.info.run_id, "test_accuracy")
     shown = [point.value for point in sorted(points, key=lambda point: point.step)]
     assert shown == table.sort_values("seed")["test_accuracy"].tolist()
+    # The last step is one seed; a table of runs has the mean beside it.
+    assert run.data.metrics["mean/test_accuracy"] == pytest.approx(table["test_accuracy"].mean())
+    assert "mean/test_accuracy" in experiment.tags["mlflow.sharedViewState.table"]
     verdicts = [run for run in runs if run.data.tags["kind"] == "verdict"]
     assert verdicts
     assert {run.info.status for run in runs} == {"FINISHED"}

@@ -20,7 +20,7 @@ from pipeline.errors import DataError, UnavailableError
 
 PREPARED_FILE = Path("data/prepared.npz")
 RAW_FOLDER = Path("data/raw")
-_SETS = ("train", "validation", "test")
+SPLITS = ("train", "validation", "test")
 # Images of 8 by 8 pixels, and the label.
 _DIGITS_SHAPE = (1797, 65)
 
@@ -158,7 +158,7 @@ def read_published(name: str, folder: Path = RAW_FOLDER) -> tuple[Examples, Exam
 
 def write_prepared(path: Path, dataset: Dataset) -> None:
     """Writes all three sets into one `.npz` of plain arrays."""
-    sets = {name: getattr(dataset, name) for name in _SETS}
+    sets = {name: getattr(dataset, name) for name in SPLITS}
     write_arrays(
         path,
         {f"{name}_images": examples.images for name, examples in sets.items()}
@@ -173,10 +173,10 @@ def read_prepared(path: Path = PREPARED_FILE) -> Dataset:
         MissingInputError: if the file is not there.
         DataError: if it is damaged, or holds anything else.
     """
-    names = [f"{name}_{part}" for name in _SETS for part in ("images", "labels")]
+    names = [f"{name}_{part}" for name in SPLITS for part in ("images", "labels")]
     arrays = read_arrays(path, names)
     return Dataset(
-        **{name: _examples(arrays, name, path) for name in _SETS},
+        **{name: _examples(arrays, name, path) for name in SPLITS},
     )
 
 

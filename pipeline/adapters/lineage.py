@@ -43,10 +43,14 @@ class Lineage:
         tags: name to value, as MLflow shows them; what is not known is left out.
         patch: what the checkout had beyond its commit, for `git apply`; in whatever encoding its
             files are.
+        started: when the run began, in seconds since 1970, if that is known.
+        ended: when it ended.
     """
 
     tags: Mapping[str, str]
     patch: bytes = b""
+    started: float | None = None
+    ended: float | None = None
 
 
 def present_lineage(threads: int | None = None) -> Lineage:
@@ -86,7 +90,8 @@ def write_journal(fingerprint: str, lineage: Lineage) -> None:
         # Runs of one training share their patch.
         digest = hashlib.sha256(lineage.patch).hexdigest()
         write_bytes(_patch_file(digest), lineage.patch)
-        write_json(path, {"tags": dict(lineage.tags), "patch_sha256": digest})
+        span = {"started": lineage.started, "ended": lineage.ended}
+        write_json(path, {"tags": dict(lineage.tags), "patch_sha256": digest, **span})
 
 
 def read_journal(fingerprint: str) -> Lineage | None:
@@ -100,8 +105,10 @@ def read_journal(fingerprint: str) -> Lineage | None:
         return None
     try:
         kept = read_json(path)
-        return Lineage(kept["tags"], _patch_file(kept["patch_sha256"]).read_bytes())
-    except (OSError, LookupError, TypeError) as error:
+        patch = _patch_file(kept["patch_sha256"]).read_bytes()
+        # Journals of earlier versions do not tell when.
+        return Lineage(kept["tags"], patch, kept.get("started"), kept.get("ended"))
+    except (OSError, LookupError, TypeError, AttributeError) as error:
         raise damaged(path, error) from None
 
 

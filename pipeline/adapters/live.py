@@ -6,6 +6,7 @@ import logging
 import queue
 import threading
 import time
+from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal, Self
 
@@ -38,10 +39,15 @@ class LiveView:
     def __init__(self, experiment: str, manifest: Manifest, lineage: Lineage) -> None:
         """Nothing is opened before the first epoch."""
         self._experiment, self._manifest, self._lineage = experiment, manifest, lineage
+        self._began: dict[int, float] = {}
         self._told: queue.SimpleQueue[EpochScores | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._show, name="live view", daemon=True)
         self._broken_off: Literal["KILLED", "FAILED"] | None = None
         self._warned = False
+
+    def begin(self, seed: int, at: float) -> None:
+        """Notes when a run began, in seconds since 1970."""
+        self._began[seed] = at
 
     def tell(self, scores: EpochScores) -> None:
         """Hands over one epoch, which may have been told before; returns at once."""
@@ -80,12 +86,13 @@ class LiveView:
             if not told:
                 return
             # MLflow takes seconds to import: here they pass while others train.
+            from pipeline.adapters.experiment_pages import of_runs
             from pipeline.adapters.tracking import TRACKING_ERRORS, Store
 
             try:
                 if store is None:
                     # Whatever failed, a run that was deleted for one: what is there is not known.
-                    store, runs, news = Store(self._experiment), {}, told
+                    store, runs, news = Store(self._experiment, of_runs), {}, told
                 self._log(store, runs, news)
                 if ended and self._broken_off:
                     for run in runs.values():
@@ -101,7 +108,8 @@ class LiveView:
 
         for seed, epochs in news.items():
             if seed not in runs:
-                runs[seed] = store.open(run_record(self._manifest, seed, self._lineage))
+                lineage = replace(self._lineage, started=self._began.get(seed))
+                runs[seed] = store.open(run_record(self._manifest, seed, lineage))
             if not is_finished(runs[seed]):
                 store.log(runs[seed], [point for at in epochs for point in epoch_points(at)])
 

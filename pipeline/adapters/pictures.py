@@ -30,6 +30,18 @@ def png(figure: Figure) -> bytes:
     return content.getvalue()
 
 
+def smaller_png(content: bytes, width: int) -> bytes:
+    """Returns a PNG scaled down to a width in pixels; one that is no wider as it is."""
+    with Image.open(BytesIO(content)) as image:
+        if image.width <= width:
+            return content
+        smaller = image.convert("RGB")
+        smaller.thumbnail((width, image.height))
+        scaled = BytesIO()
+        smaller.save(scaled, format="png", optimize=True)
+        return scaled.getvalue()
+
+
 def ink_png(image: NDArray[np.uint8]) -> bytes:
     """Returns a small PNG of an image [height, width] in 0…255, its ink dark on white."""
     content = BytesIO()

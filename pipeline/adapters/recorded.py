@@ -17,9 +17,10 @@ from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
 from pipeline.adapters import runs, tracking
+from pipeline.adapters.comparison_records import COMPARED
 from pipeline.adapters.files import missing
 from pipeline.adapters.provenance import database, tracking_uri
-from pipeline.adapters.records import COMPARED, MANIFEST, PATCH
+from pipeline.adapters.records import MANIFEST, PATCH
 from pipeline.adapters.tracking import FINGERPRINT, asking, paged, store_lock
 from pipeline.core.normalization import NORMALIZATIONS
 from pipeline.errors import ArgumentError, DataError, MissingInputError, one_line

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
 
 import pandas as pd
+from mlflow.data.schema import TensorDatasetSchema
+from mlflow.entities import Dataset
+from mlflow.types import Schema, TensorSpec
 
-from pipeline.adapters.files import missing
+from pipeline.adapters.datasets import PREPARED_FILE, SPLITS
+from pipeline.adapters.experiment_pages import CELL
 from pipeline.adapters.lineage import Lineage
 from pipeline.adapters.runs import Manifest
 from pipeline.adapters.tracking import Point, RunRecord
+from pipeline.core.examples import Dataset as Prepared
+from pipeline.core.examples import Examples
 from pipeline.errors import MissingInputError
 from pipeline.params import flat
 
@@ -22,8 +26,8 @@ if TYPE_CHECKING:
 
 # A run's artifacts.
 MANIFEST, PATCH = "lineage/manifest.json", "lineage/changes.patch"
-COMPARED = "lineage/runs.json"
-REPORT = Path("reports/report.md")
+# MLflow takes 36 characters at most.
+_DIGEST = 8
 
 
 def run_record(
@@ -40,43 +44,42 @@ def run_record(
             "variant": manifest.variant,
             "seed": str(seed),
             "kind": "run",
+            CELL: _cell(manifest.variant, lineage.tags),
+            **source_tags(f"train@{manifest.variant}"),
             "data.sha256": manifest.data_sha256,
             "code.sha256": manifest.code_sha256,
             **known,
             **lineage.tags,
         },
+        started=lineage.started,
     )
+
+
+def data_of(name: str, data_sha256: str, prepared: Prepared) -> dict[str, Dataset]:
+    """Returns what a run learns from and is scored on, by split, as MLflow has it.
+
+    Args:
+        name: of the dataset.
+        data_sha256: of the prepared data.
+        prepared: the data.
+    """
+    return {
+        split: _dataset(f"{name}-{split}", data_sha256, vars(prepared)[split]) for split in SPLITS
+    }
+
+
+def run_description(test: Iterable[Point], *, diverged: bool) -> str:
+    """Returns what came out of a run, in a sentence."""
+    scores = {point.key: point.value for point in test}
+    accuracy, loss = scores["test/accuracy"], scores["test/loss"]
+    told = f"{100 * accuracy:.2f} % of the test set right, loss {loss:.4f}."
+    return f"Diverged. {told}" if diverged else told
 
 
 def run_files(manifest: Manifest, seed: int, lineage: Lineage) -> dict[str, bytes]:
     """Returns what the run can be made again from, as artifacts: path to content."""
     files = {MANIFEST: manifest.only(seed).to_json().encode()}
     return files | ({PATCH: lineage.patch} if lineage.patch else {})
-
-
-def read_report() -> str:
-    """Returns the report of the comparison.
-
-    Raises:
-        MissingInputError: if it is not there.
-    """
-    try:
-        return REPORT.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise missing(REPORT) from None
-
-
-def comparison_fingerprint(
-    comparison: Mapping[str, Any], report: str, fingerprints: Iterable[str]
-) -> str:
-    """Returns what tells one comparison from another: its results, its text and its runs."""
-    content = "".join([json.dumps(comparison), report, *fingerprints])
-    return hashlib.sha256(content.encode()).hexdigest()
-
-
-def comparison_files(run_ids: Sequence[str]) -> dict[str, bytes]:
-    """Returns what a comparison's run holds beside its report: which runs were compared."""
-    return {COMPARED: (json.dumps(run_ids, indent=2) + "\n").encode()}
 
 
 def epoch_points(scores: EpochScores) -> list[Point]:
@@ -104,3 +107,29 @@ def test_points(scores: pd.DataFrame, seed: int) -> list[Point]:
         raise MissingInputError(f"seed {seed} has no test scores: `dvc repro` makes them")
     (row,) = rows
     return [Point(f"test/{name}", float(value)) for name, value in row.items()]
+
+
+def source_tags(stage: str) -> dict[str, str]:
+    """Returns what MLflow's column Source shows: the stage that made a run."""
+    return {"mlflow.source.name": stage, "mlflow.source.type": "LOCAL"}
+
+
+def _cell(variant: str, lineage: Mapping[str, str]) -> str:
+    """Returns what tells apart, in a chart, runs of a variant that was set otherwise elsewhere."""
+    changed = "+" if lineage.get("git.dirty") == "true" else ""
+    commit = lineage.get("mlflow.source.git.commit", "")[:7]
+    at = lineage.get("dvc.experiment") or (commit and commit + changed)
+    return f"{variant} ({at})" if at else variant
+
+
+def _dataset(name: str, data_sha256: str, examples: Examples) -> Dataset:
+    images = TensorSpec(examples.images.dtype, (-1, *examples.images.shape[1:]))
+    labels = TensorSpec(examples.labels.dtype, (-1,))
+    return Dataset(
+        name=name,
+        digest=data_sha256[:_DIGEST],
+        source_type="local",
+        source=json.dumps({"uri": str(PREPARED_FILE)}),
+        schema=json.dumps(TensorDatasetSchema(Schema([images]), Schema([labels])).to_dict()),
+        profile=json.dumps({"examples": len(examples)}),
+    )

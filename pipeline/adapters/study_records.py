@@ -8,11 +8,13 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from pipeline.adapters.experiment_pages import mean_of, of_study
 from pipeline.adapters.tracking import Point, RunRecord, Store, is_finished
 from pipeline.core.studies import Study, short
 from pipeline.params import flat
@@ -27,7 +29,9 @@ def mirror(study: Study, table: pd.DataFrame, verdict: Mapping[str, Any], folder
         verdict: as in `verdict.json`.
         folder: where its page, figure and results lie; they become artifacts.
     """
-    store = Store(study.params.tracking.experiment)
+    measures = list(dict.fromkeys(rule.measure for rule in study.about.rules))
+    page = partial(of_study, claim=study.about.claim, measures=measures)
+    store = Store(study.params.tracking.experiment, page)
     for record, points in _cells(study, table):
         run = store.open(record)
         if not is_finished(run):
@@ -56,11 +60,14 @@ def _cells(study: Study, table: pd.DataFrame) -> Iterator[tuple[RunRecord, list[
         for name, variant in point.params.variants.items():
             own = rows[rows["variant"] == name]
             params = {key: str(value) for key, value in flat(variant.parameters)}
+            measures = own.columns.drop([*at, "variant", "seed"])
             points = [
                 Point(str(measure), float(value), int(seed))
-                for measure in own.columns.drop([*at, "variant", "seed"])
+                for measure in measures
                 for seed, value in zip(own["seed"], own[measure], strict=True)
             ]
+            # What a table of runs shows of a metric is its last step, here a seed like any other.
+            points += [Point(mean_of(name), float(own[name].mean())) for name in measures]
             content = json.dumps([params, own.to_csv(index=False)])
             yield (
                 RunRecord(

@@ -20,6 +20,9 @@ import numpy as np
 import psutil
 from filelock import FileLock
 from mlflow.entities import (
+    Dataset,
+    DatasetInput,
+    InputTag,
     LoggedModel,
     LoggedModelOutput,
     LoggedModelStatus,
@@ -54,6 +57,7 @@ _OF_LINEAGE = ("git.", "dvc.", "lineage.", "mlflow.source.git.")
 _SERVED_MODEL = Path(__file__).with_name("served_model.py")
 # Which of its pages MLflow's UI opens first: those for training, not those for chat.
 _SHOWN_AS = {"mlflow.experimentKind": "custom_model_development"}
+_NOTE, _SPLIT = "mlflow.note.content", "mlflow.data.context"
 _MODEL_FILES = (ARCHITECTURE, WEIGHTS)
 # How MLflow calls what it writes about a model.
 _DESCRIPTION = "MLmodel"
@@ -93,6 +97,8 @@ class RunRecord:
         params: name to value.
         tags: name to value, its lineage among them.
         description: Markdown, shown on the run's page.
+        data: what it learns from and is scored on, by split.
+        started: when it began, in seconds since 1970; None for now.
     """
 
     fingerprint: str
@@ -100,6 +106,8 @@ class RunRecord:
     params: Mapping[str, str] = field(default_factory=dict)
     tags: Mapping[str, str] = field(default_factory=dict)
     description: str = ""
+    data: Mapping[str, Dataset] = field(default_factory=dict)
+    started: float | None = None
 
 
 @dataclass(frozen=True)
@@ -107,7 +115,7 @@ class Point:
     """One value of a metric.
 
     Attributes:
-        key: the metric's name.
+        key: the metric's name, `<split>/<score>`.
         value: may be nan or infinite.
         step: the epoch, counting from 0.
         model_id: of the logged model whose score it is, if it is one's.
@@ -127,8 +135,16 @@ class Store:
     """
 
     @_patient
-    def __init__(self, experiment: str) -> None:
-        """Opens the store, and creates it and the experiment where they are not there yet."""
+    def __init__(
+        self, experiment: str, page: Callable[[str], Mapping[str, str]] | None = None
+    ) -> None:
+        """Opens the store, and creates it and the experiment where they are not there yet.
+
+        Args:
+            experiment: its name.
+            page: of the experiment's id, what its page shows, as tags; see `experiment_pages`. By
+                default that stays as it is.
+        """
         root = project_root()
         uri = tracking_uri()
         # Two processes that create the same schema, experiment or run would trip over each other.
@@ -140,10 +156,13 @@ class Store:
             self._experiment_id = (
                 known.experiment_id
                 if known
-                else self._client.create_experiment(
-                    experiment, _artifact_location(uri, root), tags=_SHOWN_AS
-                )
+                else self._client.create_experiment(experiment, _artifact_location(uri, root))
             )
+            shown = known.tags if known else {}
+            to_show = {**_SHOWN_AS, **(page(self._experiment_id) if page else {})}
+            for key, value in to_show.items():
+                if shown.get(key) != value:
+                    self._client.set_experiment_tag(self._experiment_id, key, value)
 
     def alone(self) -> AbstractContextManager[object]:
         """Keeps every other process from opening the store while a block lasts."""
@@ -165,7 +184,7 @@ class Store:
                 return found[0]
             tags = {FINGERPRINT: record.fingerprint, **record.tags, **_this_process()}
             if record.description:
-                tags["mlflow.note.content"] = record.description
+                tags[_NOTE] = record.description
             if found:
                 # What is going to be finished here was made here, not where it was broken off.
                 run_id = found[0].info.run_id
@@ -175,12 +194,18 @@ class Store:
                         self._client.delete_tag(run_id, key)
             else:
                 # With its fingerprint from the first moment, or it could not be found again.
+                started = None if record.started is None else int(record.started * 1000)
                 run_id = self._client.create_run(
-                    self._experiment_id, tags=tags, run_name=record.name
+                    self._experiment_id, started, tags, record.name
                 ).info.run_id
             params = [Param(key, value) for key, value in record.params.items()]
             shown = [RunTag(key, value) for key, value in tags.items()] if found else []
             self._client.log_batch(run_id, params=params, tags=shown)
+            if record.data:
+                used = record.data.items()
+                self._client.log_inputs(
+                    run_id, [DatasetInput(data, [InputTag(_SPLIT, split)]) for split, data in used]
+                )
             return self._client.get_run(run_id)
 
     @_patient
@@ -190,10 +215,14 @@ class Store:
         Infinity and nan stay away: MLflow gives the one back as a number, and trips over the other.
         """
         now = int(time.time() * 1000)
+        used = _datasets(run)
         lacking = [
-            Metric(point.key, point.value, now, point.step, model_id=point.model_id)
+            Metric(
+                point.key, point.value, now, point.step, model_id=point.model_id,
+                **used.get(point.key.partition("/")[0], {}),
+            )
             for point in self._missing(run, points)
-        ]
+        ]  # fmt: skip
         for start in range(0, len(lacking), _AT_ONCE):
             self._client.log_batch(run.info.run_id, metrics=lacking[start : start + _AT_ONCE])
 
@@ -267,9 +296,15 @@ class Store:
         self._client.log_artifacts(run.info.run_id, str(folder), name)
 
     @_patient
-    def finish(self, run: Run) -> None:
-        """Marks the run as complete."""
-        self._client.set_terminated(run.info.run_id, "FINISHED")
+    def describe(self, run: Run, description: str) -> None:
+        """Gives the run a description that could not be told before it was opened."""
+        self._client.set_tag(run.info.run_id, _NOTE, description)
+
+    @_patient
+    def finish(self, run: Run, ended: float | None = None) -> None:
+        """Marks the run as complete, ended in seconds since 1970; None for now."""
+        at = None if ended is None else int(ended * 1000)
+        self._client.set_terminated(run.info.run_id, "FINISHED", at)
 
     @_patient
     def break_off(self, run: Run, status: Literal["KILLED", "FAILED"]) -> None:
@@ -342,6 +377,16 @@ def paged(search: Callable[..., Any], *arguments: Any) -> list[Any]:
         page = search(*arguments, page_token=page.token)
         found += page
     return found
+
+
+def _datasets(run: Run) -> dict[str, dict[str, str]]:
+    """Returns how a metric names the data that it is of, by split."""
+    return {
+        tag.value: {"dataset_name": one.dataset.name, "dataset_digest": one.dataset.digest}
+        for one in (run.inputs.dataset_inputs if run.inputs else ())
+        for tag in one.tags
+        if tag.key == _SPLIT
+    }
 
 
 def _models(client: MlflowClient, run: Run) -> list[LoggedModel]:

@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from pipeline.adapters import recorded, runs
+from pipeline.adapters import comparison_records, recorded, runs
 from pipeline.adapters.files import read_json
-from pipeline.adapters.records import comparison_fingerprint, read_report
 from pipeline.adapters.registry import CHAMPION, Registry
 from pipeline.errors import PendingError, PipelineError
 from pipeline.params import Params
@@ -85,7 +84,9 @@ def _expect_tracked(params: Params, comparison: dict[str, Any]) -> None:
             raise PendingError(f"{message}: `dvc repro` compares anew")
     manifests = [runs.read_manifest(variant) for variant in params.variants]
     fingerprints = [each for one in manifests for each in one.fingerprints()]
-    fingerprint = comparison_fingerprint(comparison, read_report(), fingerprints)
+    fingerprint = comparison_records.fingerprint(
+        comparison, comparison_records.read_report(), fingerprints
+    )
     if recorded.find_by_fingerprint(fingerprint) is None:
         raise PendingError("these runs and this report are not in MLflow: `dvc repro` brings them")
 

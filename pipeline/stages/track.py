@@ -10,29 +10,22 @@ from mlflow.entities import Run
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from pipeline.adapters import runs
+from pipeline.adapters import comparison_records, runs
 from pipeline.adapters.datasets import read_prepared
+from pipeline.adapters.experiment_pages import of_runs
 from pipeline.adapters.files import read_json, write_text
 from pipeline.adapters.lineage import Lineage, present_lineage, read_journal
 from pipeline.adapters.records import (
-    comparison_files,
-    comparison_fingerprint,
+    data_of,
     history_points,
-    read_report,
+    run_description,
     run_files,
     run_record,
     test_points,
 )
-from pipeline.adapters.tracking import (
-    TRACKING_ERRORS,
-    Point,
-    RunRecord,
-    Store,
-    is_finished,
-    shows,
-)
+from pipeline.adapters.tracking import TRACKING_ERRORS, Point, Store, is_finished, shows
 from pipeline.core.divergence import diverged_seeds
-from pipeline.core.examples import Examples
+from pipeline.core.examples import Dataset, Examples
 from pipeline.errors import PendingError, one_line
 from pipeline.params import Params
 
@@ -42,7 +35,6 @@ _OTHERWISE = (
     "%d of %d runs came out otherwise than MLflow has them (%s, say): other packages or another "
     "processor than when they were recorded. They stay there as recorded"
 )
-REPORTS = Path("reports")
 # Says to DVC that MLflow has it all; see dvc.yaml.
 TRACKED = Path("mlflow.tracked")
 
@@ -56,16 +48,19 @@ def run(params: Params) -> None:
             stays, and the message says how much is not.
     """
     manifests = [runs.read_manifest(variant) for variant in params.variants]
-    example = _example(read_prepared().test)
+    dataset = read_prepared()
     present = present_lineage()
     made = dict(_made(manifests, present))
-    comparison = _comparison(params, made, present)
+    comparison = read_json(comparison_records.REPORTS / "comparison.json")
+    report = comparison_records.read_report()
+    record = comparison_records.record(params.comparison, comparison, report, made, present)
 
     mirrored: dict[str, Run] = {}
     try:
-        store = Store(params.tracking.experiment)
-        _mirror_runs(store, made, example, mirrored)
-        _mirror_comparison(store, comparison, mirrored.values())
+        store = Store(params.tracking.experiment, of_runs)
+        _mirror_runs(store, made, _Data(params.data.dataset, dataset), mirrored)
+        points = comparison_records.points(comparison)
+        comparison_records.mirror(store, record, points, report, list(mirrored.values()))
     except TRACKING_ERRORS as error:
         pending = f"{len(made) - len(mirrored)} of {len(made)} runs and the comparison"
         raise PendingError(
@@ -73,7 +68,7 @@ def run(params: Params) -> None:
             "`python -m pipeline track` adds them"
         ) from None
 
-    write_text(TRACKED, "\n".join([*mirrored, comparison.record.fingerprint]) + "\n")
+    write_text(TRACKED, "\n".join([*mirrored, record.fingerprint]) + "\n")
 
 
 @dataclass(frozen=True)
@@ -89,11 +84,11 @@ class _MadeRun:
 
 
 @dataclass(frozen=True)
-class _Comparison:
-    """The comparison as the stage before left it: a run of its own."""
+class _Data:
+    """What was learnt from, and its name."""
 
-    record: RunRecord
-    points: list[Point]
+    name: str
+    dataset: Dataset
 
 
 def _made(manifests: Iterable[runs.Manifest], present: Lineage) -> Iterator[tuple[str, _MadeRun]]:
@@ -112,14 +107,14 @@ def _made(manifests: Iterable[runs.Manifest], present: Lineage) -> Iterator[tupl
 def _mirror_runs(
     store: Store,
     made: Mapping[str, _MadeRun],
-    example: tuple[NDArray[np.uint8], int],
+    data: _Data,
     mirrored: dict[str, Run],
 ) -> None:
     """Puts each run, once MLflow has it, into `mirrored`."""
     otherwise: list[str] = []
     with tqdm(total=len(made), desc="MLflow", unit="run", disable=None) as bar:
         for fingerprint, one in made.items():
-            mirrored[fingerprint], same = _mirror_run(store, one, example)
+            mirrored[fingerprint], same = _mirror_run(store, one, data)
             if not same:
                 otherwise.append(f"{one.manifest.variant}, seed {one.seed}")
             bar.update()
@@ -127,13 +122,15 @@ def _mirror_runs(
         logger.warning(_OTHERWISE, len(otherwise), len(made), otherwise[0])
 
 
-def _mirror_run(
-    store: Store, made: _MadeRun, example: tuple[NDArray[np.uint8], int]
-) -> tuple[Run, bool]:
+def _mirror_run(store: Store, made: _MadeRun, data: _Data) -> tuple[Run, bool]:
     """Returns the run in MLflow, and whether it has learnt there what it has here."""
     # Of two processes that add the same run, the second finds it finished.
     with store.alone():
-        record = run_record(made.manifest, made.seed, made.lineage, diverged=made.diverged)
+        record = replace(
+            run_record(made.manifest, made.seed, made.lineage, diverged=made.diverged),
+            description=run_description(made.tested, diverged=made.diverged),
+            data=data_of(data.name, made.manifest.data_sha256, data.dataset),
+        )
         run = store.open(record)
         if is_finished(run):
             if not store.holds(run, made.learnt):
@@ -141,12 +138,12 @@ def _mirror_run(
             if shows(run, made.tested):
                 return run, True
         folder = runs.run_folder(made.manifest.variant, made.seed)
-        model_id = store.log_model(run, folder, *example)
-        tested = [replace(point, model_id=model_id) for point in made.tested]
-        store.log(run, [*made.learnt, *tested])
+        model_id = store.log_model(run, folder, *_example(data.dataset.test))
+        scored = [replace(point, model_id=model_id) for point in made.tested]
+        store.log(run, [*made.learnt, *scored])
         if not is_finished(run):
             store.log_files(run, run_files(made.manifest, made.seed, made.lineage))
-            store.finish(run)
+            store.finish(run, made.lineage.ended)
         return run, True
 
 
@@ -157,35 +154,3 @@ def _example(test: Examples) -> tuple[NDArray[np.uint8], int]:
 
 def _of_tracking(lineage: Lineage) -> Lineage:
     return Lineage({**lineage.tags, "lineage.of": "tracking, not training"}, lineage.patch)
-
-
-def _comparison(params: Params, fingerprints: Iterable[str], lineage: Lineage) -> _Comparison:
-    """Returns the comparison of the runs with these fingerprints."""
-    comparison = read_json(REPORTS / "comparison.json")
-    text = read_report()
-    candidate, baseline = params.comparison.candidate, params.comparison.baseline
-    # Few: each gets a chart of its own on MLflow's first page. The rest is in the report.
-    shown = {key: comparison[key] for key in ("mean", "ci_low", "ci_high", "wins", "n")}
-    return _Comparison(
-        RunRecord(
-            fingerprint=comparison_fingerprint(comparison, text, fingerprints),
-            name=f"{candidate}-against-{baseline}",
-            tags={"kind": "comparison", "verdict": comparison["verdict"], **lineage.tags},
-            description=_without_pictures(text),
-        ),
-        [Point(f"difference/{key}", value) for key, value in shown.items() if value is not None],
-    )
-
-
-def _mirror_comparison(store: Store, comparison: _Comparison, compared: Iterable[Run]) -> None:
-    run = store.open(comparison.record)
-    if not is_finished(run):
-        store.log(run, comparison.points)
-        store.log_folder(run, REPORTS, "reports")
-        store.log_files(run, comparison_files([one.info.run_id for one in compared]))
-        store.finish(run)
-
-
-def _without_pictures(markdown: str) -> str:
-    """Returns the text alone: MLflow's page of a run cannot show what lies among its artifacts."""
-    return "\n".join(line for line in markdown.splitlines() if not line.startswith("!["))

@@ -1,8 +1,10 @@
 """Trains one variant on all its seeds."""
 
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from multiprocessing.pool import ThreadPool
 
 from pipeline.adapters import runs
@@ -10,7 +12,7 @@ from pipeline.adapters.checkpoints import Checkpoints
 from pipeline.adapters.datasets import PREPARED_FILE, read_prepared
 from pipeline.adapters.files import sha256
 from pipeline.adapters.interruption import Interruption
-from pipeline.adapters.lineage import present_lineage, write_journal
+from pipeline.adapters.lineage import Lineage, present_lineage, write_journal
 from pipeline.adapters.live import LiveView
 from pipeline.adapters.models import write_model
 from pipeline.adapters.progress import EpochProgress
@@ -51,6 +53,7 @@ def run(
     workers = workers or os.cpu_count() or 1
     # As of now: who edits the code while it trains has not trained with what is then there.
     lineage = present_lineage(threads=workers)
+    journal: dict[int, Lineage] = {}
 
     epochs = chosen.training.epochs * chosen.training.seeds
     with Checkpoints(manifest) as checkpoints:
@@ -71,7 +74,11 @@ def run(
             def train(cell: Cell) -> TrainedRun:
                 # The thread that ended a run would begin another before the pool is closed.
                 asked.check()
-                return training(cell)
+                started = time.time()
+                live.begin(cell.seed, started)
+                one = training(cell)
+                journal[cell.seed] = replace(lineage, started=started, ended=time.time())
+                return one
 
             trained = train_variant(chosen, manifest.seeds, train, pool)
 
@@ -80,8 +87,8 @@ def run(
             write_model(runs.run_folder(variant, one.seed), one.architecture, one.weights)
         runs.write_history(variant, [scores for one in trained for scores in one.history])
         runs.write_manifest(manifest)
-        for fingerprint in manifest.fingerprints():
-            write_journal(fingerprint, lineage)
+        for fingerprint, seed in manifest.fingerprints().items():
+            write_journal(fingerprint, journal[seed])
         # Kept any longer, they would stand in for a training that `dvc repro --force` asks for.
         checkpoints.remove()
 

@@ -2,6 +2,7 @@ import json
 import os
 import platform
 import subprocess
+from dataclasses import replace
 from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
@@ -224,6 +225,18 @@ def test_what_training_wrote_down_is_read_back():
 
     assert read_journal("f1") == LINEAGE
     assert read_journal("f2") is None
+
+
+def test_the_journal_tells_when_a_run_was_made(project):
+    write_journal("f1", replace(LINEAGE, started=1.5, ended=3.25))
+
+    read = read_journal("f1")
+    assert (read.started, read.ended) == (1.5, 3.25)
+    # As an earlier version wrote it.
+    path = project / ".bnlab/lineage/f1.json"
+    kept = json.loads(path.read_text())
+    path.write_text(json.dumps({name: kept[name] for name in ("tags", "patch_sha256")}))
+    assert read_journal("f1") == LINEAGE
 
 
 @pytest.mark.usefixtures("project")

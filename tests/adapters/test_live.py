@@ -7,6 +7,7 @@ import mlflow
 import pytest
 
 from pipeline.adapters import live
+from pipeline.adapters.experiment_pages import of_runs
 from pipeline.adapters.lineage import Lineage
 from pipeline.adapters.live import LiveView
 from pipeline.adapters.records import epoch_points, run_record
@@ -61,6 +62,22 @@ def test_all_epochs_that_are_told_are_shown(tracked_project):
     ]
     # Models and test scores are still to come: `track` finishes the run.
     assert {run.info.status for run in runs.values()} == {"RUNNING"}
+
+
+def test_a_run_began_when_its_training_did(tracked_project):
+    with LiveView("digits", MANIFEST, LINEAGE) as view:
+        view.begin(1, 1_700_000_000.25)
+        view.tell(epoch(1, 0))
+
+    assert seen(tracked_project)["no_norm-seed-01"].info.start_time == 1_700_000_000_250
+
+
+def test_the_page_of_a_new_experiment_has_its_views_at_once(tracked_project):
+    show(epoch(0, 0))
+
+    client = mlflow.MlflowClient(f"sqlite:///{tracked_project}/mlflow.db")
+    experiment = client.get_experiment_by_name("digits")
+    assert of_runs(experiment.experiment_id).items() <= experiment.tags.items()
 
 
 def test_epochs_are_shown_while_others_train(tracked_project, monkeypatch):

@@ -5,7 +5,7 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from pipeline.adapters.pictures import ink_png, write_figure
+from pipeline.adapters.pictures import ink_png, smaller_png, write_figure
 
 
 @pytest.fixture
@@ -41,3 +41,15 @@ def test_ink_is_dark_on_white_and_as_large_as_the_image():
     with Image.open(BytesIO(ink_png(image))) as picture:
         assert np.array(picture).tolist() == [[255, 0, 255], [245, 255, 0]]
         assert not picture.info
+
+
+@pytest.mark.parametrize(
+    ("width", "size"), [(130, (130, 65)), (260, (260, 130)), (999, (260, 130))]
+)
+def test_a_picture_is_scaled_down_never_up(tmp_path, figure, width, size):
+    write_figure(tmp_path / "curves.png", figure)
+
+    content = smaller_png((tmp_path / "curves.png").read_bytes(), width)
+
+    with Image.open(BytesIO(content)) as picture:
+        assert (picture.format, picture.size) == ("PNG", size)

@@ -5,9 +5,9 @@ import mlflow
 import pandas as pd
 import pytest
 
-from pipeline.adapters import recorded, runs
+from pipeline.adapters import comparison_records, recorded, runs
 from pipeline.adapters.lineage import Lineage
-from pipeline.adapters.records import comparison_files, run_files, run_record
+from pipeline.adapters.records import run_files, run_record
 from pipeline.adapters.runs import Manifest
 from pipeline.adapters.tracking import Point, RunRecord, Store
 from pipeline.core.normalization import BatchNorm
@@ -160,7 +160,7 @@ def test_a_run_of_somebody_else_is_told(store):
 def test_a_comparison_names_its_runs(store):
     ids = [record(store, 0), record(store, 1)]
     run = store.open(RunRecord("f", "a-against-b", tags={"kind": "comparison"}))
-    store.log_files(run, comparison_files(ids))
+    store.log_files(run, comparison_records.files(ids))
 
     read = recorded.read_compared(recorded.find("a-against-b"))
 

@@ -1,3 +1,6 @@
+import json
+
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -5,6 +8,7 @@ from pipeline.adapters import records, runs
 from pipeline.adapters.lineage import Lineage
 from pipeline.adapters.runs import Manifest
 from pipeline.adapters.tracking import Point
+from pipeline.core.examples import Dataset, Examples
 from pipeline.core.replicates import EpochScores
 from pipeline.core.solver import Scores
 from pipeline.errors import MissingInputError
@@ -41,10 +45,57 @@ def test_a_run_is_named_and_described_by_what_made_it():
         "variant": "batch_norm",
         "seed": "2",
         "kind": "run",
+        "cell": "batch_norm",
+        "mlflow.source.name": "train@batch_norm",
+        "mlflow.source.type": "LOCAL",
         "data.sha256": "da7a",
         "code.sha256": "c0de",
         "threads": "2",
     }
+
+
+@pytest.mark.parametrize(
+    ("experiment", "dirty", "cell"),
+    [
+        (None, "false", "batch_norm (0123456)"),
+        (None, "true", "batch_norm (0123456+)"),
+        ("rough-moth", "true", "batch_norm (rough-moth)"),
+    ],
+)
+def test_runs_of_a_variant_set_otherwise_are_another_line_of_a_chart(experiment, dirty, cell):
+    tags = {"mlflow.source.git.commit": "0123456789", "git.dirty": dirty}
+    tags |= {"dvc.experiment": experiment} if experiment else {}
+
+    assert records.run_record(MANIFEST, 2, Lineage(tags)).tags["cell"] == cell
+
+
+def test_a_run_names_its_data_by_split():
+    images = np.zeros((5, 4, 3), np.uint8)
+    sets = {
+        name: Examples(images[:count], images[:count, 0, 0])
+        for name, count in (("train", 5), ("validation", 2), ("test", 3))
+    }
+
+    data = records.data_of("digits", "0123456789abcdef", Dataset(**sets))
+
+    assert {split: one.name for split, one in data.items()} == {
+        "train": "digits-train", "validation": "digits-validation", "test": "digits-test",
+    }  # fmt: skip
+    assert {one.digest for one in data.values()} == {"01234567"}
+    assert [json.loads(one.profile)["examples"] for one in data.values()] == [5, 2, 3]
+    schema = json.loads(data["test"].schema)["mlflow_tensorspec"]
+    (features,), (targets,) = json.loads(schema["features"]), json.loads(schema["targets"])
+    assert features["tensor-spec"] == {"dtype": "uint8", "shape": [-1, 4, 3]}
+    assert targets["tensor-spec"] == {"dtype": "uint8", "shape": [-1]}
+
+
+@pytest.mark.parametrize(("diverged", "first"), [(False, "97.15"), (True, "Diverged. 97.15")])
+def test_a_run_is_described_by_what_came_out(diverged, first):
+    test = [Point("test/accuracy", 0.9715), Point("test/loss", 0.09123), Point("test/recall_0", 1)]
+
+    told = records.run_description(test, diverged=diverged)
+
+    assert told == f"{first} % of the test set right, loss 0.0912."
 
 
 @pytest.mark.parametrize(("diverged", "told"), [(True, "true"), (False, "false")])

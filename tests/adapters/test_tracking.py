@@ -17,6 +17,7 @@ import mlflow
 import numpy as np
 import psutil
 import pytest
+from mlflow.entities import Dataset
 from mlflow.exceptions import MlflowException
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
@@ -59,6 +60,57 @@ def test_a_run_is_opened_with_its_record(store):
     assert seen.data.params == {"variant": "batch_norm", "training.epochs": "10"}
     assert seen.data.tags["kind"] == "run"
     assert seen.data.tags["mlflow.note.content"] == "# With BN is better"
+
+
+def test_an_experiment_shows_its_page_and_what_others_added(tracked_project):
+    other = Store("digits", lambda _: {"mlflow.note.content": "as it was", "stays": "so"})
+    assert other.open(RECORD).info.experiment_id
+
+    Store("digits", lambda number: {"mlflow.note.content": f"experiment {number}"})
+    Store("digits")
+
+    tags = client(tracked_project).get_experiment_by_name("digits").tags
+    assert tags == {
+        "mlflow.experimentKind": "custom_model_development",
+        "mlflow.note.content": "experiment 1",
+        "stays": "so",
+    }
+
+
+def test_a_run_lasts_as_long_as_its_training_did(store):
+    run = store.open(replace(RECORD, started=1_700_000_000.25))
+    store.finish(run, ended=1_700_000_004.5)
+
+    info = client(Path.cwd()).get_run(run.info.run_id).info
+    assert (info.start_time, info.end_time) == (1_700_000_000_250, 1_700_000_004_500)
+
+
+def test_a_description_may_come_later(store):
+    run = store.open(RECORD)
+    store.describe(run, "# With BN is better, see [run 0](#/runs/0)")
+
+    tags = client(Path.cwd()).get_run(run.info.run_id).data.tags
+    assert tags["mlflow.note.content"] == "# With BN is better, see [run 0](#/runs/0)"
+
+
+def test_the_score_of_a_model_names_the_data_it_is_of(store):
+    data = {split: Dataset(f"digits-{split}", "da7a", "local", "{}") for split in ("train", "test")}
+    run = store.open(replace(RECORD, data=data))
+    assert store.open(replace(RECORD, data=data)).info.run_id == run.info.run_id
+    model = client(Path.cwd()).create_logged_model(
+        run.info.experiment_id, "m", source_run_id=run.info.run_id
+    )
+
+    store.log(run, [*LOSSES, Point("test/accuracy", 0.5, model_id=model.model_id)])
+
+    used = client(Path.cwd()).get_run(run.info.run_id).inputs.dataset_inputs
+    assert sorted((one.dataset.name, *(tag.value for tag in one.tags)) for one in used) == [
+        ("digits-test", "test"),
+        ("digits-train", "train"),
+    ]
+    (metric,) = client(Path.cwd()).get_logged_model(model.model_id).metrics
+    assert (metric.key, metric.value) == ("test/accuracy", 0.5)
+    assert (metric.dataset_name, metric.dataset_digest) == ("digits-test", "da7a")
 
 
 def test_the_same_fingerprint_opens_the_same_run(store):

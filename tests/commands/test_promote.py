@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline.adapters import runs
+from pipeline.adapters import comparison_records, runs
 from pipeline.adapters.lineage import Lineage
 from pipeline.adapters.params_file import read_params
-from pipeline.adapters.records import comparison_fingerprint, run_record
+from pipeline.adapters.records import run_record
 from pipeline.adapters.runs import Manifest
 from pipeline.adapters.tracking import RunRecord, Store
 from pipeline.commands import promote
@@ -68,7 +68,7 @@ def tracked(tracked_project):
         Path("reports").mkdir(exist_ok=True)
         Path("reports/comparison.json").write_text(json.dumps(comparison))
         Path("reports/report.md").write_text("# Better\n")
-        fingerprint = comparison_fingerprint(comparison, "# Better\n", fingerprints)
+        fingerprint = comparison_records.fingerprint(comparison, "# Better\n", fingerprints)
         store.finish(store.open(RunRecord(fingerprint, "c", tags={"kind": "comparison"})))
         return tracked_project
 

@@ -8,10 +8,10 @@ import mlflow
 import numpy as np
 import pytest
 
-from pipeline.adapters import recorded, runs
+from pipeline.adapters import comparison_records, recorded, runs
 from pipeline.adapters.datasets import PREPARED_FILE, read_prepared, write_prepared
 from pipeline.adapters.lineage import read_journal
-from pipeline.adapters.records import comparison_files, history_points, run_files, run_record
+from pipeline.adapters.records import history_points, run_files, run_record
 from pipeline.adapters.tracking import RunRecord, Store
 from pipeline.commands import reproduce, retrain
 from pipeline.core.examples import Dataset, Examples
@@ -86,7 +86,7 @@ def trained(tmp_path_factory, empty_store):
                 store.finish(run)
                 ids.append(run.info.run_id)
         both = store.open(RunRecord("c", "both", tags={"kind": "comparison"}))
-        store.log_files(both, comparison_files(ids))
+        store.log_files(both, comparison_records.files(ids))
     return folder
 
 

@@ -7,11 +7,11 @@ import numpy as np
 import pandas as pd
 
 from pipeline.adapters import runs
+from pipeline.adapters.comparison_records import REPORTS
 from pipeline.adapters.datasets import PREPARED_FILE, write_prepared
 from pipeline.core.examples import Dataset, Examples
 from pipeline.core.replicates import EpochScores
 from pipeline.core.solver import Scores
-from pipeline.stages.track import REPORTS
 
 CHECKOUT = Path(__file__).parents[2]
 PARAMS = (CHECKOUT / "params.yaml").read_text(encoding="utf-8")

@@ -1,0 +1,119 @@
+"""What MLflow's UI shows of an experiment: its description, and views that are chosen by name.
+
+A saved view is a tag of the experiment: which runs, in which columns or charts, grouped how. Its
+format is MLflow's own (3.17) and not documented; a view that another version cannot read costs a
+message there, and nothing else. tests/browser opens them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+NOTE = "mlflow.note.content"
+_SAVED_VIEW = "mlflow.sharedViewState."
+TABLE, CURVES = "table", "curves"
+_SECTIONS = {
+    "Learning curves": ("train/loss", "validation/loss", "train/accuracy", "validation/accuracy"),
+    "test": ("test/accuracy", "test/loss"),
+}
+# One of them is a line of the charts: a variant as it was set in an experiment or commit.
+CELL = "cell"
+
+
+def of_runs(experiment_id: str) -> dict[str, str]:
+    """Returns tags for an experiment of runs and comparisons: a table and charts by cell."""
+    metrics = ("test/accuracy", "test/loss", "difference/mean")
+    columns = [*(f"metrics.`{name}`" for name in metrics), f"tags.`{CELL}`", "tags.`verdict`"]
+    table, curves = view_path(experiment_id, TABLE), view_path(experiment_id, CURVES)
+    return {
+        NOTE: f"[Runs in a table]({table}) · [Learning curves]({curves}). A run is a variant "
+        "trained with one seed; a comparison is a run of its own, with the report.",
+        **_saved(TABLE, "Runs in a table", {"selectedColumns": columns}),
+        **_saved(CURVES, "Learning curves", _charts()),
+    }
+
+
+def of_study(experiment_id: str, claim: str, measures: Sequence[str]) -> dict[str, str]:
+    """Returns tags for the experiment of a study: what was claimed, and its cells in a table.
+
+    Args:
+        experiment_id: MLflow's.
+        claim: that is put to the test.
+        measures: whose means over the seeds are shown.
+    """
+    columns = [f"metrics.`{mean_of(measure)}`" for measure in measures]
+    table = view_path(experiment_id, TABLE)
+    return {
+        NOTE: f"{claim}? [Cells in a table]({table}). A cell is a variant at a point of the grid, "
+        "the steps of its metrics are seeds; what came out is in the run named verdict.",
+        **_saved(TABLE, "Cells in a table", {"selectedColumns": ["tags.`verdict`", *columns]}),
+    }
+
+
+def mean_of(measure: str) -> str:
+    """Returns the name of the metric that is a measure's mean over the seeds."""
+    return f"mean/{measure}"
+
+
+def view_path(experiment_id: str, view: str) -> str:
+    """Returns where MLflow's UI has one of the saved views, `TABLE` or `CURVES`."""
+    mode = "&compareRunsMode=CHART" if view == CURVES else ""
+    return f"{_runs(experiment_id)}?workflowType=machine_learning{mode}&viewStateShareKey={view}"
+
+
+def run_path(experiment_id: str, run_id: str, artifact: str = "") -> str:
+    """Returns where MLflow's UI has a run, or one of its artifacts."""
+    below = f"/artifacts/{artifact}" if artifact else ""
+    return f"{_runs(experiment_id)}/{run_id}{below}?workflowType=machine_learning"
+
+
+def _runs(experiment_id: str) -> str:
+    return f"#/experiments/{experiment_id}/runs"
+
+
+def _saved(key: str, name: str, state: Mapping[str, Any]) -> dict[str, str]:
+    view = {"name": name, "createdAt": 0, "state": json.dumps(state)}
+    return {_SAVED_VIEW + key: json.dumps(view)}
+
+
+def _charts() -> dict[str, Any]:
+    grouped = {"mode": "tag", "groupByData": CELL}
+    return {
+        "searchFilter": "tags.kind = 'run'",
+        "runsHiddenMode": "SHOWALL",
+        "groupBy": {"aggregateFunction": "average", "groupByKeys": [grouped]},
+        "useGroupedValuesInCharts": True,
+        "hideEmptyCharts": True,
+        "compareRunSections": [_section(name) for name in _SECTIONS],
+        "compareRunCharts": [
+            _chart(metric, name) for name, metrics in _SECTIONS.items() for metric in metrics
+        ],
+    }
+
+
+def _section(name: str) -> dict[str, Any]:
+    return _own(name) | {"name": name, "display": True, "isReordered": True, "columns": 2}
+
+
+def _chart(metric: str, section: str) -> dict[str, Any]:
+    chart = _own(metric) | {"metricKey": metric, "metricSectionId": section}
+    if section == "test":
+        return chart | {"type": "BAR", "runsCountToCompare": 100}
+    return chart | {
+        "type": "LINE",
+        "runsCountToCompare": 100,
+        "selectedMetricKeys": [metric],
+        "xAxisKey": "step",
+        "xAxisScaleType": "linear",
+        # A linear axis would begin at 0, and press all accuracies into one line.
+        "scaleType": "log" if metric.endswith("accuracy") else "linear",
+        "yAxisKey": "metric",
+        "range": {},
+        "lineSmoothness": 0,
+    }
+
+
+def _own(key: str) -> dict[str, Any]:
+    return {"uuid": key, "deleted": False, "isGenerated": False}

@@ -1,0 +1,122 @@
+import json
+import re
+from io import BytesIO
+from pathlib import Path
+
+import mlflow
+import pytest
+from PIL import Image
+
+from pipeline.adapters import comparison_records as records
+from pipeline.adapters.lineage import Lineage
+from pipeline.adapters.tracking import RunRecord, Store
+from pipeline.params import Comparison
+
+COMPARED = Comparison(baseline="no_norm", candidate="batch_norm", confidence=0.95)
+RESULT = {
+    "mean": 0.5, "ci_low": None, "ci_high": 0.75, "wins": 2, "n": 2, "verdict": "not_settled",
+    "p": 0.3,
+}  # fmt: skip
+REPORT = "# Not settled\n\nOver 2 runs.\n\n![Pairs](figures/pairs.png)\n\n## Settings\n"
+LINEAGE = Lineage({"git.dirty": "false"})
+
+
+@pytest.fixture
+def mirrored(tracked_project):
+    """Mirrors a comparison of some runs of each variant, and returns it with them."""
+    picture = BytesIO()
+    Image.new("RGB", (1520, 760)).save(picture, format="png")
+    figures = tracked_project / "reports/figures"
+    figures.mkdir(parents=True)
+    (figures / "pairs.png").write_bytes(picture.getvalue())
+    (tracked_project / "reports/report.md").write_text(REPORT)
+    client = mlflow.MlflowClient(f"sqlite:///{tracked_project}/mlflow.db")
+
+    def mirror(seeds=2):
+        store = Store("digits")
+        runs = [
+            store.open(
+                RunRecord(f"{variant} {seed}", "r", tags={"variant": variant, "seed": str(seed)})
+            )
+            for variant in ("batch_norm", "no_norm")
+            for seed in range(seeds)
+        ]
+        record = records.record(COMPARED, RESULT, REPORT, ["f0", "f1"], LINEAGE)
+        records.mirror(store, record, records.points(RESULT), REPORT, runs)
+        (run,) = client.search_runs([runs[0].info.experiment_id], "tags.kind = 'comparison'")
+        return client, run, runs
+
+    return mirror
+
+
+def test_a_comparison_shows_what_was_compared_and_what_came_out(mirrored):
+    _, run, _ = mirrored()
+
+    assert run.info.run_name == "batch_norm-against-no_norm"
+    assert run.info.status == "FINISHED"
+    assert run.data.params == {
+        "baseline": "no_norm", "candidate": "batch_norm", "confidence": "0.95",
+    }  # fmt: skip
+    assert run.data.tags["verdict"] == "not_settled"
+    assert run.data.tags["mlflow.source.name"] == "compare"
+    # What has no value has no point.
+    assert run.data.metrics == {
+        "difference/mean": 0.5, "difference/ci_high": 0.75, "difference/wins": 2, "difference/n": 2,
+    }  # fmt: skip
+
+
+def test_it_is_described_by_the_report_with_links_to_its_runs(mirrored):
+    _, run, runs = mirrored()
+
+    told = run.data.tags["mlflow.note.content"]
+    assert told.startswith("# Not settled\n")
+    assert told.endswith("## Settings\n")
+    linked = re.findall(r"\[(\d)\]\(#/experiments/1/runs/(\w+)\?", told)
+    assert linked == [(one.data.tags["seed"], one.info.run_id) for one in runs]
+    assert f"runs/{run.info.run_id}/artifacts/reports/report.html?" in told
+
+
+def test_its_pictures_fit_the_page(mirrored, tmp_path):
+    client, run, _ = mirrored()
+
+    (shown,) = re.findall(r"!\[Pairs\]\((.*)\)", run.data.tags["mlflow.note.content"])
+    assert shown == f"get-artifact?path=description/pairs.png&run_uuid={run.info.run_id}"
+    kept = client.download_artifacts(run.info.run_id, "description/pairs.png", str(tmp_path))
+    with Image.open(kept) as picture:
+        assert picture.size == (760, 380)
+
+
+def test_it_holds_the_report_and_names_its_runs(mirrored, tmp_path):
+    client, run, runs = mirrored()
+
+    folder = Path(client.download_artifacts(run.info.run_id, "", str(tmp_path)))
+    assert (folder / "reports/report.md").read_text() == REPORT
+    assert json.loads((folder / records.COMPARED).read_text()) == [one.info.run_id for one in runs]
+
+
+def test_many_runs_do_not_push_the_report_out(mirrored):
+    _, run, _ = mirrored(seeds=60)
+
+    told = run.data.tags["mlflow.note.content"]
+    assert len(told) < 8000
+    assert told.endswith("## Settings\n")
+    assert told.count(" …") == 2
+
+
+def test_a_comparison_is_mirrored_once(mirrored):
+    _, first, _ = mirrored()
+    _, again, _ = mirrored()
+
+    assert again.info.run_id == first.info.run_id
+
+
+def test_other_results_another_text_or_other_runs_are_another_comparison():
+    same = records.fingerprint(RESULT, REPORT, ["f0", "f1"])
+
+    assert same == records.fingerprint(dict(RESULT), REPORT, iter(["f0", "f1"]))
+    others = [
+        records.fingerprint(RESULT | {"wins": 1}, REPORT, ["f0", "f1"]),
+        records.fingerprint(RESULT, REPORT + "more", ["f0", "f1"]),
+        records.fingerprint(RESULT, REPORT, ["f0"]),
+    ]
+    assert len({same, *others}) == 4

@@ -132,6 +132,39 @@ def test_each_run_names_the_experiment_that_made_it(made, clone):
         assert client.get_experiment(run.info.experiment_id).name == "no run lost"
 
 
+@pytest.mark.usefixtures("made")
+def test_dvc_shows_experiments_in_few_telling_columns(clone):
+    _, head = json.loads(clone.run("dvc", "exp", "show", "--json").stdout)
+
+    shown = {
+        one["revs"][0]["name"]: one["revs"][0]["data"] for one in head["experiments"] if one["revs"]
+    }
+    for name in ("workspace", "aside", "queued"):
+        (summary,) = [file["data"] for file in shown[name]["metrics"].values()]
+        assert summary.keys() == {"verdict", "accuracy", "loss", "difference", "diverged"}
+        # Of so few pairs there is no interval.
+        assert summary["difference"].keys() == {"mean"}
+    aside = shown["aside"]["params"]["params.yaml"]["data"]
+    assert aside["variants"]["batch_norm"]["momentum"] == 0.8
+
+
+@pytest.mark.usefixtures("made")
+def test_dvc_overlays_the_variants_of_two_experiments(clone):
+    told = clone.run("dvc", "plots", "diff", "aside", "queued", "--json").stdout
+    plots = json.loads(told)["data"]
+
+    for name in ("Train loss", "Validation loss", "Train accuracy", "Validation accuracy"):
+        (plot,) = plots[name]
+        drawn = {(one["variant"], one["rev"]) for one in plot["content"]["data"]["values"]}
+        assert drawn == {
+            (variant, experiment)
+            for variant in ("With BN", "Without BN")
+            for experiment in ("aside", "queued")
+        }
+    pictures = plots["reports/figures/paired_differences.png"]
+    assert {one["revisions"][0] for one in pictures} == {"aside", "queued"}
+
+
 def test_each_run_has_its_whole_history(made):
     client, trained, _ = made
 

@@ -24,14 +24,15 @@ def run() -> None:
     """
     shutil.rmtree(FOLDER, ignore_errors=True)
     FOLDER.mkdir()
+    # First: it empties .dvc.
+    _run_dvc("init", "--no-scm", "--quiet", "--force")
     for name in _COPIED:
         if Path(name).is_dir():
             ignored = shutil.ignore_patterns("__pycache__")
-            shutil.copytree(name, FOLDER / name, ignore=ignored)
+            shutil.copytree(name, FOLDER / name, ignore=ignored, dirs_exist_ok=True)
         else:
             shutil.copy(name, FOLDER / name)
     _choose_digits(FOLDER / "params.yaml")
-    _run_dvc("init", "--no-scm", "--quiet", "--force")
     _run_dvc("config", "core.analytics", "false")
     _run_dvc("config", "core.check_update", "false")
     _run_dvc("repro")

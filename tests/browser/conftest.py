@@ -18,8 +18,8 @@ from tests.core.conftest import experiment, true_labels, variant_results  # noqa
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
 # The first keeps all names from being resolved, so that nothing outside can be reached.
 _OPTIONS = (
-    "--host-resolver-rules=MAP * ~NOTFOUND", "--disable-background-networking", "--no-sandbox",
-    "--disable-gpu",
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+    "--disable-background-networking", "--no-sandbox", "--disable-gpu",
 )  # fmt: skip
 
 

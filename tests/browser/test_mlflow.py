@@ -1,0 +1,166 @@
+"""MLflow's UI as a person sees it who follows what `python -m pipeline ui` prints."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from contextlib import suppress
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pipeline.adapters import comparison_records
+from pipeline.adapters.experiment_pages import of_runs
+from pipeline.adapters.lineage import Lineage
+from pipeline.adapters.records import data_of, epoch_points, run_description, run_record
+from pipeline.adapters.runs import Manifest
+from pipeline.adapters.tracking import Point, Store
+from pipeline.core.examples import Dataset, Examples
+from pipeline.core.replicates import EpochScores
+from pipeline.core.solver import Scores
+from pipeline.params import Comparison
+
+CHECKOUT = Path(__file__).parents[2]
+DESKTOP = {"width": 1500, "height": 1100}
+EPOCHS, SEEDS = 3, 2
+LINEAGE = Lineage({"mlflow.source.git.commit": "0123456789", "git.dirty": "false"})
+REPORT = "# With BN is better\n\nOver 2 runs.\n\n![Pairs](figures/pairs.png)\n"
+pytestmark = pytest.mark.slow
+
+
+def tracked_runs(store):
+    """What `track` makes of two variants' runs."""
+    images = np.zeros((4, 8, 8), np.uint8)
+    examples = Examples(images, images[:, 0, 0])
+    data = data_of("digits", "da7a" * 16, Dataset(examples, examples, examples))
+    for variant, better in (("batch_norm", 0.05), ("no_norm", 0)):
+        manifest = Manifest(variant, {"normalization": "none"}, (0, 1), "da7a" * 16, "c0de")
+        for seed in manifest.seeds:
+            test = [
+                Point("test/accuracy", round(0.9 + better + seed / 100, 2)),
+                Point("test/loss", 0.25),
+            ]
+            record = run_record(manifest, seed, LINEAGE)
+            shown = {"description": run_description(test, diverged=False), "data": data}
+            run = store.open(type(record)(**vars(record) | shown))
+            for epoch in range(EPOCHS):
+                scores = Scores(1 / (2 + epoch), 0.8 + better + epoch / 100)
+                store.log(run, epoch_points(EpochScores(seed, epoch, scores, scores)))
+            store.log(run, test)
+            store.finish(run)
+            yield run
+
+
+def write_report(folder):
+    (folder / "reports/figures").mkdir(parents=True)
+    (folder / "reports/report.md").write_text(REPORT)
+    (folder / "reports/report.html").write_text("<h1>The whole report</h1>")
+    picture = BytesIO()
+    Image.new("RGB", (900, 300), "red").save(picture, format="png")
+    (folder / "reports/figures/pairs.png").write_bytes(picture.getvalue())
+
+
+@pytest.fixture(scope="module")
+def places(tmp_path_factory, empty_store):
+    """What is to be seen, and where, as the served UI's own command prints it."""
+    folder = tmp_path_factory.mktemp("project")
+    (folder / "mlflow.db").write_bytes(empty_store.read_bytes())
+    (folder / "params.yaml").write_bytes((CHECKOUT / "params.yaml").read_bytes())
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("DVC_ROOT", "DVC_EXP_NAME", "MLFLOW_TRACKING_URI"):
+            patch.delenv(name, raising=False)
+        patch.chdir(folder)
+        write_report(folder)
+        store = Store("mnist-batch-norm", of_runs)
+        runs = list(tracked_runs(store))
+        result = {"mean": 0.05, "ci_low": 0.04, "ci_high": 0.06, "wins": 2, "n": 2}
+        result["verdict"] = "candidate_better"
+        compared = Comparison(baseline="no_norm", candidate="batch_norm", confidence=0.95)
+        record = comparison_records.record(compared, result, REPORT, ["f"], LINEAGE)
+        points = comparison_records.points(result)
+        comparison_records.mirror(store, record, points, REPORT, runs)
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        server = subprocess.Popen(
+            [sys.executable, "-m", "pipeline", "ui", "--port", str(port)],
+            env=os.environ | {"PYTHONPATH": str(CHECKOUT)}, text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True,
+        )  # fmt: skip
+        try:
+            printed = [server.stdout.readline().rsplit(maxsplit=1) for _ in range(2)]
+            until = time.monotonic() + 60
+            while time.monotonic() < until:
+                with suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}/health"):
+                    break
+                time.sleep(0.2)
+            yield dict(printed)
+        finally:
+            os.killpg(server.pid, signal.SIGTERM)
+            server.wait(30)
+            server.stdout.close()
+
+
+@pytest.fixture
+def visit(chromium):
+    """Opens one of the places, and waits until a text is there."""
+    page = chromium.new_page(viewport=DESKTOP)
+    page.set_default_timeout(30_000)
+
+    def visit(place, text):
+        page.goto(place)
+        page.get_by_text(text, exact=True).first.wait_for()
+        return page
+
+    yield visit
+    page.close()
+
+
+def test_a_table_of_runs_tells_them_apart_without_opening_one(places, visit):
+    page = visit(places["Runs"], "no_norm-seed-01")
+
+    for name in ("batch_norm-seed-00", "batch_norm-seed-01", "no_norm-seed-00"):
+        assert page.get_by_text(name, exact=True).count()
+    for column in ("test/accuracy", "test/loss", "cell", "verdict"):
+        assert page.get_by_text(column, exact=True).count()
+    for value in ("0.96", "0.91", "batch_norm (0123456)", "candidate_better"):
+        assert page.get_by_text(value, exact=True).count()
+    assert page.get_by_text("Error").count() == 0
+
+
+def test_charts_show_a_curve_for_each_cell(places, visit):
+    page = visit(places["Learning curves"], "validation/accuracy")
+
+    page.get_by_text("batch_norm (0123456) (train/loss)").first.wait_for()
+    for metric in ("train/loss", "validation/loss", "train/accuracy", "validation/accuracy"):
+        for variant in ("batch_norm", "no_norm"):
+            shown = page.get_by_text(f"{variant} (0123456) ({metric})")
+            shown.first.wait_for(state="attached")
+    assert page.locator("svg .scatterlayer path.js-line").count() >= 8
+    # The comparison has no curve.
+    assert page.get_by_text("batch_norm-against-no_norm").count() == 0
+
+
+def test_a_comparison_is_its_report_with_pictures_and_links(places, visit):
+    page = visit(places["Runs"], "no_norm-seed-01")
+    page.get_by_text("batch_norm-against-no_norm").first.click()
+    page.get_by_text("Show more").click()
+
+    page.wait_for_function(
+        "() => document.querySelector('img[src*=\"pairs.png\"]')?.naturalWidth === 760"
+    )
+    with page.expect_popup() as report:
+        page.get_by_role("link", name="The whole report").click()
+    report.value.frame_locator("iframe").get_by_text("The whole report").wait_for()
+    with page.expect_popup() as run:
+        page.get_by_role("link", name="1", exact=True).first.click()
+    run.value.get_by_text("96.00 % of the test set right, loss 0.2500.").wait_for()
+    run.value.get_by_text("digits-train").first.wait_for()
+    run.value.close()
+    report.value.close()

@@ -18,37 +18,48 @@ _SECTIONS = {
     "Learning curves": ("train/loss", "validation/loss", "train/accuracy", "validation/accuracy"),
     "test": ("test/accuracy", "test/loss"),
 }
+# As MLflow calls them: box to tick, name, time and status, duration.
+_FIRST_COLUMNS = {"1": 73, "attributes.`Run Name`": 240, "runDateAndNestInfo": 150, "duration": 80}
 # One of them is a line of the charts: a variant as it was set in an experiment or commit.
 CELL = "cell"
 
 
 def of_runs(experiment_id: str) -> dict[str, str]:
     """Returns tags for an experiment of runs and comparisons: a table and charts by cell."""
-    metrics = ("test/accuracy", "test/loss", "difference/mean")
-    columns = [*(f"metrics.`{name}`" for name in metrics), f"tags.`{CELL}`", "tags.`verdict`"]
+    columns = {
+        f"tags.`{CELL}`": 200,
+        "metrics.`test/accuracy`": 120,
+        "metrics.`test/loss`": 100,
+        "tags.`verdict`": 140,
+        "metrics.`difference/mean`": 140,
+    }
     table, curves = view_path(experiment_id, TABLE), view_path(experiment_id, CURVES)
     return {
-        NOTE: f"[Runs in a table]({table}) · [Learning curves]({curves}). A run is a variant "
-        "trained with one seed; a comparison is a run of its own, with the report.",
-        **_saved(TABLE, "Runs in a table", {"selectedColumns": columns}),
+        NOTE: "A run is a variant trained with one seed, a comparison a run of its own, with the "
+        f"report: [runs in a table]({table}), [learning curves]({curves}).",
+        **_saved(TABLE, "Runs in a table", _table(columns)),
         **_saved(CURVES, "Learning curves", _charts()),
     }
 
 
-def of_study(experiment_id: str, claim: str, measures: Sequence[str]) -> dict[str, str]:
+def of_study(
+    experiment_id: str, claim: str, axes: Sequence[str], measures: Sequence[str]
+) -> dict[str, str]:
     """Returns tags for the experiment of a study: what was claimed, and its cells in a table.
 
     Args:
         experiment_id: MLflow's.
         claim: that is put to the test.
+        axes: of its grid.
         measures: whose means over the seeds are shown.
     """
-    columns = [f"metrics.`{mean_of(measure)}`" for measure in measures]
-    table = view_path(experiment_id, TABLE)
+    columns = {f"params.`{name}`": 140 for name in ("variant", *axes)}
+    columns |= {f"metrics.`{mean_of(measure)}`": 160 for measure in measures}
     return {
-        NOTE: f"{claim}? [Cells in a table]({table}). A cell is a variant at a point of the grid, "
-        "the steps of its metrics are seeds; what came out is in the run named verdict.",
-        **_saved(TABLE, "Cells in a table", {"selectedColumns": ["tags.`verdict`", *columns]}),
+        NOTE: f"{claim}? [Cells in a table]({view_path(experiment_id, TABLE)}): a cell is a "
+        "variant at a point of the grid, a step of its metrics a seed. "
+        "What came out is in the run named verdict.",
+        **_saved(TABLE, "Cells in a table", _table(columns)),
     }
 
 
@@ -78,11 +89,20 @@ def _saved(key: str, name: str, state: Mapping[str, Any]) -> dict[str, str]:
     return {_SAVED_VIEW + key: json.dumps(view)}
 
 
+def _table(columns: Mapping[str, int]) -> dict[str, Any]:
+    """Returns the state of a table with these columns of its own, and their widths in pixels."""
+    return {
+        "selectedColumns": list(columns),
+        "columnOrder": [*_FIRST_COLUMNS, *columns],
+        "columnWidths": {**_FIRST_COLUMNS, **columns},
+    }
+
+
 def _charts() -> dict[str, Any]:
     grouped = {"mode": "tag", "groupByData": CELL}
     return {
         "searchFilter": "tags.kind = 'run'",
-        "runsHiddenMode": "SHOWALL",
+        "runsHiddenMode": "SHOW_ALL",
         "groupBy": {"aggregateFunction": "average", "groupByKeys": [grouped]},
         "useGroupedValuesInCharts": True,
         "hideEmptyCharts": True,

@@ -30,7 +30,7 @@ def mirror(study: Study, table: pd.DataFrame, verdict: Mapping[str, Any], folder
         folder: where its page, figure and results lie; they become artifacts.
     """
     measures = list(dict.fromkeys(rule.measure for rule in study.about.rules))
-    page = partial(of_study, claim=study.about.claim, measures=measures)
+    page = partial(of_study, claim=study.about.claim, axes=list(study.axes), measures=measures)
     store = Store(study.params.tracking.experiment, page)
     for record, points in _cells(study, table):
         run = store.open(record)

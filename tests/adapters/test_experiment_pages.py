@@ -50,14 +50,16 @@ def test_the_description_leads_to_the_views():
 
 
 def test_a_study_is_described_by_its_claim_and_shows_means():
-    tags = pages.of_study("3", "ReLUs die", ["dead_units", "test_accuracy"])
+    tags = pages.of_study("3", "ReLUs die", ["training.epochs"], ["dead_units", "test_accuracy"])
 
     assert tags["mlflow.note.content"].startswith("ReLUs die? [Cells in a table](#/experiments/3/")
     (_, state) = saved_views(tags)["table"]
-    assert state["selectedColumns"][-2:] == [
-        "metrics.`mean/dead_units`",
-        "metrics.`mean/test_accuracy`",
-    ]
+    shown = [
+        "params.`variant`", "params.`training.epochs`",
+        "metrics.`mean/dead_units`", "metrics.`mean/test_accuracy`",
+    ]  # fmt: skip
+    assert state["selectedColumns"] == state["columnOrder"][-4:] == shown
+    assert state["columnOrder"] == list(state["columnWidths"])
 
 
 @pytest.mark.parametrize(

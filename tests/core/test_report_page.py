@@ -130,6 +130,16 @@ def test_nothing_is_loaded_from_elsewhere(page):
     assert not re.search(r"url\(|@import", style)
 
 
+def test_what_is_enclosed_brings_its_licence(page):
+    for told in (
+        "Interactive Data Lab",
+        "Redistributions in binary form must reproduce the above copyright notice",
+        "Mike Bostock",
+        "Permission to use, copy, modify, and/or distribute this software",
+    ):
+        assert told in page
+
+
 def test_the_page_is_the_same_bytes_each_time(make, page):
     assert make(published=("batch", "none")) == page
 

@@ -1,0 +1,225 @@
+"""The tutorial's figures, as wide as a page shows them, so that their letters can be read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, PercentFormatter
+from numpy.typing import NDArray
+
+from pipeline.core.figures import COLORS
+
+_WIDTH = 7.0
+_GREY = "#666666"
+# Of all test images, what a line of a unit spans, and its middle.
+_SPAN, _MIDDLE = (5, 95), 50
+_BINS = 20
+
+
+@dataclass(frozen=True, eq=False)
+class Panel:
+    """Values that share a column or a line, what they are called, and their colour."""
+
+    label: str
+    color: str
+    values: Sequence[NDArray[np.floating]]
+
+
+def unit_inputs(panels: Sequence[Panel]) -> Figure:
+    """Shows what each unit is given: a column a panel, a row a layer, a line a unit.
+
+    The values of a panel are arrays [images, units], a layer each. Units are in the order of their
+    medians; those that are given nothing above 0 are grey.
+    """
+    layers = len(panels[0].values)
+    figure = Figure(figsize=(_WIDTH, 0.5 + 2.1 * layers), layout="constrained")
+    grid = figure.subplots(layers, len(panels), sharey="row", squeeze=False)
+    for column, panel in zip(grid.T, panels, strict=True):
+        column[0].set_title(panel.label, fontsize=10)
+        column[-1].set_xlabel("Units, by median")
+        for axis, values in zip(column, panel.values, strict=True):
+            _draw_units(axis, values, panel.color)
+    for layer, axis in enumerate(grid[:, 0], start=1):
+        axis.set_ylabel(f"Hidden layer {layer}")
+    return figure
+
+
+def one_unit(steps: Mapping[str, NDArray[np.floating]], color: str) -> Figure:
+    """Shows one unit's values [batch] after each step, a row each, with mean and deviation."""
+    figure = Figure(figsize=(_WIDTH, 0.4 + 0.75 * len(steps)), layout="constrained")
+    for axis, (label, values) in zip(
+        figure.subplots(len(steps), 1, squeeze=False)[:, 0], steps.items(), strict=True
+    ):
+        mean, deviation = float(values.mean()), float(values.std())
+        axis.axvspan(mean - deviation, mean + deviation, color=color, alpha=0.15, lw=0)
+        axis.axvline(mean, color=color, linewidth=1.6)
+        axis.plot(values, np.zeros_like(values), "o", color=color, markersize=5, alpha=0.6)
+        axis.axvline(0, color="black", linewidth=0.8)
+        axis.set_ylabel(label, rotation=0, ha="right", va="center")
+        axis.set_yticks([])
+        axis.spines[["top", "right", "left"]].set_visible(False)
+    return figure
+
+
+def through_training(panels: Sequence[Panel]) -> Figure:
+    """Shows how the median of what each unit is given moves: a column a panel, a line a unit.
+
+    The one array of a panel is [epochs, units], the first from before the first step.
+    """
+    figure = Figure(figsize=(_WIDTH, 2.8), layout="constrained")
+    axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+    for axis, panel in zip(axes, panels, strict=True):
+        (medians,) = panel.values
+        axis.plot(medians, color=panel.color, linewidth=0.9, alpha=0.7)
+        axis.axhline(0, color="black", linewidth=0.8)
+        axis.set_title(panel.label, fontsize=10)
+        axis.set_xlabel("Epochs of training")
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+        _tidy(axis)
+    axes[0].set_ylabel("Median over test images")
+    return figure
+
+
+def undoing(units: pd.DataFrame, color: str) -> Figure:
+    """Shows for each unit what training made of gamma and beta, against what would undo it.
+
+    `units` has the columns of `tutorial.learnt`.
+    """
+    figure = Figure(figsize=(_WIDTH, 3.3), layout="constrained")
+    pairs = (
+        ("gamma", "deviation", "√(variance + ε), which would undo it"),
+        ("beta", "mean", "mean, which would undo it"),
+    )
+    for axis, (learnt, undone, label) in zip(figure.subplots(1, 2), pairs, strict=True):
+        axis.axline((0, 0), slope=1, color="black", linestyle="--", linewidth=0.9)
+        axis.plot(units[undone], units[learnt], "o", color=color, markersize=3.5, alpha=0.45)
+        axis.set_xlabel(label)
+        axis.set_title(f"{learnt.capitalize()}, as learnt", fontsize=10)
+        _tidy(axis)
+    return figure
+
+
+def firing(panels: Sequence[Panel]) -> Figure:
+    """Shows for how many of the test images units fire: a column a layer, a colour a panel.
+
+    The values of a panel are arrays of shares, a layer each. Units that never fire have a bar of
+    their own, left of the rest.
+    """
+    layers = len(panels[0].values)
+    figure = Figure(figsize=(_WIDTH, 2.9), layout="constrained")
+    edges = np.linspace(0, 1, _BINS + 1)
+    wide = 0.4 / _BINS
+    for layer, axis in enumerate(figure.subplots(1, layers, sharey=True, squeeze=False)[0]):
+        for place, panel in enumerate(panels):
+            shares = panel.values[layer]
+            counts, _ = np.histogram(shares[shares > 0], edges)
+            counts = np.concatenate([[np.sum(shares == 0)], counts]) / len(shares)
+            at = np.concatenate([[-1.5 / _BINS], (edges[1:] + edges[:-1]) / 2])
+            side = (place - (len(panels) - 1) / 2) * wide
+            axis.bar(at + side, counts, wide, color=panel.color, label=panel.label)
+        axis.set_xticks([-1.5 / _BINS, 0.25, 0.5, 0.75, 1], ["dead", "25%", "50%", "75%", "100%"])
+        axis.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+        axis.set_title(f"Hidden layer {layer + 1}", fontsize=10)
+        axis.set_xlabel("Fires for so many test images")
+        _tidy(axis)
+    figure.axes[0].set_ylabel("Share of units")
+    figure.axes[0].legend(frameon=False, loc="upper right")
+    return figure
+
+
+def by_batch_size(
+    sizes: Sequence[int], batch: Panel, moving: NDArray[np.floating], color: str
+) -> Figure:
+    """Shows accuracy against the size of the test batch, mean and range over the seeds.
+
+    Args:
+        sizes: of test batches.
+        batch: one array [sizes, seeds], by the batch's own statistics.
+        moving: [seeds], by the moving averages.
+        color: of the moving averages.
+    """
+    (found,) = batch.values
+    figure = Figure(figsize=(_WIDTH, 3.2), layout="constrained")
+    axis = figure.subplots()
+    axis.axhline(moving.mean(), color=color, linewidth=1.6, label="By the moving averages")
+    low, high = found.min(axis=1), found.max(axis=1)
+    axis.fill_between(sizes, low, high, color=batch.color, alpha=0.2, lw=0)
+    axis.plot(sizes, found.mean(axis=1), "o-", color=batch.color, label=batch.label)
+    axis.set_xscale("log", base=2)
+    axis.set_xticks(sizes, [f"{size:,}" for size in sizes])
+    axis.minorticks_off()
+    axis.set_ylim(0, 1)
+    axis.set_xlabel("Test images in a batch")
+    axis.set_ylabel("Test accuracy")
+    axis.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    axis.legend(frameon=False, loc="lower right")
+    _tidy(axis)
+    return figure
+
+
+def divided_answers(
+    images: NDArray[np.uint8], labels: NDArray[np.uint8], answers: NDArray[np.int64], color: str
+) -> Figure:
+    """Shows images, and below each how often [times, images] it was taken for which digit."""
+    figure = Figure(figsize=(_WIDTH, 3.0), layout="constrained")
+    pictures, bars = figure.subplots(2, len(images), height_ratios=[1, 1.3], squeeze=False)
+    classes = np.arange(10)
+    for place, (picture, axis) in enumerate(zip(pictures, bars, strict=True)):
+        picture.imshow(images[place], cmap="gray_r", vmin=0, vmax=255)
+        picture.set_title(f"a {labels[place]}", fontsize=10)
+        picture.set_axis_off()
+        counts = (answers[:, place, None] == classes).mean(axis=0)
+        colors = np.where(classes == labels[place], color, _GREY)
+        axis.barh(classes, counts, color=colors)
+        axis.set_xlim(0, 1)
+        axis.set_ylim(9.6, -0.6)
+        axis.set_xticks([0, 1], ["0", "100%"])
+        axis.set_yticks(classes, map(str, classes) if place == 0 else [], fontsize=8)
+        _tidy(axis)
+    bars[0].set_ylabel("Taken for")
+    return figure
+
+
+def lag(steps: Sequence[int], own: Panel, moving: Sequence[Panel]) -> Figure:
+    """Shows accuracy by step: by the batch's own statistics, and by moving averages.
+
+    Each panel has one array [steps].
+    """
+    figure = Figure(figsize=(_WIDTH, 3.2), layout="constrained")
+    axis = figure.subplots()
+    axis.plot(steps, own.values[0], "--", color=own.color, linewidth=1.6, label=own.label)
+    for panel in moving:
+        axis.plot(steps, panel.values[0], color=panel.color, linewidth=1.8, label=panel.label)
+    axis.set_xlabel("Steps of training")
+    axis.set_ylabel("Validation accuracy")
+    axis.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    axis.legend(frameon=False, loc="lower right")
+    _tidy(axis)
+    return figure
+
+
+def _draw_units(axis: Axes, values: NDArray[np.floating], color: str) -> None:
+    values = values[:, np.argsort(np.median(values, axis=0), kind="stable")]
+    low, high = np.percentile(values, _SPAN, axis=0)
+    colors = np.where((values <= 0).all(axis=0), _GREY, color)
+    places = np.arange(values.shape[1])
+    axis.vlines(places, low, high, colors=colors, linewidth=1.8, alpha=0.6)
+    axis.scatter(places, np.percentile(values, _MIDDLE, axis=0), color=colors, s=7, zorder=2)
+    axis.axhline(0, color="black", linewidth=0.8)
+    axis.set_xticks([])
+    _tidy(axis)
+
+
+def _tidy(axis: Axes) -> None:
+    axis.spines[["top", "right"]].set_visible(False)
+    axis.grid(alpha=0.25, linewidth=0.6)
+
+
+def colors(names: Sequence[str]) -> dict[str, str]:
+    """Returns the colour that each variant has in every figure of the project."""
+    return {name: COLORS[place % len(COLORS)] for place, name in enumerate(names)}

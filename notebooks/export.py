@@ -1,4 +1,4 @@
-"""`python -m notebooks.export`: runs the tutorial's notebook, and writes it as a page with pictures.
+"""`python -m notebooks.export`: runs the tutorial's notebook, and writes a page of it.
 
 The notebook is the source, page and pictures are made from it. A picture is called as the cell is
 that drew it.
@@ -6,21 +6,41 @@ that drew it.
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import nbformat
 from nbclient import NotebookClient
 from nbconvert import MarkdownExporter
 from nbformat import NotebookNode
+from traitlets.config import Config
 
 from pipeline.adapters.files import clear, write_bytes, write_text
 
 NOTEBOOK, PAGE = Path("notebooks/tutorial.ipynb"), Path("docs/tutorial.md")
 _SECONDS_A_CELL = 600
-# What a cell prints is fenced, for some of it is indented itself; a picture has its own words.
+# Code is folded, but for cells tagged `shown`: the page is read for its figures. What a cell prints
+# is fenced, for some of it is indented itself. A picture has its own words.
 _TEMPLATE = """\
 {%- extends 'markdown/index.md.j2' -%}
+{%- block input -%}
+{%- if 'shown' in cell.metadata.tags -%}
+```python
+{{ cell.source }}
+```
+{%- else -%}
+<details><summary>Code</summary>
+
+```python
+{{ cell.source }}
+```
+
+</details>
+{%- endif -%}
+{%- endblock input -%}
 {%- block stream -%}
 ```text
 {{ output.text }}```
@@ -29,6 +49,8 @@ _TEMPLATE = """\
 ![{{ output.metadata['image/png'].alt }}]({{ output.metadata.filenames['image/png'] }})
 {% endblock data_png -%}
 """
+# The template leaves more of them than Python code has.
+_BLANK_LINES = re.compile(r"\n{4,}")
 
 
 def main() -> None:
@@ -50,15 +72,18 @@ def run(notebook: NotebookNode, folder: Path) -> NotebookNode:
     Raises:
         CellExecutionError: if a cell fails.
     """
-    client = NotebookClient(
-        notebook,
-        timeout=_SECONDS_A_CELL,
-        record_timing=False,
-        resources={"metadata": {"path": str(folder)}},
-        # TensorFlow's native code speaks of absent GPUs, past Python.
-        extra_arguments=["--IPKernelApp.capture_fd_output=False"],
-    )
-    done = client.execute()
+    # No port, which others on the machine could listen at: sockets in a folder of one's own.
+    with TemporaryDirectory() as sockets:
+        client = NotebookClient(
+            notebook,
+            timeout=_SECONDS_A_CELL,
+            record_timing=False,
+            resources={"metadata": {"path": str(folder)}},
+            # TensorFlow's native code speaks of absent GPUs, past Python.
+            extra_arguments=["--IPKernelApp.capture_fd_output=False"],
+            config=Config(KernelManager={"transport": "ipc", "ip": f"{sockets}/kernel"}),
+        )
+        done = client.execute(env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"})
     done.metadata = {"kernelspec": done.metadata.kernelspec, "language_info": {"name": "python"}}
     return done
 
@@ -75,7 +100,7 @@ def page(notebook: NotebookNode) -> tuple[str, Mapping[str, bytes]]:
         notebook, resources={"output_files_dir": folder, "unique_key": folder}
     )
     pictures = {Path(name).name: content for name, content in resources["outputs"].items()}
-    return text.strip() + "\n", pictures
+    return _BLANK_LINES.sub("\n\n", text).strip() + "\n", pictures
 
 
 if __name__ == "__main__":

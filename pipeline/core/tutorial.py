@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 
 import keras
 import numpy as np
@@ -85,24 +85,18 @@ def never_updated(trained: Trained) -> list[NDArray[np.float32]]:
 
 
 def answers(
-    scorer: BatchScorer,
-    weights: Sequence[NDArray[np.float32]],
-    images: NDArray[np.uint8],
-    *,
-    size: int,
-    times: int,
-    seed: int,
+    scorer: BatchScorer, trained: Trained, *, size: int, times: int, seed: int
 ) -> NDArray[np.int64]:
-    """Returns [times, images], what each image is taken for beside ever new neighbours.
+    """Returns [times, images], what each test image is taken for beside ever new neighbours.
 
-    Each time all images are shuffled, and dealt out to batches of `size`, or one more where they
+    Each time all of them are shuffled, and dealt out to batches of `size`, or one more where they
     do not come out even.
     """
-    rng = np.random.default_rng(seed)
+    rng, images = np.random.default_rng(seed), trained.dataset.test.images
     given = np.empty((times, len(images)), np.int64)
     for row in given:
         for batch in np.array_split(rng.permutation(len(images)), max(len(images) // size, 1)):
-            row[batch] = scorer.predict(weights, images[batch]).argmax(axis=1)
+            row[batch] = scorer.predict(trained.weights, images[batch]).argmax(axis=1)
     return given
 
 

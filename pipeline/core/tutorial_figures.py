@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -23,26 +24,41 @@ _BINS = 20
 
 @dataclass(frozen=True, eq=False)
 class Panel:
-    """Values that share a column or a line, what they are called, and their colour."""
+    """Values that share a column or a line.
+
+    Attributes:
+        label: what they are called.
+        color: of all of them.
+        arrays: as many and of such shapes as a figure says.
+        own_scale: whether its column does not share the others' scale.
+    """
 
     label: str
     color: str
-    values: Sequence[NDArray[np.floating]]
+    arrays: Sequence[NDArray[np.floating]]
+    own_scale: bool = False
+
+
+def variant_colors(names: Sequence[str]) -> dict[str, str]:
+    """Returns the colour that each variant has in every figure of the project."""
+    return {name: COLORS[place % len(COLORS)] for place, name in enumerate(names)}
 
 
 def unit_inputs(panels: Sequence[Panel]) -> Figure:
     """Shows what each unit is given: a column a panel, a row a layer, a line a unit.
 
-    The values of a panel are arrays [images, units], a layer each. Units are in the order of their
+    A panel has arrays [images, units], a layer each. Units are in the order of their
     medians; those that are given nothing above 0 are grey.
     """
-    layers = len(panels[0].values)
+    layers = len(panels[0].arrays)
     figure = Figure(figsize=(_WIDTH, 0.5 + 2.1 * layers), layout="constrained")
-    grid = figure.subplots(layers, len(panels), sharey="row", squeeze=False)
+    grid = figure.subplots(layers, len(panels), squeeze=False)
     for column, panel in zip(grid.T, panels, strict=True):
+        if not panel.own_scale:
+            _share_scale(grid[:, 0], column)
         column[0].set_title(panel.label, fontsize=10)
         column[-1].set_xlabel("Units, by median")
-        for axis, values in zip(column, panel.values, strict=True):
+        for axis, values in zip(column, panel.arrays, strict=True):
             _draw_units(axis, values, panel.color)
     for layer, axis in enumerate(grid[:, 0], start=1):
         axis.set_ylabel(f"Hidden layer {layer}")
@@ -74,8 +90,8 @@ def through_training(panels: Sequence[Panel]) -> Figure:
     figure = Figure(figsize=(_WIDTH, 2.8), layout="constrained")
     axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
     for axis, panel in zip(axes, panels, strict=True):
-        (medians,) = panel.values
-        axis.plot(medians, color=panel.color, linewidth=0.9, alpha=0.7)
+        (medians,) = panel.arrays
+        axis.plot(medians, color=panel.color, linewidth=0.8)
         axis.axhline(0, color="black", linewidth=0.8)
         axis.set_title(panel.label, fontsize=10)
         axis.set_xlabel("Epochs of training")
@@ -96,8 +112,12 @@ def undoing(units: pd.DataFrame, color: str) -> Figure:
         ("beta", "mean", "mean, which would undo it"),
     )
     for axis, (learnt, undone, label) in zip(figure.subplots(1, 2), pairs, strict=True):
-        axis.axline((0, 0), slope=1, color="black", linestyle="--", linewidth=0.9)
-        axis.plot(units[undone], units[learnt], "o", color=color, markersize=3.5, alpha=0.45)
+        both = units[[undone, learnt]].to_numpy()
+        room = 0.05 * np.ptp(both)
+        ends = both.min() - room, both.max() + room
+        axis.plot(ends, ends, "--", color="black", linewidth=0.9)
+        axis.plot(units[undone], units[learnt], ".", color=color, markersize=2.5)
+        axis.set(xlim=ends, ylim=ends)
         axis.set_xlabel(label)
         axis.set_title(f"{learnt.capitalize()}, as learnt", fontsize=10)
         _tidy(axis)
@@ -107,16 +127,16 @@ def undoing(units: pd.DataFrame, color: str) -> Figure:
 def firing(panels: Sequence[Panel]) -> Figure:
     """Shows for how many of the test images units fire: a column a layer, a colour a panel.
 
-    The values of a panel are arrays of shares, a layer each. Units that never fire have a bar of
+    A panel has arrays of shares, a layer each. Units that never fire have a bar of
     their own, left of the rest.
     """
-    layers = len(panels[0].values)
+    layers = len(panels[0].arrays)
     figure = Figure(figsize=(_WIDTH, 2.9), layout="constrained")
     edges = np.linspace(0, 1, _BINS + 1)
     wide = 0.4 / _BINS
     for layer, axis in enumerate(figure.subplots(1, layers, sharey=True, squeeze=False)[0]):
         for place, panel in enumerate(panels):
-            shares = panel.values[layer]
+            shares = panel.arrays[layer]
             counts, _ = np.histogram(shares[shares > 0], edges)
             counts = np.concatenate([[np.sum(shares == 0)], counts]) / len(shares)
             at = np.concatenate([[-1.5 / _BINS], (edges[1:] + edges[:-1]) / 2])
@@ -132,21 +152,18 @@ def firing(panels: Sequence[Panel]) -> Figure:
     return figure
 
 
-def by_batch_size(
-    sizes: Sequence[int], batch: Panel, moving: NDArray[np.floating], color: str
-) -> Figure:
+def by_batch_size(sizes: Sequence[int], batch: Panel, moving: Panel) -> Figure:
     """Shows accuracy against the size of the test batch, mean and range over the seeds.
 
     Args:
         sizes: of test batches.
         batch: one array [sizes, seeds], by the batch's own statistics.
-        moving: [seeds], by the moving averages.
-        color: of the moving averages.
+        moving: one array [seeds], by the moving averages.
     """
-    (found,) = batch.values
+    (found,), (same,) = batch.arrays, moving.arrays
     figure = Figure(figsize=(_WIDTH, 3.2), layout="constrained")
     axis = figure.subplots()
-    axis.axhline(moving.mean(), color=color, linewidth=1.6, label="By the moving averages")
+    axis.axhline(same.mean(), color=moving.color, linewidth=1.6, label=moving.label)
     low, high = found.min(axis=1), found.max(axis=1)
     axis.fill_between(sizes, low, high, color=batch.color, alpha=0.2, lw=0)
     axis.plot(sizes, found.mean(axis=1), "o-", color=batch.color, label=batch.label)
@@ -174,7 +191,7 @@ def divided_answers(
         picture.set_title(f"a {labels[place]}", fontsize=10)
         picture.set_axis_off()
         counts = (answers[:, place, None] == classes).mean(axis=0)
-        colors = np.where(classes == labels[place], color, _GREY)
+        colors = np.where(classes == labels[place], color, _GREY).tolist()
         axis.barh(classes, counts, color=colors)
         axis.set_xlim(0, 1)
         axis.set_ylim(9.6, -0.6)
@@ -185,16 +202,13 @@ def divided_answers(
     return figure
 
 
-def lag(steps: Sequence[int], own: Panel, moving: Sequence[Panel]) -> Figure:
-    """Shows accuracy by step: by the batch's own statistics, and by moving averages.
-
-    Each panel has one array [steps].
-    """
+def lag(steps: Sequence[int], panels: Sequence[Panel]) -> Figure:
+    """Shows accuracy by step, a line a panel, of one array [steps]; the first is dashed."""
     figure = Figure(figsize=(_WIDTH, 3.2), layout="constrained")
     axis = figure.subplots()
-    axis.plot(steps, own.values[0], "--", color=own.color, linewidth=1.6, label=own.label)
-    for panel in moving:
-        axis.plot(steps, panel.values[0], color=panel.color, linewidth=1.8, label=panel.label)
+    for place, panel in enumerate(panels):
+        style = "-" if place else "--"
+        axis.plot(steps, panel.arrays[0], style, color=panel.color, lw=1.8, label=panel.label)
     axis.set_xlabel("Steps of training")
     axis.set_ylabel("Validation accuracy")
     axis.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
@@ -203,10 +217,18 @@ def lag(steps: Sequence[int], own: Panel, moving: Sequence[Panel]) -> Figure:
     return figure
 
 
+def _share_scale(first: NDArray[Any], others: NDArray[Any]) -> None:
+    """Gives each axis the scale of the first in its row, and leaves out its numbers."""
+    for axis, other in zip(first, others, strict=True):
+        if other is not axis:
+            other.sharey(axis)
+            other.tick_params(labelleft=False)
+
+
 def _draw_units(axis: Axes, values: NDArray[np.floating], color: str) -> None:
     values = values[:, np.argsort(np.median(values, axis=0), kind="stable")]
     low, high = np.percentile(values, _SPAN, axis=0)
-    colors = np.where((values <= 0).all(axis=0), _GREY, color)
+    colors = np.where((values <= 0).all(axis=0), _GREY, color).tolist()
     places = np.arange(values.shape[1])
     axis.vlines(places, low, high, colors=colors, linewidth=1.8, alpha=0.6)
     axis.scatter(places, np.percentile(values, _MIDDLE, axis=0), color=colors, s=7, zorder=2)
@@ -218,8 +240,3 @@ def _draw_units(axis: Axes, values: NDArray[np.floating], color: str) -> None:
 def _tidy(axis: Axes) -> None:
     axis.spines[["top", "right"]].set_visible(False)
     axis.grid(alpha=0.25, linewidth=0.6)
-
-
-def colors(names: Sequence[str]) -> dict[str, str]:
-    """Returns the colour that each variant has in every figure of the project."""
-    return {name: COLORS[place % len(COLORS)] for place, name in enumerate(names)}

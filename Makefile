@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup run demo test drills coverage check studies independent bench ui lock clean
+.PHONY: help setup run demo tutorial test drills coverage check studies independent bench ui lock clean
 
 # The first interpreter on the path that the locked packages were made for.
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
@@ -35,6 +35,10 @@ run: setup  ## download MNIST, train, compare, track; then print the answer
 
 demo: setup  ## the same on 1,797 digits that are already here, in a folder of its own
 	@python -m pipeline demo
+
+tutorial: setup  ## run the tutorial's notebook and write docs/tutorial.md anew
+	@test -d runs || { echo "error: there is nothing to tell of yet; make run first"; exit 66; }
+	python -m notebooks.export
 
 test: setup  ## run the tests
 	pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder

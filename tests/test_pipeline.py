@@ -10,11 +10,13 @@ import sys
 import time
 from pathlib import Path
 
+import nbformat
 import numpy as np
 import pandas as pd
 import pytest
 import requests
 
+from notebooks import export
 from pipeline.adapters import runs
 
 pytestmark = pytest.mark.slow
@@ -130,6 +132,44 @@ def test_dvc_plots_a_line_for_each_variant(reproduced):
         assert content["encoding"]["y"]["field"] == score
     (picture,) = plots["reports/figures/paired_differences.png"]
     assert picture["type"] == "image"
+
+
+def test_the_tutorial_tells_of_these_runs(reproduced, tmp_path, monkeypatch):
+    for name in ("params.yaml", "data", "runs", "evaluation", "reports"):
+        (tmp_path / name).symlink_to(reproduced.folder / name)
+    # From where the tests are, for here is no code.
+    monkeypatch.setenv("PYTHONPATH", str(Path.cwd()))
+
+    notebook = export.run(nbformat.read(export.NOTEBOOK, as_version=4), tmp_path)
+
+    outputs = [(cell.id, out) for cell in notebook.cells for out in cell.get("outputs", [])]
+    assert [out for _, out in outputs if out.output_type != "execute_result"] == []
+    told = {name: out.data for name, out in outputs}
+
+    def numbers(cell):
+        return [float(number) for number in re.findall(r"-?\d+\.?\d*", told[cell]["text/markdown"])]
+
+    test = {
+        name: pd.read_csv(reproduced.folder / f"evaluation/{name}/test.csv")["accuracy"]
+        for name in ("batch_norm", "no_norm")
+    }
+    assert "digits, 1,237 images" in told["networks"]["text/markdown"]
+    gains = 100 * (test["batch_norm"] - test["no_norm"])
+    assert numbers("one-pair") == pytest.approx([gains.min(), gains.max()], abs=0.005)
+    # Here the first pair is trained again, on as many threads as there are.
+    assert told["again"]["text/markdown"].count("Yes") == 2
+    assert "largest" in told["by-hand"]["text/markdown"]
+    *_, rounding = re.findall(r"\de-\d+", told["identity"]["text/markdown"])
+    assert float(rounding) < 1e-5
+    # Alone every image gets the same answer, which is right for some of them.
+    counts = np.bincount(np.load(reproduced.folder / "data/prepared.npz")["test_labels"])
+    _, alone, least, most, *_ = numbers("alone")
+    assert 100 * counts.min() / counts.sum() == pytest.approx(least, abs=0.05)
+    assert least - 0.05 <= alone <= most + 0.05
+    assert "Yes" in told["same-but-for-momentum"]["text/markdown"]
+    by_average = told["never-updated"]["text/markdown"].splitlines()[3]
+    assert f"{test['batch_norm'].mean():.1%}" in by_average
+    assert sum("image/png" in data for data in told.values()) == 8
 
 
 def test_a_second_repro_does_nothing(reproduced):

@@ -32,7 +32,7 @@ _TEMPLATE = """\
 {{ cell.source }}
 ```
 {%- else -%}
-<details><summary>Code</summary>
+<details><summary>Code: {{ cell.id | replace('-', ' ') }}</summary>
 
 ```python
 {{ cell.source }}
@@ -72,8 +72,13 @@ def run(notebook: NotebookNode, folder: Path) -> NotebookNode:
     Raises:
         CellExecutionError: if a cell fails.
     """
-    # No port, which others on the machine could listen at: sockets in a folder of one's own.
-    with TemporaryDirectory() as sockets:
+    # Nothing of the user's own settings, and no port, at which others on the machine could listen.
+    with TemporaryDirectory() as own:
+        kernel = {
+            "transport": "ipc",
+            "ip": f"{own}/kernel",
+            "connection_file": f"{own}/kernel.json",
+        }
         client = NotebookClient(
             notebook,
             timeout=_SECONDS_A_CELL,
@@ -81,9 +86,9 @@ def run(notebook: NotebookNode, folder: Path) -> NotebookNode:
             resources={"metadata": {"path": str(folder)}},
             # TensorFlow's native code speaks of absent GPUs, past Python.
             extra_arguments=["--IPKernelApp.capture_fd_output=False"],
-            config=Config(KernelManager={"transport": "ipc", "ip": f"{sockets}/kernel"}),
+            config=Config(KernelManager=kernel),
         )
-        done = client.execute(env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"})
+        done = client.execute(env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3", "IPYTHONDIR": own})
     done.metadata = {"kernelspec": done.metadata.kernelspec, "language_info": {"name": "python"}}
     return done
 

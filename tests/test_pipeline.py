@@ -137,6 +137,7 @@ def test_dvc_plots_a_line_for_each_variant(reproduced):
 def test_the_tutorial_tells_of_these_runs(reproduced, tmp_path, monkeypatch):
     for name in ("params.yaml", "data", "runs", "evaluation", "reports"):
         (tmp_path / name).symlink_to(reproduced.folder / name)
+    (tmp_path / "studies").symlink_to(Path("studies").resolve())
     # From where the tests are, for here is no code.
     monkeypatch.setenv("PYTHONPATH", str(Path.cwd()))
 
@@ -169,6 +170,7 @@ def test_the_tutorial_tells_of_these_runs(reproduced, tmp_path, monkeypatch):
     assert "Yes" in told["same-but-for-momentum"]["text/markdown"]
     by_average = told["never-updated"]["text/markdown"].splitlines()[3]
     assert f"{test['batch_norm'].mean():.1%}" in by_average
+    assert "[Without batch normalisation, ReLUs die](" in told["verdicts"]["text/markdown"]
     assert sum("image/png" in data for data in told.values()) == 8
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
+from copy import deepcopy
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -22,8 +23,8 @@ from pipeline.adapters.files import clear, write_bytes, write_text
 
 NOTEBOOK, PAGE = Path("notebooks/tutorial.ipynb"), Path("docs/tutorial.md")
 _SECONDS_A_CELL = 600
-# Code is folded, but for cells tagged `shown`: the page is read for its figures. What a cell prints
-# is fenced, for some of it is indented itself. A picture has its own words.
+# Code is folded, but for cells tagged `shown`: the page is read for its figures. A picture has its
+# own words, for those who cannot see it.
 _TEMPLATE = """\
 {%- extends 'markdown/index.md.j2' -%}
 {%- block input -%}
@@ -41,10 +42,6 @@ _TEMPLATE = """\
 </details>
 {%- endif -%}
 {%- endblock input -%}
-{%- block stream -%}
-```text
-{{ output.text }}```
-{% endblock stream -%}
 {%- block data_png -%}
 ![{{ output.metadata['image/png'].alt }}]({{ output.metadata.filenames['image/png'] }})
 {% endblock data_png -%}
@@ -95,14 +92,15 @@ def run(notebook: NotebookNode, folder: Path) -> NotebookNode:
 
 def page(notebook: NotebookNode) -> tuple[str, Mapping[str, bytes]]:
     """Returns the notebook as Markdown, and its pictures by the names of their files."""
-    for cell in notebook.cells:
+    named = deepcopy(notebook)
+    for cell in named.cells:
         for output in cell.get("outputs", []):
             if "image/png" in output.get("data", {}):
                 output.metadata.filename = cell.id
     folder = PAGE.with_suffix("").name
     exporter = MarkdownExporter(raw_template=_TEMPLATE)
     text, resources = exporter.from_notebook_node(
-        notebook, resources={"output_files_dir": folder, "unique_key": folder}
+        named, resources={"output_files_dir": folder, "unique_key": folder}
     )
     pictures = {Path(name).name: content for name, content in resources["outputs"].items()}
     return _BLANK_LINES.sub("\n\n", text).strip() + "\n", pictures

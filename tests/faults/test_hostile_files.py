@@ -1,6 +1,7 @@
 """Hostile files
 
-Data files that were forged, and prepared ones that were damaged. What was published is known to the
+Data files that were forged, prepared ones that were damaged, and pictures that strangers made for
+`predict`. What was published is known to the
 last bit, so `prepare` reads nothing else; here the forged files take the place of the published
 ones, checksums and all, to see what the readers do.
 """
@@ -10,6 +11,7 @@ import gzip
 import itertools
 import re
 import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -116,6 +118,62 @@ def test_forged_files_are_refused(peak, images, labels, told):
     assert not PREPARED.exists()
     megabytes = float(Path("peak").read_text()) / 1e3
     assert megabytes < 500
+    peak(MB=megabytes)
+
+
+def chunk(kind, content):
+    checksum = zlib.crc32(kind + content)
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", checksum)
+
+
+@functools.cache
+def png(side, *chunks):
+    """A blank picture of so many pixels a side, one bit each, with other chunks before its own."""
+    head = chunk(b"IHDR", struct.pack(">IIBBBBB", side, side, 1, 0, 0, 0, 0))
+    rows = zlib.compress(bytes((1 + (side + 7) // 8) * side))
+    return b"".join(
+        [b"\x89PNG\r\n\x1a\n", head, *chunks, chunk(b"IDAT", rows), chunk(b"IEND", b"")]
+    )
+
+
+# What is handed to `predict`, and what is said of it.
+PICTURES = {
+    "900 million pixels in 110 kB": (lambda: png(30_000), "unfolds to more than 89 million"),
+    "as many pixels as permitted": (lambda: png(9_400), "is blank"),
+    "100 MB of text in 100 kB": (
+        lambda: png(28, chunk(b"zTXt", b"t\0\0" + zlib.compress(bytes(10**8)))), "is damaged"),
+    "GIF of 65,535 by 65,535": (
+        lambda: b"GIF89a\xff\xff\xff\xff\x80\0\0" + bytes(6)
+        + b",\0\0\0\0\xff\xff\xff\xff\0\x02\x02D\x01\0;", "unfolds to more than 89 million"),
+    "TIFF whose directory is its own next": (
+        lambda: b"II*\0\x08\0\0\0\0\0\x08\0\0\0", "is (damaged|no picture)"),
+    "PostScript": (lambda: b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "is no picture"),
+    "SVG that reads a file": (
+        lambda: b'<svg xmlns="http://www.w3.org/2000/svg"><image href="/etc/passwd"/></svg>',
+        "is no picture"),
+    "end of line in the middle of a PNG": (
+        lambda: png(28).replace(b"IDAT", b"\r\n\r\n"), "is no picture"),
+    "IDX that claims 2^93 bytes": (lambda: header(2**31, 2**31, 2**31), "claims"),
+    "IDX that unfolds to 10 GB": (lambda: unfolding(9, 28, 28, megabytes=10_000), "holds more"),
+}  # fmt: skip
+
+
+@pytest.mark.drill
+@pytest.mark.promise(
+    "Pictures made to harm: `predict` ends with 65 and one line that names the file, in less than "
+    "1 GB, and reads no other file"
+)
+@pytest.mark.parametrize(("content", "told"), PICTURES.values(), ids=PICTURES)
+def test_forged_pictures_are_refused(project, peak, content, told):
+    (project / "params.yaml").write_text(PARAMS, encoding="utf-8")
+    (project / "seven.png").write_bytes(content())
+
+    code, (line,) = run("predict", "seven.png", before=NOTE_THE_PEAK)
+
+    assert code == 65
+    assert re.match(rf"error: seven\.png.* {told}", line)
+    megabytes = float(Path("peak").read_text()) / 1e3
+    assert megabytes < 1000
     peak(MB=megabytes)
 
 

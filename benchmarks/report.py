@@ -74,9 +74,9 @@ def _draw_contest(axis: Axes, contestants: Results) -> None:
     axis.xaxis.set_major_formatter("{x:g}")
     axis.set_xlim(min(medians) / 2, max(medians) * 6)
     for place, (one, rate) in enumerate(zip(ordered, rates, strict=True)):
-        text = f"{rate['median']:.2g}"
+        text = f"{rate['median']:.3g}"
         if one["label"] != ours:
-            text += f"   (bnlab {one['times_slower']['median']:.2g} ×)"
+            text += f"   (bnlab {one['times_slower']['median']:.3g} ×)"
         axis.text(rate["max"] * 1.08, place, text, va="center", fontsize=9)
     axis.set_xlabel("Pairs of networks trained and scored for an epoch, per second")
     axis.set_title("The notebook's job", fontsize=11)

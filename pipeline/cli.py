@@ -325,7 +325,7 @@ def predict(
 @click.option("--quick", is_flag=True, help="In under a minute, and not to be believed.")
 @click.option("--workers", type=click.IntRange(min=1), envvar="BNLAB_WORKERS", help="As in train.")
 def study(name: str, workers: int | None, *, quick: bool) -> None:
-    """Put a published claim to the test: the study in studies/NAME.
+    """Put a claim to the test: the study in studies/NAME.
 
     \b
     Example:

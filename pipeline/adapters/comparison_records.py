@@ -11,7 +11,7 @@ from typing import Any
 from mlflow.entities import Run
 
 from pipeline.adapters.experiment_pages import run_path
-from pipeline.adapters.files import missing
+from pipeline.adapters.files import damaged, missing
 from pipeline.adapters.lineage import Lineage
 from pipeline.adapters.pictures import smaller_png
 from pipeline.adapters.records import source_tags
@@ -98,17 +98,18 @@ def mirror(
         points: what came out.
         report: its text.
         compared: its runs.
+
+    Raises:
+        MissingInputError: if a picture of the report is not there.
+        DataError: if it is damaged.
     """
+    pictures = {f"{_PICTURES}/{path.name}": _smaller(path) for path in _pictures(report).values()}
     run = store.open(record)
     if is_finished(run):
         return
     store.describe(run, _description(run, report, compared))
     store.log(run, points)
     store.log_folder(run, REPORTS, "reports")
-    pictures = {
-        f"{_PICTURES}/{path.name}": smaller_png(path.read_bytes(), _PICTURE_WIDTH)
-        for path in _pictures(report).values()
-    }
     store.log_files(run, pictures | files([one.info.run_id for one in compared]))
     store.finish(run)
 
@@ -133,6 +134,16 @@ def _description(run: Run, report: str, compared: Sequence[Run]) -> str:
         shown = f"get-artifact?path={_PICTURES}/{path.name}&run_uuid={run_id}"
         text = text.replace(line, line.replace(path.relative_to(REPORTS).as_posix(), shown))
     return f"{title}\n\n[The whole report, to point at and zoom]({whole}). {seeds}.\n{text}"
+
+
+def _smaller(path: Path) -> bytes:
+    # What is wrong with a file is no fault of MLflow's.
+    try:
+        return smaller_png(path.read_bytes(), _PICTURE_WIDTH)
+    except FileNotFoundError:
+        raise missing(path) from None
+    except OSError as error:
+        raise damaged(path, error) from None
 
 
 def _pictures(report: str) -> dict[str, Path]:

@@ -135,7 +135,8 @@ def _variant(name: str, block: object, *, network: object, training: object) -> 
         message = "`seeds` cannot differ between variants, whose runs are paired by seed"
         raise ParamsError(f"{message} ({PARAMS_FILE}, {where}.training)")
     kind = _normalization_kind(block, where)
-    _expect_keys(block, ("label", "normalization", *kind.model_fields), where)
+    keys = ("label", "normalization", *kind.model_fields)
+    _expect_keys(block, keys, where, optional=("network", "training"))
     label = block.pop("label")
     del block["normalization"]
     return section(
@@ -239,11 +240,13 @@ def _mapping(value: object, where: str) -> Mapping[Any, Any]:
     return value
 
 
-def _expect_keys(tree: Mapping[Any, Any], keys: tuple[str, ...], where: str) -> None:
+def _expect_keys(
+    tree: Mapping[Any, Any], keys: tuple[str, ...], where: str, optional: tuple[str, ...] = ()
+) -> None:
     place = f"({PARAMS_FILE}, {where or 'top level'})"
     for key in tree:
-        if key not in keys:
-            known = ", ".join(keys)
+        if key not in (*keys, *optional):
+            known = ", ".join((*keys, *optional))
             raise ParamsError(f"`{_one_line(key)}` is not a known key; known are {known} {place}")
     for key in keys:
         if key not in tree:

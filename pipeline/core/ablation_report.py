@@ -49,8 +49,8 @@ def _legend(found: Ablation) -> str:
     return (
         f"{told} Difference: to {baseline_label(found)} of the same experiment, pair by pair, in "
         f"percentage points, with its {measured} interval; p is Wilcoxon's{adjusted}. Better or "
-        f"worse: the interval leaves out 0, {level(MEANINGFUL)} of the pairs are won or lost, and "
-        f"p is at most {1 - found.confidence:.2g}."
+        f"worse: the interval leaves out 0, at least {level(MEANINGFUL)} of the pairs are won or "
+        f"lost, which can be told from half of them, and p is at most {1 - found.confidence:.2g}."
     )
 
 

@@ -238,7 +238,7 @@ def _draw_differences(
 
 
 def _difference_title(candidate: str, baseline: str, confidence: float) -> str:
-    what, shown = f"{candidate} minus {baseline}:", f"mean and {100 * confidence:g}% interval"
+    what, shown = f"{candidate} minus {baseline}:", f"mean and {100 * confidence:g} % interval"
     title = f"{what} {shown}"
     return title if len(title) <= _TITLE_WIDTH else f"{fill(what, _TITLE_WIDTH)}\n{shown}"
 

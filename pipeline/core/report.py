@@ -127,8 +127,8 @@ def rule(confidence: float) -> str:
     """Returns by which rule the verdict came about."""
     return (
         "The rule, fixed beforehand: a variant is better if the interval of the mean difference "
-        "leaves out 0, and its probability of outperforming has an interval that leaves out 0.5 "
-        f"and reaches {MEANINGFUL} (Bouthillier et al. 2021); with fewer than "
+        f"leaves out 0, its probability of outperforming is at least {MEANINGFUL}, and the "
+        "interval of that leaves out 0.5 (Bouthillier et al. 2021); with fewer than "
         f"{fewest_pairs(confidence)} pairs there is no verdict."
     )
 

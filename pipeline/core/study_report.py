@@ -13,10 +13,10 @@ from scipy import stats
 
 from pipeline.core.judgement import Judged, overall
 from pipeline.core.pages import Heading, Paragraph, Picture, Table, markdown
-from pipeline.core.report import ABSENT, number
+from pipeline.core.report import ABSENT, level, number
 from pipeline.core.statistics import summary
 from pipeline.core.studies import Rule, Study, short
-from pipeline.core.study_words import headed, is_share, words
+from pipeline.core.study_words import EXPLAINED, headed, is_share, words
 
 QUICK = "Made with `--quick`: fewer seeds, shorter training. No verdict of it is to be believed."
 _SIGNS = {"greater": ">", "smaller": "<", "equal": "="}
@@ -92,6 +92,7 @@ def page(
         *(Paragraph(_distance_told(one)) for one in told.get("distance_from_published", ())),
         *([Paragraph(f"**{QUICK}**")] if study.is_quick else []),
         Picture(study.about.claim, "figure.png"),
+        Paragraph(_caption(study, [str(name) for name in table.columns])),
         Heading("The claim"),
         Paragraph(f"{about.claim} ({about.source}). Published: {about.published}."),
         Heading("The rule, fixed beforehand"),
@@ -107,6 +108,19 @@ def page(
         ),
     ]
     return f"# {study.about.claim}\n\n{markdown(blocks)}"
+
+
+def _caption(study: Study, measures: Sequence[str]) -> str:
+    """Returns how the figure is read, and what its measures are."""
+    interval = f"its {level(study.params.comparison.confidence)} interval"
+    if study.axes:
+        shown = f"A dot is a seed, the line their mean, the band {interval}."
+    elif study.about.course is not None:
+        shown = f"A line is the mean over the seeds, the band {interval}."
+    else:
+        shown = "A dot is a seed, and a line joins a pair."
+    told = [text for names, text in EXPLAINED.items() if names.intersection(measures)]
+    return " ".join([shown, *told])
 
 
 _HOW = (
@@ -132,9 +146,9 @@ def gallery(verdicts: Sequence[Mapping[str, Any]]) -> str:
     """Returns the page of all studies, from what their `verdict.json` hold."""
     blocks = [
         Paragraph(
-            "Well-known claims on batch normalisation, each with a rule that was fixed before the "
-            "runs. `make studies` makes all of it again; `studies/<name>/study.yaml` is all there "
-            "is to a study."
+            "Claims on batch normalisation, most of them published, each with a rule that was "
+            "fixed before the runs. `make studies` makes all of it again; "
+            "`studies/<name>/study.yaml` is all there is to a study."
         ),
         Table(
             ["Claim", "Verdict", "Measured", "Published"],
@@ -151,7 +165,7 @@ def gallery(verdicts: Sequence[Mapping[str, Any]]) -> str:
     ]
     for one in verdicts:
         blocks += [Heading(one["claim"]), Picture(one["claim"], f"{one['study']}/figure.png")]
-    return f"# Published claims, put to the test\n\n{markdown(blocks)}"
+    return f"# Claims on batch normalisation, put to the test\n\n{markdown(blocks)}"
 
 
 def _in_short(rules: Sequence[Mapping[str, Any]]) -> str:
@@ -198,9 +212,11 @@ def _measured(study: Study, one: Judged) -> str:
     interval = "no interval" if result.ci_low is None else " to ".join(ends)
     chosen = f" ({'; '.join(at)})" if at else ""
     unit = " points" if _in_points(rule) else ""
+    smaller = rule.expected == "smaller"
+    pairs = result.n - result.wins - result.ties if smaller else result.wins
     return (
         f"{what}: {' and '.join(means)}{chosen}, difference {_difference(rule, result.mean)}{unit} "
-        f"({interval}), greater in {result.wins} of {result.n}."
+        f"({interval}), {'smaller' if smaller else 'greater'} in {pairs} of {result.n}."
     )
 
 

@@ -16,6 +16,23 @@ _WHOLE = {
     "output_cosine": "cos(G, G') of the output layer",
     **{f"percentile_{at}": f"{at}th percentile of inputs" for at in (15, 50, 85)},
 }
+# What takes more than a few words: measures, and what to say of them.
+EXPLAINED = {
+    frozenset({"hidden_shift", "output_shift"}): (
+        "G is the gradient in a layer's kernel, G' the same on the same batch once the layers "
+        "below have taken their step (Santurkar et al. 2018, definition 2.1)."
+    ),
+    frozenset({"loss_range", "gradient_change", "effective_beta"}): (
+        "All three are taken along the gradient, from half a step to four steps away (Santurkar et "
+        "al. 2018, section 3.1): how far the losses lie apart, by how much the gradient changes at "
+        "most, and that for the distance moved, the effective smoothness β."
+    ),
+    frozenset({"identity_error"}): (
+        "The identity error is the largest difference between what a normalising layer gives and "
+        "what it is given, once gamma and beta are set to undo it, as a share of the largest input."
+    ),
+    frozenset({"dead_units"}): ("A hidden unit is dead if it is 0 for every test image."),
+}
 _OF_COURSE = {MEAN: "mean {} over training", DRIFT: "drift of the {}"}
 
 

@@ -10,6 +10,7 @@ from PIL import Image
 from pipeline.adapters import comparison_records as records
 from pipeline.adapters.lineage import Lineage
 from pipeline.adapters.tracking import RunRecord, Store
+from pipeline.errors import DataError, MissingInputError
 from pipeline.params import Comparison
 
 COMPARED = Comparison(baseline="no_norm", candidate="batch_norm", confidence=0.95)
@@ -101,6 +102,22 @@ def test_many_runs_do_not_push_the_report_out(mirrored):
     assert len(told) < 8000
     assert told.endswith("## Settings\n")
     assert told.count(" …") == 2
+
+
+@pytest.mark.parametrize(
+    ("content", "error", "told"),
+    [(None, MissingInputError, "is not here"), (b"no picture", DataError, "is damaged")],
+)
+def test_a_picture_that_is_not_right_is_told_and_no_fault_of_mlflow(
+    tracked_project, content, error, told
+):
+    if content:
+        (tracked_project / "reports/figures").mkdir(parents=True)
+        (tracked_project / "reports/figures/pairs.png").write_bytes(content)
+    record = records.record(COMPARED, RESULT, REPORT, ["f0"], LINEAGE)
+
+    with pytest.raises(error, match=rf"pairs\.png {told}"):
+        records.mirror(Store("digits"), record, [], REPORT, [])
 
 
 def test_a_comparison_is_mirrored_once(mirrored):

@@ -197,7 +197,7 @@ def test_paired_differences_show_every_pair(variant_results, true_labels):
 
     assert [pair.get_ydata().tolist() for pair in left.lines] == [[0.92, one] for one in accuracy]
     assert tick_labels(left) == ["Without", "With"]
-    assert right.get_title() == "With minus Without: mean and 90% interval"
+    assert right.get_title() == "With minus Without: mean and 90 % interval"
     points = right.collections[0]
     np.testing.assert_allclose(
         points.get_offsets(), [(6, 0), (2, 1), (5, 2), (-2, 3), (7, 4), (5, 5)]
@@ -242,7 +242,7 @@ def test_contrasts_have_a_row_each_and_leave_out_the_same_runs(contrasted):
     found = contrasted(("With", [0.98, 0.97, 0.99]), ("Without", [0.9, 0.95, 0.96]))
     figure = figures.contrasts([found, same, found])
     figure.draw_without_rendering()
-    titles = ["Test accuracy of each pair", "With minus Without: mean and 95% interval"]
+    titles = ["Test accuracy of each pair", "With minus Without: mean and 95 % interval"]
     titles += ["Validation accuracy"]
     assert [axis.get_title() for axis in figure.axes] == 2 * titles
     np.testing.assert_allclose(
@@ -268,7 +268,7 @@ def test_long_labels_are_broken_before_mean_and_interval(variant_results, true_l
     sides = [variant_results(label * 9, [0.9] * 2) for label in ("With ", "Without ")]
     result = compare(*sides, true_labels, 0.95).accuracy
     title = figures.paired_differences(*sides, result, 0.95).axes[1].get_title()
-    assert title.splitlines()[-1] == "mean and 95% interval"
+    assert title.splitlines()[-1] == "mean and 95 % interval"
     assert max(map(len, title.splitlines())) <= 60
 
 

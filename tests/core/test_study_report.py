@@ -51,6 +51,29 @@ def test_the_page_tells_verdict_numbers_and_rule(study, rows):
     assert "--quick" not in text
 
 
+def test_where_less_is_expected_the_pairs_with_less_are_counted(study, rows):
+    # A is ahead in all but one pair, in which neither is.
+    tied = rows.assign(
+        dead_units=np.where(rows["variant"] == "a", 0.25, 0.5 - 0.25 * (rows["seed"] == 3))
+    )
+    rule = RULE.model_copy(update={"measure": "dead_units", "expected": "smaller"})
+    told, _ = made(study(rule, axes=AXES), tied)
+
+    assert "smaller in 7 of 8" in told["measured"]
+
+
+def test_the_figure_is_explained_with_its_measures(study, rows):
+    _, text = made(study(RULE, axes=AXES), rows)
+
+    (caption,) = [line for line in text.splitlines() if line.startswith("A dot is a seed")]
+    assert "the line their mean, the band its 95 % interval." in caption
+    assert "A hidden unit is dead if it is 0 for every test image." in caption
+    assert "gradient" not in caption
+    alone = rows.query("learning_rate == 0.1").drop(columns="learning_rate")
+    _, text = made(study(RULE.model_copy(update={"at": None}), axes={}), alone)
+    assert "A dot is a seed, and a line joins a pair." in text
+
+
 def test_the_table_has_a_row_a_cell_with_the_runs_that_diverged(study, rows):
     _, text = made(study(RULE, axes=AXES), rows)
 

@@ -20,7 +20,7 @@ import filelock
 import mlflow
 import pytest
 
-from pipeline.adapters import live, runs, tracking
+from pipeline.adapters import comparison_records, live, runs, tracking
 from pipeline.adapters.lineage import Lineage
 from pipeline.adapters.live import LiveView
 from pipeline.adapters.params_file import read_params
@@ -72,7 +72,7 @@ def expect_whole(uri, root=Path(), experiment=EXPERIMENT):
             assert Path(kept).read_text() == manifest.only(seed).to_json()
     (comparison,) = [run for run in found if run.data.tags["kind"] == "comparison"]
     kept = Path(client.download_artifacts(comparison.info.run_id, ""))
-    report = (root / track.REPORTS / "report.md").read_text()
+    report = (root / comparison_records.REPORTS / "report.md").read_text()
     assert (kept / "reports/report.md").read_text() == report
     assert set(json.loads((kept / "lineage/runs.json").read_text())) == {
         run.info.run_id for run in found if run is not comparison

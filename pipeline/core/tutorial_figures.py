@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 from numpy.typing import NDArray
@@ -20,6 +21,12 @@ _GREY = "#666666"
 # Of all test images, what a line of a unit spans, and its middle.
 _SPAN, _MIDDLE = (5, 95), 50
 _BINS = 20
+# Where the bar of the dead is: far enough from the first of the bins for a name of its own.
+_DEAD = -3.5 / _BINS
+# Of the last layer's dots: how much of their colour is white.
+_PALEST = 0.55
+# In points, where letters of the usual size would be too small on a telephone.
+_LARGE = 12.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,7 +37,7 @@ class Panel:
         label: what they are called.
         color: of all of them.
         arrays: as many and of such shapes as a figure says.
-        own_scale: whether its column does not share the others' scale.
+        own_scale: whether its column does not share the first one's scale.
     """
 
     label: str
@@ -62,6 +69,7 @@ def unit_inputs(panels: Sequence[Panel]) -> Figure:
             _draw_units(axis, values, panel.color)
     for layer, axis in enumerate(grid[:, 0], start=1):
         axis.set_ylabel(f"Hidden layer {layer}")
+    figure.supylabel("What the unit is given", fontsize=10)
     return figure
 
 
@@ -88,24 +96,28 @@ def through_training(panels: Sequence[Panel]) -> Figure:
     The one array of a panel is [epochs, units], the first from before the first step.
     """
     figure = Figure(figsize=(_WIDTH, 2.8), layout="constrained")
-    axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+    axes = figure.subplots(1, len(panels), squeeze=False)[0]
     for axis, panel in zip(axes, panels, strict=True):
         (medians,) = panel.arrays
+        if not panel.own_scale:
+            _share_scale(axes[:1], np.array([axis]))
         axis.plot(medians, color=panel.color, linewidth=0.8)
         axis.axhline(0, color="black", linewidth=0.8)
         axis.set_title(panel.label, fontsize=10)
         axis.set_xlabel("Epochs of training")
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         _tidy(axis)
-    axes[0].set_ylabel("Median over test images")
+    axes[0].set_ylabel("Median over the test images")
     return figure
 
 
 def undoing(units: pd.DataFrame, color: str) -> Figure:
     """Shows for each unit what training made of gamma and beta, against what would undo it.
 
-    `units` has the columns of `tutorial.learnt`.
+    `units` has the columns of `tutorial.learnt`. The later a layer, the paler its dots.
     """
+    layers = units["layer"].unique()
+    whites = np.linspace(0, _PALEST, len(layers))
     figure = Figure(figsize=(_WIDTH, 3.3), layout="constrained")
     pairs = (
         ("gamma", "deviation", "√(variance + ε), which would undo it"),
@@ -116,11 +128,15 @@ def undoing(units: pd.DataFrame, color: str) -> Figure:
         room = 0.05 * np.ptp(both)
         ends = both.min() - room, both.max() + room
         axis.plot(ends, ends, "--", color="black", linewidth=0.9)
-        axis.plot(units[undone], units[learnt], ".", color=color, markersize=2.5)
+        for layer, white in zip(layers, whites, strict=True):
+            of = units[units["layer"] == layer]
+            name, pale = f"Hidden layer {layer + 1}", _paler(color, white)
+            axis.plot(of[undone], of[learnt], ".", color=pale, markersize=2.5, label=name)
         axis.set(xlim=ends, ylim=ends)
         axis.set_xlabel(label)
         axis.set_title(f"{learnt.capitalize()}, as learnt", fontsize=10)
         _tidy(axis)
+    figure.axes[0].legend(frameon=False, loc="upper left", markerscale=4, handletextpad=0.2)
     return figure
 
 
@@ -139,14 +155,14 @@ def firing(panels: Sequence[Panel]) -> Figure:
             shares = panel.arrays[layer]
             counts, _ = np.histogram(shares[shares > 0], edges)
             counts = np.concatenate([[np.sum(shares == 0)], counts]) / len(shares)
-            at = np.concatenate([[-1.5 / _BINS], (edges[1:] + edges[:-1]) / 2])
+            at = np.concatenate([[_DEAD], (edges[1:] + edges[:-1]) / 2])
             side = (place - (len(panels) - 1) / 2) * wide
             axis.bar(at + side, counts, wide, color=panel.color, label=panel.label)
-        axis.set_xticks([-1.5 / _BINS, 0.25, 0.5, 0.75, 1], ["dead", "25%", "50%", "75%", "100%"])
+        axis.set_xticks([_DEAD, 0, 0.25, 0.5, 0.75, 1], ["dead", "0%", "25%", "50%", "75%", "100%"])
         axis.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
         axis.set_title(f"Hidden layer {layer + 1}", fontsize=10)
-        axis.set_xlabel("Fires for so many test images")
         _tidy(axis)
+    figure.supxlabel("Share of test images for which a unit fires", fontsize=10)
     figure.axes[0].set_ylabel("Share of units")
     figure.axes[0].legend(frameon=False, loc="upper right")
     return figure
@@ -183,12 +199,12 @@ def divided_answers(
     images: NDArray[np.uint8], labels: NDArray[np.uint8], answers: NDArray[np.int64], color: str
 ) -> Figure:
     """Shows images, and below each how often [times, images] it was taken for which digit."""
-    figure = Figure(figsize=(_WIDTH, 3.0), layout="constrained")
-    pictures, bars = figure.subplots(2, len(images), height_ratios=[1, 1.3], squeeze=False)
+    figure = Figure(figsize=(_WIDTH, 4.0), layout="constrained")
+    pictures, bars = figure.subplots(2, len(images), height_ratios=[1, 2.2], squeeze=False)
     classes = np.arange(10)
     for place, (picture, axis) in enumerate(zip(pictures, bars, strict=True)):
         picture.imshow(images[place], cmap="gray_r", vmin=0, vmax=255)
-        picture.set_title(f"a {labels[place]}", fontsize=10)
+        picture.set_title(f"a {labels[place]}", fontsize=_LARGE)
         picture.set_axis_off()
         counts = (answers[:, place, None] == classes).mean(axis=0)
         colors = np.where(classes == labels[place], color, _GREY).tolist()
@@ -196,25 +212,32 @@ def divided_answers(
         axis.set_xlim(0, 1)
         axis.set_ylim(9.6, -0.6)
         axis.set_xticks([0, 1], ["0", "100%"])
-        axis.set_yticks(classes, map(str, classes) if place == 0 else [], fontsize=8)
+        axis.set_yticks(classes, map(str, classes) if place == 0 else [])
+        axis.tick_params(labelsize=_LARGE)
         _tidy(axis)
-    bars[0].set_ylabel("Taken for")
+    bars[0].set_ylabel("Taken for", fontsize=_LARGE)
     return figure
 
 
 def lag(steps: Sequence[int], panels: Sequence[Panel]) -> Figure:
     """Shows accuracy by step, a line a panel, of one array [steps]; the first is dashed."""
-    figure = Figure(figsize=(_WIDTH, 3.2), layout="constrained")
+    figure = Figure(figsize=(_WIDTH, 4.0), layout="constrained")
     axis = figure.subplots()
     for place, panel in enumerate(panels):
         style = "-" if place else "--"
         axis.plot(steps, panel.arrays[0], style, color=panel.color, lw=1.8, label=panel.label)
-    axis.set_xlabel("Steps of training")
-    axis.set_ylabel("Validation accuracy")
+    axis.set_xlabel("Steps of training", fontsize=_LARGE)
+    axis.set_ylabel("Validation accuracy", fontsize=_LARGE)
+    axis.tick_params(labelsize=_LARGE)
     axis.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-    axis.legend(frameon=False, loc="lower right")
+    axis.legend(frameon=False, loc="lower right", fontsize=_LARGE)
     _tidy(axis)
     return figure
+
+
+def _paler(color: str, white: float) -> NDArray[np.floating]:
+    """Returns the colour, mixed with so much white."""
+    return (1 - white) * np.array(to_rgb(color)) + white
 
 
 def _share_scale(first: NDArray[Any], others: NDArray[Any]) -> None:

@@ -25,6 +25,7 @@ def texts(axes):
 def everything():
     shares = [RNG.random(6), RNG.random(4)]
     table = pd.DataFrame({name: RNG.random(5) for name in ("gamma", "deviation", "beta", "mean")})
+    table["layer"] = [0, 0, 0, 1, 1]
     panel = Panel("With", BLUE, [units(0, 3), units(1)])
     digits = RNG.integers(0, 256, (3, 8, 8), np.uint8)
     return [
@@ -125,12 +126,28 @@ def test_medians_are_lines_through_training_on_one_scale():
     assert figure.axes[0].get_ylim() == figure.axes[1].get_ylim()
 
 
+def test_medians_may_have_a_scale_of_their_own():
+    medians = RNG.random((4, 6))
+
+    figure = figures.through_training(
+        [
+            Panel("before", BLUE, [40 * medians]),
+            Panel("too", BLUE, [medians]),
+            Panel("after", BLUE, [medians], own_scale=True),
+        ]
+    )
+
+    first, shared, own = (axis.get_ylim() for axis in figure.axes)
+    assert first == shared
+    assert own[1] < 2
+
+
 def test_gamma_and_beta_stand_against_what_would_undo_them():
     table = pd.DataFrame(
         {"gamma": [1.0, 2.0], "deviation": [9.0, 8.0], "beta": [0.5, 0.0], "mean": [-4.0, 3.0]}
     )
 
-    figure = figures.undoing(table, BLUE)
+    figure = figures.undoing(table.assign(layer=0), BLUE)
 
     assert texts(figure.axes) == ["Gamma, as learnt", "Beta, as learnt"]
     for axis, (x, y) in zip(figure.axes, (("deviation", "gamma"), ("mean", "beta")), strict=True):
@@ -138,6 +155,19 @@ def test_gamma_and_beta_stand_against_what_would_undo_them():
         np.testing.assert_array_equal(diagonal.get_xdata(), diagonal.get_ydata())
         np.testing.assert_array_equal(dots.get_xydata(), table[[x, y]])
         assert axis.get_xlim() == axis.get_ylim()
+
+
+def test_the_dots_of_a_later_layer_are_paler_and_named():
+    table = pd.DataFrame({name: [1.0, 2.0, 3.0] for name in ("gamma", "deviation", "beta", "mean")})
+
+    figure = figures.undoing(table.assign(layer=[0, 1, 1]), BLUE)
+
+    _, first, second = figure.axes[0].lines
+    assert (len(first.get_xdata()), len(second.get_xdata())) == (1, 2)
+    assert to_hex(first.get_color()) == BLUE
+    assert (np.array(second.get_color()) > first.get_color()).all()
+    told = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+    assert told == ["Hidden layer 1", "Hidden layer 2"]
 
 
 def test_dead_units_have_a_bar_of_their_own_beside_the_rest():
@@ -154,6 +184,11 @@ def test_dead_units_have_a_bar_of_their_own_beside_the_rest():
         0: 0.5, 1: 0.25, 11: 0.25,
     }  # fmt: skip
     assert [text.get_text() for text in axis.get_legend().get_texts()] == ["With", "Without"]
+    # The bar of the dead is not within the scale, which begins at 0.
+    dead, least, *_ = axis.get_xticks()
+    assert dead < least
+    assert least == 0
+    assert axis.containers[0][0].get_x() + axis.containers[0][0].get_width() < least
 
 
 def test_accuracy_by_batch_size_has_mean_and_range():

@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from mlflow.tracking import MlflowClient
 
 from pipeline import cli
 from pipeline.adapters.datasets import DATASETS
+from pipeline.adapters.experiment_pages import of_runs
 from pipeline.adapters.tracking import RunRecord, Store
 
 CHECKOUT = Path(__file__).parents[1]
@@ -335,7 +337,13 @@ def test_the_ui_says_where_to_look(tracked_project, monkeypatch, capsys):
     assert run_main(monkeypatch, "ui") == 0
     assert capsys.readouterr().out == ""
 
-    number = Store("mnist-batch-norm").open(RunRecord("f", "r")).info.experiment_id
+    store = Store("mnist-batch-norm")
+    number = store.open(RunRecord("f", "r")).info.experiment_id
+    assert run_main(monkeypatch, "ui") == 0
+    # Of an earlier version, without views.
+    assert capsys.readouterr().out == ""
+
+    Store("mnist-batch-norm", of_runs)
     assert run_main(monkeypatch, "ui", "--port", "5001") == 0
 
     shown = dict(line.rsplit(maxsplit=1) for line in capsys.readouterr().out.splitlines())
@@ -344,6 +352,9 @@ def test_the_ui_says_where_to_look(tracked_project, monkeypatch, capsys):
         "Runs": f"{runs}&viewStateShareKey=table",
         "Learning curves": f"{runs}&compareRunsMode=CHART&viewStateShareKey=curves",
     }
+    MlflowClient(f"sqlite:///{tracked_project}/mlflow.db").delete_experiment(number)
+    assert run_main(monkeypatch, "ui") == 0
+    assert capsys.readouterr().out == ""
 
 
 def test_a_password_of_the_store_is_not_among_the_arguments_of_the_ui(project, monkeypatch):

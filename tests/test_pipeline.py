@@ -97,7 +97,7 @@ def test_mlflow_shows_how_long_each_run_was_trained(reproduced):
         kept = json.loads(journal.read_text())
         assert run.info.start_time == int(kept["started"] * 1000)
         assert run.info.end_time == int(kept["ended"] * 1000)
-        assert 0 < run.info.end_time - run.info.start_time < 60_000
+        assert run.info.end_time > run.info.start_time
 
 
 def test_mlflow_ties_test_scores_to_model_and_data(reproduced):

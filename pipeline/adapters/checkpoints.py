@@ -10,7 +10,6 @@ import hashlib
 import json
 import logging
 import shutil
-from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -53,8 +52,8 @@ class Checkpoints:
         # Bits depend on these: a run is not begun with one TensorFlow and ended with another.
         self._made_with = {**present_versions(), CPU: cpu_type()}
         # Whatever the seeds: those of one training are among those of another.
-        inputs = hashlib.sha256(replace(manifest, seeds=()).to_json().encode()).hexdigest()
-        self._lock = FileLock(project_root() / _LOCKS / f"{inputs}.lock", timeout=0)
+        lock = project_root() / _LOCKS / f"{manifest.settings_sha256()}.lock"
+        self._lock = FileLock(lock, timeout=0)
 
     def __enter__(self) -> Self:
         """Takes the right to train the runs.
@@ -80,6 +79,10 @@ class Checkpoints:
     ) -> None:
         """Lets others train the runs."""
         self._lock.release()
+
+    def has(self, seed: int) -> bool:
+        """Returns whether anything was kept of a run."""
+        return any(self._folder(seed).glob("[0-9]*.npz"))
 
     def restore(self, seed: int) -> Snapshot | None:
         """Returns the latest snapshot of a run that is whole; tells of those that are not."""

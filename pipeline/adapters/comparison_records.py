@@ -25,8 +25,8 @@ COMPARED = "lineage/runs.json"
 # MLflow's page shows a picture as wide as it is, and has room for this beside what it shows else.
 _PICTURE_WIDTH = 760
 _PICTURES = "description"
-# MLflow cuts a description off after 8,000 characters; a link to a run has about 80.
-_LINKS_OF_EACH_VARIANT = 15
+# MLflow cuts a description off after 8,000 characters; a link to a run has fewer than 100.
+_LONGEST, _LINK = 7900, 100
 
 
 def read_report() -> str:
@@ -39,6 +39,12 @@ def read_report() -> str:
         return REPORT.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise missing(REPORT) from None
+
+
+def files_read() -> list[Path]:
+    """Returns what `track` reads of a comparison, as far as that is known."""
+    pictures = _pictures(read_report()).values() if REPORT.is_file() else ()
+    return [REPORTS / "comparison.json", REPORT, *pictures]
 
 
 def fingerprint(comparison: Mapping[str, Any], report: str, fingerprints: Iterable[str]) -> str:
@@ -117,6 +123,10 @@ def mirror(
 def _description(run: Run, report: str, compared: Sequence[Run]) -> str:
     """Returns the report with links to its runs, its pictures from among the run's artifacts."""
     experiment_id, run_id = run.info.experiment_id, run.info.run_id
+    title, _, text = report.partition("\n")
+    for line, path in _pictures(report).items():
+        shown = f"get-artifact?path={_PICTURES}/{path.name}&run_uuid={run_id}"
+        text = text.replace(line, line.replace(path.relative_to(REPORTS).as_posix(), shown))
     whole = run_path(experiment_id, run_id, "reports/report.html")
     links: dict[str, list[str]] = {}
     for one in compared:
@@ -124,16 +134,13 @@ def _description(run: Run, report: str, compared: Sequence[Run]) -> str:
         links.setdefault(tags["variant"], []).append(
             f"[{tags['seed']}]({run_path(experiment_id, one.info.run_id)})"
         )
-    seeds = ". ".join(
-        f"Runs of {variant}: {', '.join(every[:_LINKS_OF_EACH_VARIANT])}"
-        + (" …" if len(every) > _LINKS_OF_EACH_VARIANT else "")
+    # As many as there is room for, of each variant.
+    most = max(0, (_LONGEST - len(title) - len(text)) // _LINK // max(len(links), 1) - 1)
+    runs = ". ".join(
+        f"Runs of {variant}: {', '.join(every[:most])}" + (" …" if len(every) > most else "")
         for variant, every in links.items()
     )
-    title, _, text = report.partition("\n")
-    for line, path in _pictures(report).items():
-        shown = f"get-artifact?path={_PICTURES}/{path.name}&run_uuid={run_id}"
-        text = text.replace(line, line.replace(path.relative_to(REPORTS).as_posix(), shown))
-    return f"{title}\n\n[The whole report, to point at and zoom]({whole}). {seeds}.\n{text}"
+    return f"{title}\n\n[The whole report, to point at and zoom]({whole}). {runs}.\n{text}"
 
 
 def _smaller(path: Path) -> bytes:
@@ -142,7 +149,7 @@ def _smaller(path: Path) -> bytes:
         return smaller_png(path.read_bytes(), _PICTURE_WIDTH)
     except FileNotFoundError:
         raise missing(path) from None
-    except OSError as error:
+    except (OSError, SyntaxError, ValueError) as error:
         raise damaged(path, error) from None
 
 

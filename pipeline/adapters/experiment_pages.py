@@ -12,7 +12,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 NOTE = "mlflow.note.content"
-_SAVED_VIEW = "mlflow.sharedViewState."
 TABLE, CURVES = "table", "curves"
 _SECTIONS = {
     "Learning curves": ("train/loss", "validation/loss", "train/accuracy", "validation/accuracy"),
@@ -20,7 +19,7 @@ _SECTIONS = {
 }
 # As MLflow calls them: box to tick, name, time and status, duration.
 _FIRST_COLUMNS = {"1": 73, "attributes.`Run Name`": 240, "runDateAndNestInfo": 150, "duration": 80}
-# One of them is a line of the charts: a variant as it was set in an experiment or commit.
+# One of them is a line of the charts: a variant and a hash of its settings.
 CELL = "cell"
 
 
@@ -32,6 +31,7 @@ def of_runs(experiment_id: str) -> dict[str, str]:
         "metrics.`test/loss`": 100,
         "tags.`verdict`": 140,
         "metrics.`difference/mean`": 140,
+        "tags.`dvc.experiment`": 140,
     }
     table, curves = view_path(experiment_id, TABLE), view_path(experiment_id, CURVES)
     return {
@@ -74,6 +74,11 @@ def view_path(experiment_id: str, view: str) -> str:
     return f"{_runs(experiment_id)}?workflowType=machine_learning{mode}&viewStateShareKey={view}"
 
 
+def view_tag(view: str) -> str:
+    """Returns the name of the tag that is a saved view."""
+    return f"mlflow.sharedViewState.{view}"
+
+
 def run_path(experiment_id: str, run_id: str, artifact: str = "") -> str:
     """Returns where MLflow's UI has a run, or one of its artifacts."""
     below = f"/artifacts/{artifact}" if artifact else ""
@@ -86,7 +91,7 @@ def _runs(experiment_id: str) -> str:
 
 def _saved(key: str, name: str, state: Mapping[str, Any]) -> dict[str, str]:
     view = {"name": name, "createdAt": 0, "state": json.dumps(state)}
-    return {_SAVED_VIEW + key: json.dumps(view)}
+    return {view_tag(key): json.dumps(view)}
 
 
 def _table(columns: Mapping[str, int]) -> dict[str, Any]:
@@ -102,6 +107,9 @@ def _charts() -> dict[str, Any]:
     grouped = {"mode": "tag", "groupByData": CELL}
     return {
         "searchFilter": "tags.kind = 'run'",
+        # Of many runs MLflow takes the first hundred: so some of every variant are among them.
+        "orderByKey": "params.`seed`",
+        "orderByAsc": True,
         "runsHiddenMode": "SHOW_ALL",
         "groupBy": {"aggregateFunction": "average", "groupByKeys": [grouped]},
         "useGroupedValuesInCharts": True,

@@ -7,6 +7,7 @@ training keeps a journal of its lineage, beside the store and outside whatever D
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import platform
 import re
@@ -107,8 +108,9 @@ def read_journal(fingerprint: str) -> Lineage | None:
         kept = read_json(path)
         patch = _patch_file(kept["patch_sha256"]).read_bytes()
         # Journals of earlier versions do not tell when.
-        return Lineage(kept["tags"], patch, kept.get("started"), kept.get("ended"))
-    except (OSError, LookupError, TypeError, AttributeError) as error:
+        when = [_moment(kept.get(name)) for name in ("started", "ended")]
+        return Lineage(kept["tags"], patch, *when)
+    except (OSError, LookupError, TypeError, ValueError) as error:
         raise damaged(path, error) from None
 
 
@@ -119,6 +121,12 @@ def cpu_type() -> str:
     except OSError:
         told = None
     return told[1].strip() if told else platform.processor() or platform.machine()
+
+
+def _moment(kept: object) -> float | None:
+    if kept is None or (isinstance(kept, float) and math.isfinite(kept)):
+        return kept
+    raise ValueError(f"{kept!r} is no time")
 
 
 def _journal(fingerprint: str) -> Path:

@@ -39,14 +39,14 @@ class LiveView:
     def __init__(self, experiment: str, manifest: Manifest, lineage: Lineage) -> None:
         """Nothing is opened before the first epoch."""
         self._experiment, self._manifest, self._lineage = experiment, manifest, lineage
-        self._began: dict[int, float] = {}
+        self._began: dict[int, float | None] = {}
         self._told: queue.SimpleQueue[EpochScores | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._show, name="live view", daemon=True)
         self._broken_off: Literal["KILLED", "FAILED"] | None = None
         self._warned = False
 
-    def begin(self, seed: int, at: float) -> None:
-        """Notes when a run began, in seconds since 1970."""
+    def begin(self, seed: int, at: float | None) -> None:
+        """Notes when a run began, in seconds since 1970, if that is known."""
         self._began[seed] = at
 
     def tell(self, scores: EpochScores) -> None:

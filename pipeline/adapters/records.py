@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 MANIFEST, PATCH = "lineage/manifest.json", "lineage/changes.patch"
 # MLflow takes 36 characters at most.
 _DIGEST = 8
+_SHORT = 5
 
 
 def run_record(
@@ -44,7 +45,8 @@ def run_record(
             "variant": manifest.variant,
             "seed": str(seed),
             "kind": "run",
-            CELL: _cell(manifest.variant, lineage.tags),
+            # Runs that differ in nothing but their seed share a line of MLflow's charts.
+            CELL: f"{manifest.variant} ({manifest.settings_sha256()[:_SHORT]})",
             **source_tags(f"train@{manifest.variant}"),
             "data.sha256": manifest.data_sha256,
             "code.sha256": manifest.code_sha256,
@@ -112,14 +114,6 @@ def test_points(scores: pd.DataFrame, seed: int) -> list[Point]:
 def source_tags(stage: str) -> dict[str, str]:
     """Returns what MLflow's column Source shows: the stage that made a run."""
     return {"mlflow.source.name": stage, "mlflow.source.type": "LOCAL"}
-
-
-def _cell(variant: str, lineage: Mapping[str, str]) -> str:
-    """Returns what tells apart, in a chart, runs of a variant that was set otherwise elsewhere."""
-    changed = "+" if lineage.get("git.dirty") == "true" else ""
-    commit = lineage.get("mlflow.source.git.commit", "")[:7]
-    at = lineage.get("dvc.experiment") or (commit and commit + changed)
-    return f"{variant} ({at})" if at else variant
 
 
 def _dataset(name: str, data_sha256: str, examples: Examples) -> Dataset:

@@ -62,6 +62,10 @@ class Manifest:
         """Returns the seed of each of its runs, by fingerprint."""
         return {self.fingerprint(seed): seed for seed in self.seeds}
 
+    def settings_sha256(self) -> str:
+        """Returns what tells the variant, as it is set, from others, whatever its seeds."""
+        return hashlib.sha256(replace(self, seeds=()).to_json().encode()).hexdigest()
+
     def only(self, seed: int) -> Manifest:
         """Returns the manifest of one of its runs."""
         return replace(self, seeds=(seed,))

@@ -67,7 +67,9 @@ def _cells(study: Study, table: pd.DataFrame) -> Iterator[tuple[RunRecord, list[
                 for seed, value in zip(own["seed"], own[measure], strict=True)
             ]
             # What a table of runs shows of a metric is its last step, here a seed like any other.
-            points += [Point(mean_of(name), float(own[name].mean())) for name in measures]
+            # Where a run diverged there is none, as on the study's page.
+            means = own[list(measures)].mean(skipna=False)
+            points += [Point(mean_of(str(name)), float(mean)) for name, mean in means.items()]
             content = json.dumps([params, own.to_csv(index=False)])
             yield (
                 RunRecord(

@@ -40,6 +40,7 @@ from sqlalchemy import event
 from sqlalchemy.engine import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
+from pipeline.adapters.experiment_pages import NOTE
 from pipeline.adapters.files import missing
 from pipeline.adapters.provenance import database, project_root, tracking_uri
 from pipeline.adapters.runs import ARCHITECTURE, WEIGHTS
@@ -57,7 +58,7 @@ _OF_LINEAGE = ("git.", "dvc.", "lineage.", "mlflow.source.git.")
 _SERVED_MODEL = Path(__file__).with_name("served_model.py")
 # Which of its pages MLflow's UI opens first: those for training, not those for chat.
 _SHOWN_AS = {"mlflow.experimentKind": "custom_model_development"}
-_NOTE, _SPLIT = "mlflow.note.content", "mlflow.data.context"
+_SPLIT = "mlflow.data.context"
 _MODEL_FILES = (ARCHITECTURE, WEIGHTS)
 # How MLflow calls what it writes about a model.
 _DESCRIPTION = "MLmodel"
@@ -161,7 +162,8 @@ class Store:
             shown = known.tags if known else {}
             to_show = {**_SHOWN_AS, **(page(self._experiment_id) if page else {})}
             for key, value in to_show.items():
-                if shown.get(key) != value:
+                # A description may be somebody's own.
+                if key not in shown or (shown[key] != value and key != NOTE):
                     self._client.set_experiment_tag(self._experiment_id, key, value)
 
     def alone(self) -> AbstractContextManager[object]:
@@ -184,7 +186,7 @@ class Store:
                 return found[0]
             tags = {FINGERPRINT: record.fingerprint, **record.tags, **_this_process()}
             if record.description:
-                tags[_NOTE] = record.description
+                tags[NOTE] = record.description
             if found:
                 # What is going to be finished here was made here, not where it was broken off.
                 run_id = found[0].info.run_id
@@ -298,12 +300,17 @@ class Store:
     @_patient
     def describe(self, run: Run, description: str) -> None:
         """Gives the run a description that could not be told before it was opened."""
-        self._client.set_tag(run.info.run_id, _NOTE, description)
+        self._client.set_tag(run.info.run_id, NOTE, description)
 
     @_patient
     def finish(self, run: Run, ended: float | None = None) -> None:
-        """Marks the run as complete, ended in seconds since 1970; None for now."""
+        """Marks the run as complete, ended in seconds since 1970; None for now.
+
+        As it is for one that was begun later: it is trained a second time, to the same end.
+        """
         at = None if ended is None else int(ended * 1000)
+        if at is not None and at < run.info.start_time:
+            at = None
         self._client.set_terminated(run.info.run_id, "FINISHED", at)
 
     @_patient

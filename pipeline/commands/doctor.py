@@ -163,11 +163,10 @@ def _missing(params: Params, missing: Mapping[str, int]) -> Iterator[Finding | N
 def _can_track(params: Params) -> bool:
     """Returns whether all is here that the stage `track` reads."""
     from pipeline.adapters import runs
-    from pipeline.adapters.comparison_records import REPORTS
+    from pipeline.adapters.comparison_records import files_read
     from pipeline.adapters.datasets import PREPARED_FILE
 
-    read = (PREPARED_FILE, REPORTS / "comparison.json", REPORTS / "report.md")
-    if not all(path.is_file() for path in read):
+    if not all(path.is_file() for path in (PREPARED_FILE, *files_read())):
         return False
     try:
         return all(

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from mlflow.tracking import MlflowClient
 
-from pipeline.adapters.experiment_pages import CURVES, TABLE, view_path
+from pipeline.adapters.experiment_pages import CURVES, TABLE, view_path, view_tag
 from pipeline.adapters.params_file import read_params
 from pipeline.adapters.provenance import database, tracking_uri
 from pipeline.adapters.tracking import TRACKING_ERRORS
@@ -35,15 +35,17 @@ def run(port: int) -> None:
 
 def _places(uri: str) -> Iterator[tuple[str, str]]:
     """Yields where to look first, by what is there to be seen; nothing before there are runs."""
-    path = database()
-    if path is None or not path.exists():
-        return
     try:
+        path = database()
+        if path is None or not path.is_file():
+            return
         name = read_params().tracking.experiment
         known = MlflowClient(uri).get_experiment_by_name(name)
     except (PipelineError, *TRACKING_ERRORS):
         # MLflow says what is wrong with the store, `params` what is wrong with params.yaml.
         return
-    if known is not None:
-        yield "Runs", view_path(known.experiment_id, TABLE)
-        yield "Learning curves", view_path(known.experiment_id, CURVES)
+    # One that is deleted, or of before there were views, has nothing to be seen there.
+    if known is not None and known.lifecycle_stage == "active":
+        for shown, view in (("Runs", TABLE), ("Learning curves", CURVES)):
+            if view_tag(view) in known.tags:
+                yield shown, view_path(known.experiment_id, view)

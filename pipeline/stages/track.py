@@ -141,7 +141,9 @@ def _mirror_run(store: Store, made: _MadeRun, data: _Data) -> tuple[Run, bool]:
         model_id = store.log_model(run, folder, *_example(data.dataset.test))
         scored = [replace(point, model_id=model_id) for point in made.tested]
         store.log(run, [*made.learnt, *scored])
-        if not is_finished(run):
+        if is_finished(run):
+            store.describe(run, record.description)
+        else:
             store.log_files(run, run_files(made.manifest, made.seed, made.lineage))
             store.finish(run, made.lineage.ended)
         return run, True

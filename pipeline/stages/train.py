@@ -74,7 +74,8 @@ def run(
             def train(cell: Cell) -> TrainedRun:
                 # The thread that ended a run would begin another before the pool is closed.
                 asked.check()
-                started = time.time()
+                # Of one that is gone on with, only its end is known here.
+                started = None if checkpoints.has(cell.seed) else time.time()
                 live.begin(cell.seed, started)
                 one = training(cell)
                 journal[cell.seed] = replace(lineage, started=started, ended=time.time())

@@ -53,6 +53,8 @@ def test_what_was_kept_last_is_restored(kept):
 
 def test_a_run_of_which_nothing_was_kept_has_no_snapshot(kept):
     assert kept.restore(0) is None
+    assert not kept.has(0)
+    assert kept.has(3)
 
 
 @pytest.mark.usefixtures("kept")

@@ -33,17 +33,17 @@ def mirrored(tracked_project):
     (tracked_project / "reports/report.md").write_text(REPORT)
     client = mlflow.MlflowClient(f"sqlite:///{tracked_project}/mlflow.db")
 
-    def mirror(seeds=2):
+    def mirror(seeds=2, variants=("batch_norm", "no_norm"), report=REPORT):
         store = Store("digits")
         runs = [
             store.open(
                 RunRecord(f"{variant} {seed}", "r", tags={"variant": variant, "seed": str(seed)})
             )
-            for variant in ("batch_norm", "no_norm")
+            for variant in variants
             for seed in range(seeds)
         ]
-        record = records.record(COMPARED, RESULT, REPORT, ["f0", "f1"], LINEAGE)
-        records.mirror(store, record, records.points(RESULT), REPORT, runs)
+        record = records.record(COMPARED, RESULT, report, ["f0", "f1"], LINEAGE)
+        records.mirror(store, record, records.points(RESULT), report, runs)
         (run,) = client.search_runs([runs[0].info.experiment_id], "tags.kind = 'comparison'")
         return client, run, runs
 
@@ -95,18 +95,30 @@ def test_it_holds_the_report_and_names_its_runs(mirrored, tmp_path):
     assert json.loads((folder / records.COMPARED).read_text()) == [one.info.run_id for one in runs]
 
 
-def test_many_runs_do_not_push_the_report_out(mirrored):
-    _, run, _ = mirrored(seeds=60)
+@pytest.mark.parametrize(
+    ("seeds", "variants", "length"), [(45, 2, 0), (8, 6, 4000), (8, 6, 6500), (2, 2, 7400)]
+)
+def test_links_do_not_push_the_report_out(mirrored, seeds, variants, length):
+    names = [f"variant_{number}" for number in range(variants)]
+    report = REPORT.replace("Over 2 runs.", "word " * (length // 5))
+    _, run, _ = mirrored(seeds, names, report)
 
     told = run.data.tags["mlflow.note.content"]
-    assert len(told) < 8000
+    # MLflow takes no more.
+    assert len(told) <= 8000
     assert told.endswith("## Settings\n")
-    assert told.count(" …") == 2
+    linked = told.count("/runs/") - 1
+    assert linked <= seeds * variants
+    assert (told.count(" …") == variants) == (linked < seeds * variants)
 
 
 @pytest.mark.parametrize(
     ("content", "error", "told"),
-    [(None, MissingInputError, "is not here"), (b"no picture", DataError, "is damaged")],
+    [
+        (None, MissingInputError, "is not here"),
+        (b"no picture", DataError, "is damaged"),
+        (b"\x89PNG\r\n\x1a\n" + b"\0\0\0\x0d\x01HDR", DataError, "is damaged"),
+    ],
 )
 def test_a_picture_that_is_not_right_is_told_and_no_fault_of_mlflow(
     tracked_project, content, error, told

@@ -31,7 +31,7 @@ def test_runs_are_seen_in_a_table_and_in_charts():
 
 def test_what_is_logged_each_epoch_has_a_chart_grouped_by_cell():
     _, state = saved_views(pages.of_runs("7"))["curves"]
-    (logged, *_) = [epoch_points(EpochScores(0, 0, Scores(0.5, 0.5), Scores(0.5, 0.5)))]
+    logged = epoch_points(EpochScores(0, 0, Scores(0.5, 0.5), Scores(0.5, 0.5)))
 
     lines = [chart for chart in state["compareRunCharts"] if chart["type"] == "LINE"]
     assert {chart["metricKey"] for chart in lines} == {point.key for point in logged}

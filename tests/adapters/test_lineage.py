@@ -1,4 +1,5 @@
 import json
+import math
 import os
 import platform
 import subprocess
@@ -258,6 +259,16 @@ def test_the_journal_outlives_the_folder_of_a_dvc_experiment(
     monkeypatch.chdir(project)
     monkeypatch.delenv("DVC_ROOT")
     assert read_journal("f1") == LINEAGE
+
+
+@pytest.mark.parametrize("when", ["soon", [1], math.nan, True])
+def test_a_journal_of_no_time_is_told(project, when):
+    write_journal("f1", LINEAGE)
+    path = project / ".bnlab/lineage/f1.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"started": when}))
+
+    with pytest.raises(DataError, match=r"f1\.json is damaged"):
+        read_journal("f1")
 
 
 @pytest.mark.parametrize("content", ["", "{}", "[]", json.dumps({"tags": {}, "patch_sha256": "0"})])

@@ -66,8 +66,10 @@ def test_all_epochs_that_are_told_are_shown(tracked_project):
 
 def test_a_run_began_when_its_training_did(tracked_project):
     with LiveView("digits", MANIFEST, LINEAGE) as view:
+        view.begin(0, None)
         view.begin(1, 1_700_000_000.25)
         view.tell(epoch(1, 0))
+        view.tell(epoch(0, 1))
 
     assert seen(tracked_project)["no_norm-seed-01"].info.start_time == 1_700_000_000_250
 

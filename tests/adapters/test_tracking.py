@@ -63,16 +63,16 @@ def test_a_run_is_opened_with_its_record(store):
 
 
 def test_an_experiment_shows_its_page_and_what_others_added(tracked_project):
-    other = Store("digits", lambda _: {"mlflow.note.content": "as it was", "stays": "so"})
-    assert other.open(RECORD).info.experiment_id
+    Store("digits", lambda _: {"view": "as it was", "stays": "so"})
 
-    Store("digits", lambda number: {"mlflow.note.content": f"experiment {number}"})
+    Store("digits", lambda number: {"view": "new", "mlflow.note.content": f"experiment {number}"})
     Store("digits")
 
     tags = client(tracked_project).get_experiment_by_name("digits").tags
     assert tags == {
         "mlflow.experimentKind": "custom_model_development",
         "mlflow.note.content": "experiment 1",
+        "view": "new",
         "stays": "so",
     }
 
@@ -83,6 +83,28 @@ def test_a_run_lasts_as_long_as_its_training_did(store):
 
     info = client(Path.cwd()).get_run(run.info.run_id).info
     assert (info.start_time, info.end_time) == (1_700_000_000_250, 1_700_000_004_500)
+
+
+def test_a_run_does_not_end_before_it_began(store):
+    run = store.open(replace(RECORD, started=1_700_000_000.25))
+    store.finish(run, ended=1_600_000_000)
+
+    assert client(Path.cwd()).get_run(run.info.run_id).info.end_time > 1_700_000_000_250
+
+
+def test_a_description_of_ones_own_stays(tracked_project):
+    def page(_):
+        return {"mlflow.note.content": "as it was", "view": "one"}
+
+    first = Store("digits", page).open(RECORD)
+    seen = client(tracked_project)
+    seen.set_experiment_tag(first.info.experiment_id, "mlflow.note.content", "mine")
+    seen.set_experiment_tag(first.info.experiment_id, "view", "another")
+
+    Store("digits", page)
+
+    tags = seen.get_experiment(first.info.experiment_id).tags
+    assert (tags["mlflow.note.content"], tags["view"]) == ("mine", "one")
 
 
 def test_a_description_may_come_later(store):

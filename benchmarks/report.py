@@ -175,7 +175,8 @@ def _contest(results: Results) -> Iterator[str]:
         "Two networks, 784-32-32-10, with and without batch normalisation, batches of 32 in the "
         "same order for all, train and validation set scored after every epoch. Measured in turn, "
         f"{contest['rounds']} rounds; what is compiled is compiled before and told apart. Who is "
-        "fast trains more seeds and epochs in a round, so that a round takes seconds for all. The "
+        "fast trains more seeds and epochs in a round, so that a round takes seconds for all. "
+        "*Times slower* is the median of the rounds' own ratios, not the ratio of two medians. The "
         "accuracies are those after the first epoch on the validation set, with and without."
     )
     yield _table(

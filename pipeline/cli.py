@@ -39,6 +39,13 @@ _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 def pipeline() -> None:
     """Does batch normalisation help, by how much, and how surely?
 
+    \b
+    Examples:
+      dvc repro
+      python -m pipeline compare momentum-0.9 main
+      python -m pipeline predict seven.png
+      python -m pipeline predict --help
+
     `dvc repro` runs the stages in order: download, prepare, train (each variant), evaluate,
     compare, track. Each can be run by hand as well. All values come from params.yaml.
     """
@@ -151,10 +158,10 @@ def compare(
     as_markdown: bool,
     figure: Path | None,
 ) -> None:
-    """Compare candidate and baseline, any two variants or runs, or any number of experiments.
+    """Compare variants, runs, or any number of experiments.
 
     \b
-    Example:
+    Examples:
       python -m pipeline compare
       python -m pipeline compare batch_norm no_norm
       python -m pipeline compare HEAD~1:batch_norm momentum-0.9
@@ -224,7 +231,7 @@ def track() -> None:
 )
 @click.option("--workers", type=click.IntRange(min=1), envvar="BNLAB_WORKERS", help="As in train.")
 def reproduce(runs: tuple[str, ...], workers: int | None, *, every: bool, checkout: bool) -> None:
-    """Train recorded runs again and compare them, epoch by epoch and weight by weight.
+    """Train recorded runs again, and tell whether the same comes out.
 
     \b
     Examples:
@@ -232,9 +239,9 @@ def reproduce(runs: tuple[str, ...], workers: int | None, *, every: bool, checko
       python -m pipeline reproduce 8f2c1d --checkout
       python -m pipeline reproduce --all
 
-    RUN is the id or name of a run or a comparison in MLflow, or the beginning of one. Ends with 0
-    if all came out bit-identical (on another type of processor, within a tolerance), otherwise
-    with 1.
+    RUN is the id or name of a run or a comparison in MLflow, or the beginning of one. They
+    are compared epoch by epoch and weight by weight. Ends with 0 if all came out bit-identical (on
+    another type of processor, within a tolerance), otherwise with 1.
     """
     if every == bool(runs):
         raise click.UsageError("name a RUN, or give --all")
@@ -257,14 +264,14 @@ def reproduce(runs: tuple[str, ...], workers: int | None, *, every: bool, checko
 @pipeline.command()
 @click.option("--force", is_flag=True, help="Whatever the verdict; the registry records that.")
 def promote(*, force: bool) -> None:
-    """Register the candidate's model as champion, if the comparison's verdict supports it.
+    """Register the candidate's model as champion, if it is better.
 
     \b
     Example:
       python -m pipeline promote
 
-    The model's name is that of the experiment; of the candidate's runs, the best on the validation
-    set is taken.
+    Better by the comparison's verdict. The model's name is that of the experiment; of the
+    candidate's runs, the best on the validation set is taken.
     """
     from pipeline.adapters.params_file import read_params
 
@@ -276,7 +283,12 @@ def promote(*, force: bool) -> None:
 
 @pipeline.command()
 @click.argument(
-    "images", metavar="IMAGE...", nargs=-1, required=True, type=click.Path(path_type=Path)
+    "images",
+    metavar="IMAGE...",
+    nargs=-1,
+    required=True,
+    # What cannot be read is told like any other file that is not right.
+    type=click.Path(path_type=Path, readable=False),
 )
 @click.option("--seed", type=click.IntRange(min=0), help="Which run of each variant [default: 0].")
 @click.option("--registered", is_flag=True, help="By the champion in MLflow's registry alone.")
@@ -291,7 +303,7 @@ def promote(*, force: bool) -> None:
 def predict(
     images: tuple[Path, ...], seed: int | None, first: int, *, registered: bool, as_json: bool
 ) -> None:
-    """Say which digit each IMAGE shows, and how surely, by the models of all variants.
+    """Say which digit each IMAGE shows, and how surely.
 
     \b
     Examples:
@@ -299,9 +311,10 @@ def predict(
       python -m pipeline predict data/raw/t10k-images-idx3-ubyte.gz --first 20
       python -m pipeline predict seven.png --registered
 
-    IMAGE is a picture of one digit, of any size, dark on light or light on dark, or an IDX file of
-    many. A picture is made into what the models know, as MNIST was made: cut out, scaled, centred.
-    All files are read before anything is told.
+    By the models of all variants, side by side, or by the registered one. IMAGE is a picture of
+    one digit, of any size, dark on light or light on dark, or an IDX file of many. A picture is
+    made into what the models know, as MNIST was made: cut out, scaled, centred. All files are
+    read before anything is told.
     """
     if registered and seed is not None:
         raise click.UsageError("--registered and --seed exclude each other")
@@ -338,7 +351,7 @@ def study(name: str, workers: int | None, *, quick: bool) -> None:
     found = read_study(name, quick=quick)
     from pipeline.stages import study as stage
 
-    stage.run(found, workers)
+    click.echo(stage.run(found, workers))
 
 
 @pipeline.command()
@@ -373,13 +386,13 @@ def show_params() -> None:
 
 @pipeline.command()
 def demo() -> None:
-    """Run the whole pipeline in a minute on scikit-learn's digits, without network.
+    """Run the whole pipeline in a minute, without network.
 
     \b
     Example:
       python -m pipeline demo
 
-    Works in the folder .demo and leaves everything else as it is.
+    On scikit-learn's digits, in the folder .demo; everything else is left as it is.
     """
     from pipeline.commands import demo as demonstration
 
@@ -408,11 +421,13 @@ def doctor(*, fix: bool, relocate: bool) -> None:
 @pipeline.command()
 @click.option("--port", default=5000, show_default=True, type=click.IntRange(1, 65535))
 def ui(port: int) -> None:
-    """Serve MLflow's UI on 127.0.0.1, in two light processes, and say where to look.
+    """Serve MLflow's UI to this machine, and say where to look.
 
     \b
     Example:
       python -m pipeline ui --port 5001
+
+    On 127.0.0.1, in two light processes.
     """
     from pipeline.commands import ui as browsing
 

@@ -70,13 +70,18 @@ class WriteError(PipelineError):
 
 
 def one_line(text: object, longest: int = 200) -> str:
-    """Returns what others say over many lines in one, without passwords.
+    """Returns what others say over many lines in one, without passwords and control characters.
 
     Where it gets long its middle is left out: the cause often comes last.
     """
-    line = " ".join(without_passwords(str(text)).split())
+    line = printable(" ".join(without_passwords(str(text)).split()))
     half = longest // 2 - 1
     return line if len(line) <= longest else f"{line[:half]}…{line[-half:]}"
+
+
+def printable(text: str) -> str:
+    """Returns the text with `?` for what would move a terminal's cursor or change its colours."""
+    return "".join(sign if sign.isprintable() else "?" for sign in text)
 
 
 def without_passwords(text: str) -> str:

@@ -3,6 +3,7 @@ import importlib
 import json
 import os
 import re
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +16,7 @@ from pipeline import cli
 from pipeline.adapters.datasets import DATASETS
 from pipeline.adapters.experiment_pages import of_runs
 from pipeline.adapters.tracking import RunRecord, Store
+from pipeline.commands import ui
 
 CHECKOUT = Path(__file__).parents[1]
 PARAMS = (CHECKOUT / "params.yaml").read_text(encoding="utf-8")
@@ -22,6 +24,10 @@ COMMANDS = [
     "compare", "demo", "doctor", "download", "evaluate", "gallery", "params", "predict",
     "prepare", "promote", "reproduce", "study", "track", "train", "ui",
 ]  # fmt: skip
+SET_BY_THE_UI = (
+    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "MLFLOW_DISABLE_TELEMETRY", "MLFLOW_BACKEND_STORE_URI",
+    "PYTHONWARNINGS",
+)  # fmt: skip
 HEAVY = {
     "PIL", "keras", "matplotlib", "mlflow", "numpy", "pandas", "scipy", "sklearn", "tensorflow",
 }  # fmt: skip
@@ -312,8 +318,7 @@ def test_without_any_mirror_download_shows_both_ways_out(offline, monkeypatch, c
 def test_the_ui_is_served_to_this_machine_alone(project, monkeypatch):
     called = []
     monkeypatch.setattr(os, "execv", lambda _, arguments: called.extend(arguments))
-    changed = ("SERVER_ENABLE_JOB_EXECUTION", "DISABLE_TELEMETRY", "BACKEND_STORE_URI")
-    for name in [f"MLFLOW_{name}" for name in changed]:
+    for name in SET_BY_THE_UI:
         monkeypatch.setenv(name, "to be put back")
 
     assert run_main(monkeypatch, "ui", "--port", "5001") == 0
@@ -324,6 +329,7 @@ def test_the_ui_is_served_to_this_machine_alone(project, monkeypatch):
         "--workers": "1",
         "--host": "127.0.0.1",
         "--port": "5001",
+        "--uvicorn-opts": "--no-access-log",
     }
     assert os.environ["MLFLOW_BACKEND_STORE_URI"] == f"sqlite:///{project}/mlflow.db"
     assert os.environ["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] == "false"
@@ -331,7 +337,7 @@ def test_the_ui_is_served_to_this_machine_alone(project, monkeypatch):
 
 def test_the_ui_says_where_to_look(tracked_project, monkeypatch, capsys):
     monkeypatch.setattr(os, "execv", lambda *_: None)
-    for name in ("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "MLFLOW_BACKEND_STORE_URI"):
+    for name in SET_BY_THE_UI:
         monkeypatch.setenv(name, "to be put back")
     (tracked_project / "params.yaml").write_text(PARAMS, encoding="utf-8")
     assert run_main(monkeypatch, "ui") == 0
@@ -360,8 +366,9 @@ def test_the_ui_says_where_to_look(tracked_project, monkeypatch, capsys):
 def test_a_password_of_the_store_is_not_among_the_arguments_of_the_ui(project, monkeypatch):
     uri = "postgresql://anna:hunter2@127.0.0.1/mlflow"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
-    for name in ("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "MLFLOW_BACKEND_STORE_URI"):
+    for name in SET_BY_THE_UI:
         monkeypatch.setenv(name, "to be put back")
+    monkeypatch.setattr(ui, "MlflowClient", lambda _: None)
     called = []
     monkeypatch.setattr(os, "execv", lambda _, arguments: called.extend(arguments))
 
@@ -370,6 +377,30 @@ def test_a_password_of_the_store_is_not_among_the_arguments_of_the_ui(project, m
     assert os.environ["MLFLOW_BACKEND_STORE_URI"] == uri
     assert not [argument for argument in called if "hunter2" in argument]
     assert not list(project.iterdir())
+
+
+def test_the_ui_takes_no_port_that_others_have(start):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+
+        ended = start("ui", "--port", port)
+
+    assert ended.returncode == 75
+    assert ended.stdout == ""
+    told = f"error: port {port} cannot be had: Address already in use; --port takes another\n"
+    assert ended.stderr == told
+
+
+def test_the_ui_tells_of_a_store_that_does_not_answer(start, project):
+    (project / "mlflow.db").write_bytes(bytes(range(256)) * 40)
+
+    ended = start("ui")
+
+    assert ended.returncode == 75
+    assert ended.stderr.startswith("error: MLflow does not answer: ")
+    assert len(ended.stderr.splitlines()) == 1
 
 
 def test_what_is_hidden_from_tensorflow_is_there_afterwards(monkeypatch):

@@ -29,6 +29,10 @@ def test_many_lines_become_one():
     )
 
 
+def test_what_would_colour_a_terminal_is_not_shown_to_it():
+    assert one_line("red: \x1b[31m, title: \x1b]0;x\x07") == "red: ?[31m, title: ?]0;x?"
+
+
 def test_of_a_long_text_the_beginning_and_the_end_stay():
     told = one_line("what failed" + 500 * "." + "the cause", longest=40)
 

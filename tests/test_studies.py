@@ -122,8 +122,10 @@ def test_a_cell_that_was_damaged_is_trained_again(project):
 def test_the_quick_scale_says_so_and_leaves_the_full_one_alone(project):
     before = content(project)
 
-    stage.run(read_study("digits", quick=True), workers=1)
+    told = stage.run(read_study("digits", quick=True), workers=1)
 
+    assert "No verdict of it is to be believed." in told
+    assert told.endswith("\nPage: studies/digits/quick/README.md")
     assert content(project) == before
     assert "No verdict of it is to be believed" in (project / "quick/README.md").read_text()
     assert json.loads((project / "quick/verdict.json").read_text())["quick"] is True

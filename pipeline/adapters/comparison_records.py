@@ -10,7 +10,7 @@ from typing import Any
 
 from mlflow.entities import Run
 
-from pipeline.adapters.experiment_pages import run_path
+from pipeline.adapters.experiment_pages import DIFFERENCE, run_path
 from pipeline.adapters.files import damaged, missing
 from pipeline.adapters.lineage import Lineage
 from pipeline.adapters.pictures import smaller_png
@@ -89,8 +89,8 @@ def record(
 
 def points(comparison: Mapping[str, Any]) -> list[Point]:
     """Returns few points, as each gets a chart of its own in MLflow; the rest is in the report."""
-    shown = {key: comparison[key] for key in ("mean", "ci_low", "ci_high", "wins", "n")}
-    return [Point(f"difference/{key}", value) for key, value in shown.items() if value is not None]
+    shown = {metric: comparison[key] for key, metric in DIFFERENCE.items()}
+    return [Point(metric, value) for metric, value in shown.items() if value is not None]
 
 
 def mirror(

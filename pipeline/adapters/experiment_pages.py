@@ -21,17 +21,19 @@ _SECTIONS = {
 _FIRST_COLUMNS = {"1": 73, "attributes.`Run Name`": 240, "runDateAndNestInfo": 150, "duration": 80}
 # One of them is a line of the charts: a variant and a hash of its settings.
 CELL = "cell"
+# What is shown of a comparison, and the metrics it is.
+DIFFERENCE = {key: f"difference/{key}" for key in ("mean", "ci_low", "ci_high", "wins", "n")}
 
 
 def of_runs(experiment_id: str) -> dict[str, str]:
     """Returns tags for an experiment of runs and comparisons: a table and charts by cell."""
     columns = {
-        f"tags.`{CELL}`": 200,
-        "metrics.`test/accuracy`": 120,
+        f"tags.`{CELL}`": 170,
+        "tags.`dvc.experiment`": 130,
+        "metrics.`test/accuracy`": 110,
         "metrics.`test/loss`": 100,
         "tags.`verdict`": 140,
-        "metrics.`difference/mean`": 140,
-        "tags.`dvc.experiment`": 140,
+        f"metrics.`{DIFFERENCE['mean']}`": 130,
     }
     table, curves = view_path(experiment_id, TABLE), view_path(experiment_id, CURVES)
     return {
@@ -116,7 +118,9 @@ def _charts() -> dict[str, Any]:
         "hideEmptyCharts": True,
         "compareRunSections": [_section(name) for name in _SECTIONS],
         "compareRunCharts": [
-            _chart(metric, name) for name, metrics in _SECTIONS.items() for metric in metrics
+            *(_chart(metric, name) for name, metrics in _SECTIONS.items() for metric in metrics),
+            # Where a comparison has been shown, MLflow would add a section of its own for it.
+            *(_chart(metric, "test") | {"deleted": True} for metric in DIFFERENCE.values()),
         ],
     }
 

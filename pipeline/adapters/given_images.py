@@ -23,6 +23,8 @@ _FORMATS = ("PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP", "PPM")
 # A digit of a larger file, or one drawn with more pixels, is none that we know.
 _MOST_BYTES = 64 * 2**20
 _MOST_PIXELS = 1000
+# What is read takes up to 17 bytes a pixel, with the copies that Pillow makes of a WebP.
+_MOST_UNFOLDED = 50_000_000
 _GZIP = b"\x1f\x8b"
 # As an IDX file of bytes in one dimension begins.
 _LABELS = b"\0\0\x08\x01"
@@ -60,11 +62,14 @@ def read_images(path: Path, first: int) -> GivenImages:
     """Returns the images of a file, of an IDX file the first ones.
 
     Raises:
-        MissingInputError: if it is not there.
+        MissingInputError: if it is not there, or may not be read.
         ArgumentError: if it is no file.
         DataError: if it is no picture with something on it, and no IDX file of images.
     """
-    beginning = _beginning(path)
+    try:
+        beginning = _beginning(path)
+    except OSError as error:
+        raise MissingInputError(f"{shown(path)} cannot be read: {error.strerror}") from None
     if beginning.startswith(_GZIP):
         return _read_idx(path, first, packed=True)
     if _is_idx(beginning):
@@ -119,10 +124,9 @@ def _read_picture(path: Path) -> NDArray[np.uint8]:
     except UnidentifiedImageError:
         formats = ", ".join(_FORMATS)
         raise DataError(f"{shown(path)} is no picture ({formats}) and no IDX file") from None
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        most = f"{(Image.MAX_IMAGE_PIXELS or 0) / 1e6:.0f}"
+    except Image.DecompressionBombError:
         raise DataError(
-            f"{shown(path)} unfolds to more than {most} million pixels: give a smaller one"
+            f"{shown(path)} unfolds to more than 50 million pixels: give a smaller one"
         ) from None
     except _NO_PICTURE as error:
         raise DataError(
@@ -134,22 +138,36 @@ def _read_picture(path: Path) -> NDArray[np.uint8]:
         grey = np.asarray(Image.alpha_composite(ground, picture).convert("L"))
         if not is_blank(grey):
             return grey
-    raise DataError(f"{shown(path)} is blank: draw a digit on it, away from its border")
+    raise DataError(
+        f"{shown(path)} is blank, or too faint: draw a digit on it, away from its border"
+    )
 
 
 def _opened(path: Path) -> Image.Image:
+    """Returns the picture as RGBA, no larger than is of use."""
+    picture = _upright(path)
+    picture.thumbnail((_MOST_PIXELS, _MOST_PIXELS))
+    return picture.convert("RGBA")
+
+
+def _upright(path: Path) -> Image.Image:
+    """Returns the picture as it is to be looked at, in a mode that can be made smaller."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
         with Image.open(path, formats=_FORMATS) as file:
-            upright = ImageOps.exif_transpose(file)
-            if upright.mode.startswith("I;16"):
-                # Pillow would cut them off at 255.
-                upright = Image.fromarray((np.asarray(upright) >> 8).astype(np.uint8))
-            if upright.mode in ("I", "F"):
+            # Pillow's own limit is higher.
+            if file.width * file.height > _MOST_UNFOLDED:
+                raise Image.DecompressionBombError
+            ImageOps.exif_transpose(file, in_place=True)
+            file.load()
+            if file.mode.startswith("I;16") or (file.mode == "I" and file.format == "PPM"):
+                # 16 bits, which Pillow would cut off at 255.
+                return file.point(lambda level: level / 256).convert("L")
+            if file.mode in ("I", "F"):
                 raise DataError(
                     f"{shown(path)} has pixels of 32 bits: save the picture with 8 or 16"
                 )
-            picture = upright.convert("RGBA")
-    picture.thumbnail((_MOST_PIXELS, _MOST_PIXELS))
-    return picture
+            # Neither a place in a palette nor a colour that stands for nothing can be averaged.
+            if file.mode in ("1", "P", "PA") or "transparency" in file.info:
+                return file.convert("RGBA")
+            return file

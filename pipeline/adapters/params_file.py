@@ -15,7 +15,7 @@ from ruamel.yaml.nodes import MappingNode, Node, SequenceNode
 
 from pipeline.adapters.datasets import DATASETS
 from pipeline.core.normalization import NORMALIZATIONS
-from pipeline.errors import ParamsError
+from pipeline.errors import ParamsError, printable
 from pipeline.params import (
     Comparison,
     Data,
@@ -262,10 +262,7 @@ def _shown(value: object) -> str:
 
 
 def _one_line(text: object) -> str:
-    words = " ".join(str(text).split())
-    # What would move a terminal's cursor is not shown to it.
-    plain = "".join(sign if sign.isprintable() else "?" for sign in words)
-    return _cut(plain, _LONGEST_LINE)
+    return _cut(printable(" ".join(str(text).split())), _LONGEST_LINE)
 
 
 def _cut(text: str, longest: int) -> str:

@@ -116,9 +116,9 @@ class Point:
     """One value of a metric.
 
     Attributes:
-        key: the metric's name, `<split>/<score>`.
+        key: the metric's name: of a run `<split>/<score>`.
         value: may be nan or infinite.
-        step: the epoch, counting from 0.
+        step: of a run the epoch, counting from 0; of a study's cell the seed.
         model_id: of the logged model whose score it is, if it is one's.
     """
 
@@ -306,7 +306,7 @@ class Store:
     def finish(self, run: Run, ended: float | None = None) -> None:
         """Marks the run as complete, ended in seconds since 1970; None for now.
 
-        As it is for one that was begun later: it is trained a second time, to the same end.
+        An end before the run's start counts as None: it is of an earlier training of the same.
         """
         at = None if ended is None else int(ended * 1000)
         if at is not None and at < run.info.start_time:

@@ -33,13 +33,10 @@ class Reader:
     model: keras.Model
 
     def probabilities(self, given: GivenImages) -> NDArray[np.float32]:
-        """Returns the probability of each digit, [images, digits]."""
+        """Returns the probability of each digit, [images, digits]; nan if training diverged."""
         images = _examples(given, self.model.input_shape[1:])
         logits = self.model(images, training=False)
-        found = keras.ops.convert_to_numpy(keras.ops.softmax(logits))
-        if not np.isfinite(found).all():
-            raise DataError(f"{self.source} has weights that are not numbers: it diverged")
-        return found
+        return keras.ops.convert_to_numpy(keras.ops.softmax(logits))
 
 
 def readers_of_runs(params: Params, seed: int) -> list[Reader]:
@@ -75,8 +72,15 @@ def reader_of_champion(params: Params) -> Reader:
 
 
 def run(readers: Sequence[Reader], given: Sequence[GivenImages], *, as_json: bool) -> None:
-    """Prints digit and confidence of each image, by each reader."""
+    """Prints digit and confidence of each image, by each reader.
+
+    Raises:
+        DataError: if all readers diverged in training, or the images are not as they take them.
+    """
     found = [{one.name: one.probabilities(file) for one in readers} for file in given]
+    if not any(_is_known(one) for each in found for one in each.values()):
+        sources = " and ".join(one.source for one in readers)
+        raise DataError(f"{sources}: training diverged, they tell nothing; name another --seed")
     print(_json(readers, given, found) if as_json else _text(readers, given, found), end="")
 
 
@@ -110,7 +114,13 @@ def _text(readers: Sequence[Reader], given: Sequence[GivenImages], found: Sequen
     return pages.text(page)
 
 
+def _is_known(probabilities: NDArray[np.float32]) -> bool:
+    return bool(np.isfinite(probabilities).all())
+
+
 def _guess(probabilities: NDArray[np.float32]) -> str:
+    if not _is_known(probabilities):
+        return "diverged"
     second, first = (int(digit) for digit in np.argsort(probabilities, kind="stable")[-2:])
     told = f"{first}  {_percent(probabilities[first])}"
     if probabilities[first] < _SURE:
@@ -144,7 +154,9 @@ def _records(file: GivenImages, found: _Found) -> Iterator[dict[str, Any]]:
         }
 
 
-def _record(probabilities: NDArray[np.float32]) -> dict[str, Any]:
+def _record(probabilities: NDArray[np.float32]) -> dict[str, Any] | None:
+    if not _is_known(probabilities):
+        return None
     digit = int(probabilities.argmax())
     return {
         "digit": digit,

@@ -57,7 +57,8 @@ def run(params: Params, *, force: bool) -> None:
     }
     version = registry.crown(model_id, found.info.run_id, tags)
 
-    was = f", before version {before.version}" if before else ""
+    same = before is not None and before.version == version.version
+    was = ", as before" if same else f", before version {before.version}" if before else ""
     forced = "" if supported else f" by force: {_WHY_NOT[verdict]}"
     print(f"{found.info.run_name} is {CHAMPION} as version {version.version}{was}{forced}")
     print(f"difference in test accuracy: {_told(comparison)}")

@@ -1,6 +1,7 @@
 """MLflow's UI, and where in it this project's runs are."""
 
 import os
+import socket
 import sys
 from collections.abc import Iterator
 
@@ -9,8 +10,10 @@ from mlflow.tracking import MlflowClient
 from pipeline.adapters.experiment_pages import CURVES, TABLE, view_path, view_tag
 from pipeline.adapters.params_file import read_params
 from pipeline.adapters.provenance import database, tracking_uri
-from pipeline.adapters.tracking import TRACKING_ERRORS
-from pipeline.errors import ArgumentError, PipelineError
+from pipeline.adapters.tracking import asking
+from pipeline.errors import ArgumentError, PendingError, PipelineError
+
+HOST = "127.0.0.1"
 
 
 def run(port: int) -> None:
@@ -18,32 +21,54 @@ def run(port: int) -> None:
 
     Raises:
         ArgumentError: if the store is a server, which has a UI of its own.
+        PendingError: if the port is in use, or the store does not answer.
     """
     uri = tracking_uri()
     if uri.startswith("http"):
         raise ArgumentError("MLFLOW_TRACKING_URI names a server: its UI is at that address")
+    _check_free(port)
     # MLflow's own first page is for another kind of work.
     for name, path in _places(uri):
-        print(f"{name:16}http://127.0.0.1:{port}/{path}", flush=True)
+        print(f"{name:16}http://{HOST}:{port}/{path}", flush=True)
     # Without these MLflow starts fifteen processes and takes 3 GB.
     os.environ["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] = "false"
     # Not among the arguments, which everybody on the machine may read: it may hold a password.
     os.environ["MLFLOW_BACKEND_STORE_URI"] = uri
-    arguments = ["ui", "--workers", "1", "--host", "127.0.0.1", "--port", str(port)]
+    # One that its own import raises each time, and that nobody here can mend.
+    os.environ.setdefault("PYTHONWARNINGS", "ignore:starlette.middleware.wsgi")
+    arguments = ["ui", "--workers", "1", "--host", HOST, "--port", str(port)]
+    # Or a line for each request drives away what was printed above.
+    arguments += ["--uvicorn-opts", "--no-access-log"]
     os.execv(sys.executable, [sys.executable, "-m", "mlflow", *arguments])
+
+
+def _check_free(port: int) -> None:
+    # MLflow would tell of it in many lines, and end as if all were well.
+    with socket.socket() as trial:
+        # As its server does: what was there a moment ago is no hindrance.
+        trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            trial.bind((HOST, port))
+        except OSError as error:
+            raise PendingError(
+                f"port {port} cannot be had: {error.strerror}; --port takes another"
+            ) from None
 
 
 def _places(uri: str) -> Iterator[tuple[str, str]]:
     """Yields where to look first, by what is there to be seen; nothing before there are runs."""
-    try:
+    with asking():
         path = database()
-        if path is None or not path.is_file():
+        # MLflow would make one.
+        if path is not None and not path.exists():
             return
-        name = read_params().tracking.experiment
-        known = MlflowClient(uri).get_experiment_by_name(name)
-    except (PipelineError, *TRACKING_ERRORS):
-        # MLflow says what is wrong with the store, `params` what is wrong with params.yaml.
-        return
+        client = MlflowClient(uri)
+        try:
+            name = read_params().tracking.experiment
+        except PipelineError:
+            # `params` says what is wrong with it; runs can be browsed without.
+            return
+        known = client.get_experiment_by_name(name)
     # One that is deleted, or of before there were views, has nothing to be seen there.
     if known is not None and known.lifecycle_stage == "active":
         for shown, view in (("Runs", TABLE), ("Learning curves", CURVES)):

@@ -13,7 +13,7 @@ from matplotlib.ticker import MaxNLocator
 
 from pipeline.core.ablation import Ablation, Cell, named
 from pipeline.core.ablation_report import baseline_label
-from pipeline.core.figures import COLORS
+from pipeline.core.figures import variant_colors
 from pipeline.core.report import level
 from pipeline.core.statistics import PairedComparison, Summary
 
@@ -49,7 +49,7 @@ def figure(found: Ablation) -> Figure:
     end = groups[-1].top + groups[-1].height
     drawn = Figure(figsize=(_WIDTH, _REST + end), layout="constrained")
     axes = drawn.subplots(1, 2 if found.effects else 1, sharey=True, squeeze=False)[0]
-    colors = _colors(found)
+    colors = variant_colors(found.variants)
     for group in groups:
         for cell in group.cells:
             color, place = colors[cell.side.variant], group.place(cell)
@@ -88,10 +88,6 @@ def _label(cells: Sequence[Cell]) -> str:
     # What is one part should not be broken.
     whole = ", ".join(_drawable(part).replace(" ", _UNBROKEN) for part in parts)
     return "\n".join(wrap(whole, _LABEL_WIDTH, break_long_words=False)).replace(_UNBROKEN, " ")
-
-
-def _colors(found: Ablation) -> dict[str, str]:
-    return {name: COLORS[place % len(COLORS)] for place, name in enumerate(found.variants)}
 
 
 def _draw(axis: Axes, place: float, of: Summary | PairedComparison, color: str) -> None:

@@ -22,6 +22,8 @@ Spec = dict[str, Any]
 # The signals by which the page chooses what a learning curve shows, and how near.
 VARIANTS, SEEDS, LAYERS, ZOOM = "variants", "seeds", "layers", "zoom"
 RUNS, MEAN, NOTEBOOK = "runs", "mean", "notebook"
+# Who is ahead in a pair.
+_CANDIDATE, _BASELINE, _NEITHER = range(3)
 
 _SCHEMA = "https://vega.github.io/schema/vega-lite/v6.json"
 _FORMATS = {"loss": ".5f", "accuracy": ".3%"}
@@ -94,7 +96,7 @@ def pairs(candidate: VariantResults, baseline: VariantResults) -> Spec:
                 "encoding": {
                     "x": x,
                     "y": y,
-                    "color": _colors("side", enumerate(sides)),
+                    "color": _colors("side", _paints(sides)),
                     "tooltip": [
                         _told("variant", "variant"),
                         _told("seed", "seed"),
@@ -118,7 +120,7 @@ def differences(
             "difference": 100 * float(ours - theirs),
             "candidate": float(ours),
             "baseline": float(theirs),
-            "ahead": 0 if ours > theirs else 1,
+            "ahead": _CANDIDATE if ours > theirs else _BASELINE if ours < theirs else _NEITHER,
         }
         for seed, ours, theirs in zip(
             scores["seed"], scores["accuracy"], scores["accuracy_baseline"], strict=True
@@ -140,7 +142,14 @@ def differences(
         "encoding": {
             "x": x,
             "y": y,
-            "color": _colors("ahead", enumerate((candidate, baseline))),
+            "color": _colors(
+                "ahead",
+                {
+                    _CANDIDATE: paint(candidate.color),
+                    _BASELINE: paint(baseline.color),
+                    _NEITHER: "var(--quiet)",
+                },
+            ),
             "tooltip": [
                 _told("seed", "seed"),
                 _told("difference", "difference, points", "+.2f"),
@@ -205,7 +214,7 @@ def _scales(
             "axis": {"title": "Epoch", "format": "d", "tickMinStep": 1, "grid": False},
         },
         "y": _axis("value", format=shown_as, tickCount=6) | {"scale": limits},
-        "color": _colors("variant", enumerate(results)),
+        "color": _colors("variant", _paints(results)),
     }  # fmt: skip
 
 
@@ -335,12 +344,15 @@ def _axis(field: str, **settings: object) -> Spec:
     return {"field": field, "type": "quantitative", "axis": {"title": None, **settings}}
 
 
-def _colors(field: str, places: Iterable[tuple[int, VariantResults]]) -> Spec:
-    of_place = {place: paint(one.color) for place, one in places}
+def _paints(results: Iterable[VariantResults]) -> dict[int, str]:
+    return {place: paint(one.color) for place, one in enumerate(results)}
+
+
+def _colors(field: str, of_value: Mapping[int, str]) -> Spec:
     return {
         "field": field,
         "type": "nominal",
-        "scale": {"domain": list(of_place), "range": list(of_place.values())},
+        "scale": {"domain": list(of_value), "range": list(of_value.values())},
         "legend": None,
     }
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from itertools import cycle
 from textwrap import fill
 from typing import TYPE_CHECKING
 
@@ -27,6 +28,11 @@ COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#00
 _GREY = "#666666"
 # In characters: what fits below half a panel, and above one.
 _LABEL_WIDTH, _TITLE_WIDTH = 20, 56
+
+
+def variant_colors(names: Iterable[str]) -> dict[str, str]:
+    """Returns the colour of each variant in every figure; the eighth has that of the first."""
+    return dict(zip(names, cycle(COLORS), strict=False))
 
 
 def sample_digits(examples: Examples, each: int = 20) -> Figure:
@@ -222,7 +228,8 @@ def _draw_differences(
     points = 100 * (
         candidate.scores["accuracy"].to_numpy() - baseline.scores["accuracy"].to_numpy()
     )
-    ahead = [candidate.color if value > 0 else baseline.color for value in points]
+    colors = {1: candidate.color, -1: baseline.color}
+    ahead = [colors.get(sign, _GREY) for sign in np.sign(points)]
     axis.scatter(points, candidate.scores["seed"], color=ahead, s=28)
     axis.axvline(0, color="black", linewidth=0.8)
     if result.mean is not None:

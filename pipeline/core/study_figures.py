@@ -15,7 +15,7 @@ from matplotlib.ticker import NullFormatter, PercentFormatter, StrMethodFormatte
 from numpy.typing import NDArray
 
 from pipeline.core.course import parted
-from pipeline.core.figures import COLORS
+from pipeline.core.figures import variant_colors
 from pipeline.core.judgement import Judged
 from pipeline.core.statistics import summary
 from pipeline.core.studies import Study, short
@@ -93,8 +93,8 @@ def _legend(drawn: Figure) -> None:
 
 def _colored(study: Study) -> Iterator[tuple[str, str, str]]:
     """Yields each variant's name, label and colour."""
-    for (name, variant), color in zip(study.params.variants.items(), COLORS, strict=False):
-        yield name, variant.label, color
+    for name, color in variant_colors(study.params.variants).items():
+        yield name, study.params.variants[name].label, color
 
 
 def _draw_course(axis: Axes, study: Study, course: pd.DataFrame, measure: str) -> None:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from pipeline.core.judgement import Judged, overall
-from pipeline.core.pages import Heading, Paragraph, Picture, Table, markdown
+from pipeline.core.pages import Heading, Paragraph, Picture, Table, markdown, text
 from pipeline.core.report import ABSENT, level, number
 from pipeline.core.statistics import summary
 from pipeline.core.studies import Rule, Study, short
@@ -140,6 +140,12 @@ def _distance_told(one: Mapping[str, Any]) -> str:
         f"from the published curve on average ({scale * one['mean']:+z.2f}{unit} with its sign), "
         f"over {one['points']} points from step {first:,} to {last:,}."
     )
+
+
+def in_words(told: Mapping[str, Any]) -> str:
+    """Returns a study's `verdict` in a few lines, for the terminal."""
+    said = [told["claim"], f"{told['verdict'].capitalize()}. {told['measured']}"]
+    return text([*map(Paragraph, said), *([Paragraph(QUICK)] if told["quick"] else [])])
 
 
 def gallery(verdicts: Sequence[Mapping[str, Any]]) -> str:

@@ -89,8 +89,8 @@ def answers(
 ) -> NDArray[np.int64]:
     """Returns [times, images], what each test image is taken for beside ever new neighbours.
 
-    Each time all of them are shuffled, and dealt out to batches of `size`, or one more where they
-    do not come out even.
+    Each time all of them are shuffled, and dealt out to as many whole batches of `size` as there
+    are images for; what is left over is spread among these.
     """
     rng, images = np.random.default_rng(seed), trained.dataset.test.images
     # Once, not for each of thousands of batches.

@@ -14,8 +14,6 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 from numpy.typing import NDArray
 
-from pipeline.core.figures import COLORS
-
 _WIDTH = 7.0
 _GREY = "#666666"
 # Of all test images, what a line of a unit spans, and its middle.
@@ -44,11 +42,6 @@ class Panel:
     color: str
     arrays: Sequence[NDArray[np.floating]]
     own_scale: bool = False
-
-
-def variant_colors(names: Sequence[str]) -> dict[str, str]:
-    """Returns the colour that each variant has in every figure of the project."""
-    return {name: COLORS[place % len(COLORS)] for place, name in enumerate(names)}
 
 
 def unit_inputs(panels: Sequence[Panel]) -> Figure:

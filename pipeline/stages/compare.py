@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
-from itertools import cycle
 from pathlib import Path
 
 from pipeline.adapters import runs
@@ -29,7 +28,7 @@ def run(params: Params) -> None:
     test = read_prepared().test
     results = {
         name: _read_results(name, params, color)
-        for name, color in zip(params.variants, cycle(figures.COLORS), strict=False)
+        for name, color in figures.variant_colors(params.variants).items()
     }
 
     candidate, baseline = (

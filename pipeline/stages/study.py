@@ -25,11 +25,14 @@ from pipeline.errors import WriteError, one_line
 logger = logging.getLogger(__name__)
 
 
-def run(study: Study, workers: int | None = None) -> None:
+def run(study: Study, workers: int | None = None) -> str:
     """Writes `results.csv`, `verdict.json`, `figure.png` and `README.md` into the study's folder.
 
     And `course.csv`, if the study follows its runs. A study at the quick scale goes into `quick`
     below it. MLflow mirrors both.
+
+    Returns:
+        The verdict in a few lines, and where its page is.
     """
     folder = STUDIES / study.name / ("quick" if study.is_quick else "")
     table, course = _results(study, workers)
@@ -41,13 +44,15 @@ def run(study: Study, workers: int | None = None) -> None:
     write_json(folder / "verdict.json", verdict)
     drawn = study_figures.figure(study, table, course, judged)
     write_figure(folder / "figure.png", drawn)
-    write_text(folder / "README.md", study_report.page(study, table, judged, verdict))
+    page = folder / "README.md"
+    write_text(page, study_report.page(study, table, judged, verdict))
     try:
         mirror(study, table, verdict, folder)
     except TRACKING_ERRORS as error:
         logger.warning(
             "MLflow does not take the study: %s; run it again to add it", one_line(error)
         )
+    return f"{study_report.in_words(verdict)}\nPage: {page}"
 
 
 def _write_table(path: Path, table: pd.DataFrame) -> None:

@@ -99,6 +99,22 @@ def test_sixteen_bits_become_eight(saved):
     np.testing.assert_array_equal(image, GREY)
 
 
+@pytest.mark.parametrize("most", [65535, 1023])
+def test_sixteen_bits_of_a_pgm_become_eight(written, most):
+    levels = (GREY.astype(np.uint32) * most // 255).astype(">u2")
+
+    (image,) = read_images(written("a.pgm", b"P5 30 40 %d\n" % most + levels.tobytes()), 10).images
+
+    np.testing.assert_array_equal(image, GREY)
+
+
+def test_a_colour_that_stands_for_nothing_is_paper(saved):
+    given = read_images(saved("a.png", 255 - PICTURE, transparency=(0, 0, 0)), 10)
+
+    # White on nothing is seen on black.
+    np.testing.assert_array_equal(given.images, [255 - GREY])
+
+
 def test_a_photograph_is_turned_upright(saved):
     exif = Image.Exif()
     exif[0x0112] = 6  # The camera was turned: the top is at the right.
@@ -168,7 +184,7 @@ def test_a_picture_cut_short_is_told(saved, name):
     ids=["white", "transparent", "one pixel"],
 )
 def test_a_blank_picture_is_told(saved, picture):
-    assert refusal(saved("a.png", picture)).startswith("is blank: draw a digit on it")
+    assert refusal(saved("a.png", picture)).startswith("is blank, or too faint: draw a")
 
 
 def test_pixels_of_32_bits_are_told(saved):
@@ -177,13 +193,15 @@ def test_pixels_of_32_bits_are_told(saved):
     assert told == "has pixels of 32 bits: save the picture with 8 or 16"
 
 
-@pytest.mark.parametrize("pixels", [700, 1100])
-def test_a_picture_that_unfolds_too_far_is_told(saved, monkeypatch, pixels):
+@pytest.mark.parametrize(
+    ("of", "limit"), [(given_images, "_MOST_UNFOLDED"), (Image, "MAX_IMAGE_PIXELS")]
+)
+def test_a_picture_that_unfolds_too_far_is_told(saved, monkeypatch, of, limit):
     path = saved("a.png")
-    # From here on Pillow warns; from twice as much it refuses.
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", pixels)
+    # Of 1,200 pixels; Pillow refuses from twice its limit.
+    monkeypatch.setattr(of, limit, 599)
 
-    assert refusal(path) == "unfolds to more than 0 million pixels: give a smaller one"
+    assert refusal(path) == "unfolds to more than 50 million pixels: give a smaller one"
 
 
 def test_a_file_that_is_too_large_is_told(written, monkeypatch):
@@ -194,6 +212,11 @@ def test_a_file_that_is_too_large_is_told(written, monkeypatch):
 
 def test_a_missing_file_is_told(tmp_path):
     assert refusal(tmp_path / "a.png", MissingInputError).startswith("is not here")
+
+
+def test_a_file_that_cannot_be_read_is_told(tmp_path):
+    with pytest.raises(MissingInputError, match=r"aa\.png cannot be read: File name too long"):
+        read_images(tmp_path / f"{'a' * 300}.png", 10)
 
 
 def test_a_folder_is_told(tmp_path):
@@ -208,7 +231,9 @@ def test_a_pipe_is_told_and_not_waited_for(tmp_path):
 
 def test_a_name_that_cannot_be_printed_is_told_in_one_line(tmp_path):
     with pytest.raises(MissingInputError) as told:
-        read_images(tmp_path / "a\n\udcff.png", 10)
+        read_images(tmp_path / "a\n\udcff\x1b[31m.png", 10)
+
+    assert str(told.value).isprintable()
 
     assert len(str(told.value).splitlines()) == 1
     assert str(told.value).encode()

@@ -156,6 +156,15 @@ def test_charts_show_a_curve_for_each_cell(places, visit):
     assert page.get_by_text("batch_norm-against-no_norm").count() == 0
 
 
+def test_charts_are_the_same_for_somebody_who_comes_from_the_table(places, visit):
+    visit(places["Runs"], "batch_norm-against-no_norm")
+
+    page = visit(places["Learning curves"], "validation/accuracy")
+
+    page.get_by_text(f"{cell('batch_norm')} (train/loss)").first.wait_for()
+    assert page.get_by_text("No charts in this section").count() == 0
+
+
 def test_a_comparison_is_its_report_with_pictures_and_links(places, visit):
     page = visit(places["Runs"], "no_norm-seed-01")
     page.get_by_text("batch_norm-against-no_norm").first.click()

@@ -120,10 +120,25 @@ def test_a_run_that_is_not_there_says_what_makes_it():
 
 
 @pytest.mark.usefixtures("trained")
-def test_a_run_that_diverged_is_told():
+def test_a_run_that_diverged_is_told_beside_those_that_did_not():
     write("no_norm", 0, _4=np.nan)
 
-    with pytest.raises(DataError, match=r"runs/no_norm/seed-00 has weights that are not numbers"):
+    assert predict("stroke.png").output.splitlines() == [
+        "image       With BN    Without BN",
+        "stroke.png  4  91.0 %  diverged",
+    ]
+    (image,) = json.loads(predict("stroke.png", "--json").output)["images"]
+    assert image["predictions"]["no_norm"] is None
+    assert image["predictions"]["batch_norm"]["digit"] == 4
+
+
+@pytest.mark.usefixtures("trained")
+def test_where_all_runs_diverged_nothing_is_told():
+    write("no_norm", 0, _4=np.nan)
+    write("batch_norm", 0, _4=np.nan)
+
+    told = "runs/batch_norm/seed-00 and runs/no_norm/seed-00: training diverged, they tell nothing"
+    with pytest.raises(DataError, match=told):
         predict("stroke.png")
 
 

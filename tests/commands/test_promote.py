@@ -164,6 +164,8 @@ def test_what_never_had_an_interval_is_said_to_have_none(tracked):
 def test_the_champion_before_is_named(tracked, capsys):
     project = tracked()
     promote.run(PARAMS, force=False)
+    promote.run(PARAMS, force=False)
+    assert "is champion as version 1, as before\n" in capsys.readouterr().out
     client = mlflow.MlflowClient(f"sqlite:///{project}/mlflow.db")
     other = client.search_logged_models([client.get_experiment_by_name(NAME).experiment_id])
     version = client.create_model_version(NAME, f"models:/{other[0].model_id}")

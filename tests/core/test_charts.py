@@ -54,6 +54,23 @@ def test_means_are_those_of_the_runs_with_students_interval(sides):
     assert row["runs"] == 8
 
 
+def test_a_tied_pair_has_the_colour_of_neither(variant_results, true_labels):
+    sides = [
+        variant_results(label, accuracy, color=color)
+        for label, accuracy, color in (
+            ("With", (0.9, 0.8, 0.7), "#0072B2"), ("Without", (0.8, 0.8, 0.8), "#D55E00"))
+    ]  # fmt: skip
+    spec = charts.differences(*sides, compare(*sides, true_labels, 0.95).accuracy)
+    (scale,) = [
+        one["encoding"]["color"]["scale"]
+        for one in spec["layer"]
+        if one["mark"]["type"] == "circle"
+    ]
+    colors = dict(zip(scale["domain"], scale["range"], strict=True))
+    found = [colors[row["ahead"]] for row in values(spec, "circle")]
+    assert found == ["var(--paint-0072B2, #0072B2)", "var(--quiet)", "var(--paint-D55E00, #D55E00)"]
+
+
 def test_the_notebooks_points_are_as_it_printed_them(sides, variant_results):
     told = variant_results("With BN", BETTER, published=NOTEBOOK[0])
     spec = charts.learning_curve((told, sides[1]), ("train", "loss"), 0.95)

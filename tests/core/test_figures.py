@@ -186,7 +186,7 @@ def test_where_all_diverged_their_losses_are_shown(variant_results):
 
 
 def test_paired_differences_show_every_pair(variant_results, true_labels):
-    accuracy = [0.98, 0.94, 0.97, 0.90, 0.99, 0.97]
+    accuracy = [0.98, 0.94, 0.92, 0.90, 0.99, 0.97]
     candidate, baseline = (
         variant_results("With", accuracy, color="red"),
         variant_results("Without", [0.92] * 6, color="blue"),
@@ -200,12 +200,13 @@ def test_paired_differences_show_every_pair(variant_results, true_labels):
     assert right.get_title() == "With minus Without: mean and 90 % interval"
     points = right.collections[0]
     np.testing.assert_allclose(
-        points.get_offsets(), [(6, 0), (2, 1), (5, 2), (-2, 3), (7, 4), (5, 5)]
+        points.get_offsets(), [(6, 0), (2, 1), (0, 2), (-2, 3), (7, 4), (5, 5)]
     )
     blue = points.get_facecolors()[:, 2]
-    assert blue.tolist() == [0, 0, 0, 1, 0, 0]  # the variant that is ahead gives its colour
+    # The variant that is ahead gives its colour; where neither is, it is grey.
+    assert blue.tolist() == [0, 0, 0.4, 1, 0, 0]
     zero, mean = (one.get_xdata()[0] for one in right.lines)
-    assert (zero, mean) == pytest.approx((0, 23 / 6))
+    assert (zero, mean) == pytest.approx((0, 18 / 6))
     (span,) = right.patches
     assert span.get_x() == pytest.approx(100 * result.ci_low)
     assert span.get_x() + span.get_width() == pytest.approx(100 * result.ci_high)
@@ -328,3 +329,11 @@ def test_samples_of_a_small_class_leave_blanks(test_set):
     (axis,) = figures.sample_digits(few, each=3).axes
     rows = np.split(axis.images[0].get_array(), 4)
     assert [shown_values(row) for row in rows] == [[1, 5], [2], [3], [4]]
+
+
+def test_variants_have_colours_of_their_own_until_there_are_no_more():
+    found = figures.variant_colors([f"variant_{place}" for place in range(9)])
+
+    assert len(set(found.values())) == 7
+    assert found["variant_7"] == found["variant_0"] == "#0072B2"
+    assert found["variant_8"] == found["variant_1"] == "#D55E00"

@@ -5,7 +5,6 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 from pipeline.core import tutorial_figures as figures
-from pipeline.core.figures import COLORS
 from pipeline.core.tutorial_figures import Panel
 
 RNG = np.random.default_rng(0)
@@ -48,15 +47,6 @@ def test_figures_are_free_of_pyplot_and_as_wide_as_a_page(everything):
         assert figure.canvas.manager is None
         assert figure.get_figwidth() == 7
         figure.draw_without_rendering()
-
-
-def test_a_variant_has_the_colour_that_it_has_in_the_report():
-    names = [f"variant_{place}" for place in range(9)]
-
-    found = figures.variant_colors(names)
-
-    assert found["variant_1"] == COLORS[1]
-    assert found["variant_8"] == COLORS[8 - len(COLORS)]
 
 
 def test_units_are_drawn_by_median_from_the_5th_to_the_95th_percentile():

@@ -12,12 +12,14 @@ import itertools
 import re
 import struct
 import zlib
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from pipeline.adapters import idx
 from pipeline.adapters.datasets import read_prepared, write_prepared
@@ -127,29 +129,49 @@ def chunk(kind, content):
 
 
 @functools.cache
-def png(side, *chunks):
-    """A blank picture of so many pixels a side, one bit each, with other chunks before its own."""
-    head = chunk(b"IHDR", struct.pack(">IIBBBBB", side, side, 1, 0, 0, 0, 0))
-    rows = zlib.compress(bytes((1 + (side + 7) // 8) * side))
+def png(side, *chunks, bits=1, channels=1):
+    """A blank picture of so many pixels a side, with other chunks before its own."""
+    kind = {1: 0, 2: 4, 3: 2, 4: 6}[channels]
+    head = chunk(b"IHDR", struct.pack(">IIBBBBB", side, side, bits, kind, 0, 0, 0))
+    packer, row = zlib.compressobj(), bytes(1 + (side * bits * channels + 7) // 8)
+    rows = b"".join([*(packer.compress(row) for _ in range(side)), packer.flush()])
     return b"".join(
         [b"\x89PNG\r\n\x1a\n", head, *chunks, chunk(b"IDAT", rows), chunk(b"IEND", b"")]
     )
 
 
+def saved(mode, **options):
+    content = BytesIO()
+    Image.new(mode, (MOST, MOST)).save(content, **options)
+    return content.getvalue()
+
+
+# As many pixels a side as are permitted.
+MOST = 7071
 # What is handed to `predict`, and what is said of it.
 PICTURES = {
-    "900 million pixels in 110 kB": (lambda: png(30_000), "unfolds to more than 89 million"),
-    "as many pixels as permitted": (lambda: png(9_400), "is blank"),
+    "900 million pixels in 110 kB": (lambda: png(30_000), "unfolds to more than 50 million"),
+    "one pixel a side too many": (lambda: png(MOST + 1), "unfolds to more than 50 million"),
+    "as many pixels as permitted": (lambda: png(MOST), "is blank"),
+    "the same in colours": (lambda: png(MOST, bits=8, channels=3), "is blank"),
+    "the same, one colour transparent": (
+        lambda: png(MOST, chunk(b"tRNS", bytes(6)), bits=8, channels=3), "is blank"),
+    "the same, partly transparent": (lambda: png(MOST, bits=8, channels=4), "is blank"),
+    "the same, of 16 bits": (lambda: png(MOST, bits=16), "is blank"),
+    "the same as WebP": (lambda: saved("RGBA", format="webp", lossless=True), "is blank"),
+    "the same for a printer": (
+        lambda: saved("CMYK", format="tiff", compression="tiff_lzw"), "is blank"),
     "100 MB of text in 100 kB": (
         lambda: png(28, chunk(b"zTXt", b"t\0\0" + zlib.compress(bytes(10**8)))), "is damaged"),
     "GIF of 65,535 by 65,535": (
         lambda: b"GIF89a\xff\xff\xff\xff\x80\0\0" + bytes(6)
-        + b",\0\0\0\0\xff\xff\xff\xff\0\x02\x02D\x01\0;", "unfolds to more than 89 million"),
+        + b",\0\0\0\0\xff\xff\xff\xff\0\x02\x02D\x01\0;", "unfolds to more than 50 million"),
     "TIFF whose directory is its own next": (
         lambda: b"II*\0\x08\0\0\0\0\0\x08\0\0\0", "is (damaged|no picture)"),
-    "PostScript": (lambda: b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "is no picture"),
+    "PostScript": (lambda: b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n(secret) run\n",
+        "is no picture"),
     "SVG that reads a file": (
-        lambda: b'<svg xmlns="http://www.w3.org/2000/svg"><image href="/etc/passwd"/></svg>',
+        lambda: b'<svg xmlns="http://www.w3.org/2000/svg"><image href="secret"/></svg>',
         "is no picture"),
     "end of line in the middle of a PNG": (
         lambda: png(28).replace(b"IDAT", b"\r\n\r\n"), "is no picture"),
@@ -158,20 +180,40 @@ PICTURES = {
 }  # fmt: skip
 
 
+# As the process ends, the files that Python opened for reading in the current folder, and what it
+# started, go to the file `seen`.
+NOTE_WHAT_IS_OPENED = """
+import os, sys
+seen = []
+@sys.addaudithook
+def watch(event, arguments):
+    if event == "open" and isinstance(arguments[0], (str, bytes, pathlib.Path)):
+        path = pathlib.Path(os.fsdecode(arguments[0])).absolute()
+        if path.parent == pathlib.Path.cwd() and "r" in (arguments[1] or "r"):
+            seen.append(path.name)
+    elif event.startswith(("subprocess.", "os.exec", "os.fork", "os.posix_spawn", "os.system")):
+        seen.append(event)
+atexit.register(lambda: pathlib.Path("seen").write_text("\\n".join(seen)))
+"""
+
+
 @pytest.mark.drill
 @pytest.mark.promise(
     "Pictures made to harm: `predict` ends with 65 and one line that names the file, in less than "
-    "1 GB, and reads no other file"
+    "1 GB, starts no other program, and opens no other file beside them"
 )
 @pytest.mark.parametrize(("content", "told"), PICTURES.values(), ids=PICTURES)
 def test_forged_pictures_are_refused(project, peak, content, told):
     (project / "params.yaml").write_text(PARAMS, encoding="utf-8")
     (project / "seven.png").write_bytes(content())
 
-    code, (line,) = run("predict", "seven.png", before=NOTE_THE_PEAK)
+    Path("secret").write_text("not to be read")
+
+    code, (line,) = run("predict", "seven.png", before=NOTE_THE_PEAK + NOTE_WHAT_IS_OPENED)
 
     assert code == 65
     assert re.match(rf"error: seven\.png.* {told}", line)
+    assert set(Path("seen").read_text().splitlines()) == {"params.yaml", "seven.png"}
     megabytes = float(Path("peak").read_text()) / 1e3
     assert megabytes < 1000
     peak(MB=megabytes)

@@ -35,6 +35,9 @@
       for (const [name, value] of Object.entries(values)) view.signal(name, value);
       view.runAsync();
     }
+    const { variants, seeds, layers } = values;
+    const isDrawn = (layer) => variants.length > 0 && (layer !== "runs" || seeds.length > 0);
+    document.getElementById("nothing").hidden = layers.some(isDrawn);
   };
   const check = (name, on) => {
     for (const input of shown.querySelectorAll(`input[name=${name}]`)) input.checked = on;
@@ -102,7 +105,8 @@
       readings(digit).some(
         ([variant, reading]) =>
           (by === "" || variant === by) &&
-          (taken === "" ? reading !== digit.dataset.label : reading === taken),
+          reading !== digit.dataset.label &&
+          (taken === "" || reading === taken),
       );
     for (const digit of digits) {
       digit.hidden = !(
@@ -153,6 +157,6 @@
     filter();
   }
   addEventListener("beforeprint", () => {
-    for (const closed of document.querySelectorAll("details:not([open])")) closed.open = true;
+    for (const closed of document.querySelectorAll("details:not([open], .quiet)")) closed.open = true;
   });
 })();

@@ -71,6 +71,19 @@ def test_means_are_switched_off(page):
     assert not [one for one in thick.all() if one.get_attribute("d")]
 
 
+def test_where_nothing_is_chosen_it_is_said(page):
+    said = page.get_by_text("Nothing is chosen")
+    for box in ("single runs", "mean and interval of all runs"):
+        assert said.is_hidden()
+        page.get_by_label(box).uncheck()
+    said.wait_for()
+    page.get_by_label("single runs").check()
+    page.get_by_role("button", name="No seed").click()
+    said.wait_for()
+    page.get_by_role("button", name="All seeds").click()
+    said.wait_for(state="hidden")
+
+
 def test_pointing_at_a_run_tells_its_seed_epoch_and_value(page, specs):
     chart = page.locator("#validation-loss-chart")
     chart.scroll_into_view_if_needed()
@@ -162,8 +175,10 @@ def test_digits_are_chosen_by_what_they_are_and_were_taken_for(page):
     page.get_by_label("The digit").select_option("3")
     assert {one.get_attribute("data-label") for one in shown(page).all()} == {"3"}
     assert page.locator("#found").inner_text() == f"{shown(page).count()} of 7 digits."
-    page.get_by_label("was taken for").select_option("1")
-    assert page.locator("#found").inner_text() == "No such digit is among them."
+    # A run that read it right is none that took it for something.
+    for taken in ("1", "3"):
+        page.get_by_label("was taken for").select_option(taken)
+        assert page.locator("#found").inner_text() == "No such digit is among them."
     page.locator("#asked").get_by_role("button", name="Reset").click()
     settle(page)
     assert shown(page).count() == every
@@ -230,6 +245,29 @@ def test_in_print_there_are_no_controls_and_dark_is_light(visit):
     assert page.locator(".chart:visible").count() == 6
     background = page.evaluate("getComputedStyle(document.body).backgroundColor")
     assert background == "rgb(255, 255, 255)"
+
+
+def test_in_print_the_colours_are_there_and_said_to_be_whose(visit):
+    page = visit(viewport=DESKTOP)
+    assert page.locator(".on-paper:visible").count() == 0
+    page.emulate_media(media="print")
+    curves = page.locator("section", has=page.get_by_role("heading", name="How they learn"))
+    assert curves.locator(".on-paper").inner_text().split() == ["With", "BN", "Without", "BN"]
+    adjust = "getComputedStyle(document.querySelector('.swatch')).printColorAdjust"
+    assert page.evaluate(adjust) == "exact"
+
+
+def test_in_print_there_are_the_first_of_the_digits_that_were_chosen(visit):
+    page = visit(Path("reports/report.html").resolve(), viewport=DESKTOP)
+    page.get_by_label("The digit").select_option("4")
+    chosen = shown(page).count()
+    page.emulate_media(media="print")
+    assert shown(page).count() == min(chosen, 48) > 0
+    page.emulate_media(media="screen")
+    page.get_by_role("button", name="Reset", exact=True).click()
+    page.get_by_text("300 of 300 digits").wait_for()
+    page.emulate_media(media="print")
+    assert shown(page).count() == 48
 
 
 def test_the_committed_page_is_small_and_draws_its_charts(visit):

@@ -32,7 +32,7 @@ run: setup  ## download MNIST, train, compare, track; then print the answer
 	@python -m pipeline params > /dev/null
 	dvc repro
 	@sed -n '1,3p' reports/report.md
-	@echo "\nOpen reports/report.html in a browser; make ui has the runs."
+	@printf '\n%s\n' "Open reports/report.html in a browser; make ui has the runs."
 
 demo: setup  ## the same on 1,797 digits that are already here, in a folder of its own
 	@python -m pipeline demo

@@ -13,7 +13,7 @@ from pipeline.adapters.provenance import database, tracking_uri
 from pipeline.adapters.tracking import asking
 from pipeline.errors import ArgumentError, PendingError, PipelineError
 
-HOST = "127.0.0.1"
+_HOST = "127.0.0.1"
 
 
 def run(port: int) -> None:
@@ -29,14 +29,14 @@ def run(port: int) -> None:
     _check_free(port)
     # MLflow's own first page is for another kind of work.
     for name, path in _places(uri):
-        print(f"{name:16}http://{HOST}:{port}/{path}", flush=True)
+        print(f"{name:16}http://{_HOST}:{port}/{path}", flush=True)
     # Without these MLflow starts fifteen processes and takes 3 GB.
     os.environ["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] = "false"
     # Not among the arguments, which everybody on the machine may read: it may hold a password.
     os.environ["MLFLOW_BACKEND_STORE_URI"] = uri
     # One that its own import raises each time, and that nobody here can mend.
     os.environ.setdefault("PYTHONWARNINGS", "ignore:starlette.middleware.wsgi")
-    arguments = ["ui", "--workers", "1", "--host", HOST, "--port", str(port)]
+    arguments = ["ui", "--workers", "1", "--host", _HOST, "--port", str(port)]
     # Or a line for each request drives away what was printed above.
     arguments += ["--uvicorn-opts", "--no-access-log"]
     os.execv(sys.executable, [sys.executable, "-m", "mlflow", *arguments])
@@ -48,7 +48,7 @@ def _check_free(port: int) -> None:
         # As its server does: what was there a moment ago is no hindrance.
         trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            trial.bind((HOST, port))
+            trial.bind((_HOST, port))
         except OSError as error:
             raise PendingError(
                 f"port {port} cannot be had: {error.strerror}; --port takes another"

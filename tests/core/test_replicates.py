@@ -33,13 +33,16 @@ def examples(rng, count):
     return Examples(rng.integers(0, 256, (count, 3, 3), np.uint8), labels)
 
 
-def variant(normalization):
+def variant(normalization, **optimizer):
     return Variant(
         label=normalization.kind.replace("_", " "),
         normalization=normalization,
         network=Network(hidden_dims=(4,), activation="relu"),
         training=TrainingParams(
-            epochs=2, batch_size=5, optimizer=Optimizer(name="adam", learning_rate=0.05), seeds=3
+            epochs=2,
+            batch_size=5,
+            optimizer=Optimizer(**{"name": "adam", "learning_rate": 0.05} | optimizer),
+            seeds=3,
         ),
     )
 
@@ -104,6 +107,27 @@ def test_a_run_depends_on_nothing_that_its_thread_trained_before(dataset, traine
     train = Training(dataset, lambda _: None)
     train(Cell(NO_NORM, seed=1))
     assert_same_run(train(Cell(BATCH_NORM, seed=2)), trained["batch"][0][2])
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        variant(BatchNorm(**LIKE_BATCH | {"momentum": 0.5})),
+        variant(NoNorm(), beta_1=0.5),
+        variant(NoNorm(), epsilon=0.1),
+        variant(NoNorm(), learning_rate=0.01),
+    ],
+    ids=["momentum", "beta_1", "epsilon", "learning rate"],
+)
+def test_variants_that_differ_in_one_setting_do_not_get_in_each_others_way(dataset, trained, other):
+    expected = trained[other.label][0][1]
+    alone = Training(dataset, lambda _: None)(Cell(other, seed=1))
+    both = Training(dataset, lambda _: None)
+
+    assert_same_run(both(Cell(VARIANTS[other.label], seed=1)), expected)
+    assert_same_run(both(Cell(other, seed=1)), alone)
+    weights = zip(alone.weights, expected.weights, strict=True)
+    assert any((weight != same).any() for weight, same in weights)
 
 
 class Memory:

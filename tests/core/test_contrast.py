@@ -42,16 +42,19 @@ def words(page):
 
 
 def test_runs_are_paired_by_seed_and_the_others_left_out(side, true_labels):
-    a = side("With", [0.5, 0.75, 1.0], seeds=[4, 0, 7])
-    b = side("Without", [0.25, 0.5, 0.5, 0.5], seeds=[0, 1, 7, 9])
+    a = side("With", [1.0, 0.5, 0.75], seeds=[7, 4, 0])
+    b = side("Without", [0.25, 0.5, 0.6, 0.4], seeds=[0, 1, 7, 9])
 
     found = contrast(a, b, true_labels, 0.95)
 
-    assert found.seeds == [(0, 0), (7, 7)]
+    assert found.seeds == [(7, 7), (0, 0)]
     assert found.left_out == ((4,), (1, 9))
-    assert found.comparison.accuracy.mean == pytest.approx((0.5 + 0.5) / 2)
+    assert found.a.results.scores["accuracy"].tolist() == [1.0, 0.75]
+    assert found.b.results.scores["accuracy"].tolist() == [0.6, 0.25]
+    assert found.comparison.accuracy.mean == pytest.approx((0.4 + 0.5) / 2)
     assert set(found.a.results.history["seed"]) == {0, 7}
-    np.testing.assert_array_equal(found.b.results.predicted, b.results.predicted[[0, 2]])
+    np.testing.assert_array_equal(found.a.results.predicted, a.results.predicted[[0, 2]])
+    np.testing.assert_array_equal(found.b.results.predicted, b.results.predicted[[2, 0]])
     assert "Left out, without a partner of the same seed: 1 of With and 2 of Without." in words(
         text(found)
     )

@@ -1,3 +1,5 @@
+import copy
+import functools
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -8,9 +10,11 @@ import pytest
 
 from pipeline.adapters import runs
 from pipeline.adapters.runs import Manifest, Predictions
+from pipeline.core.normalization import BatchNorm
 from pipeline.core.replicates import EpochScores
 from pipeline.core.solver import Scores
 from pipeline.errors import DataError, MissingInputError
+from pipeline.params import Network, Optimizer, Training, Variant, flat
 
 pytestmark = pytest.mark.usefixtures("project")
 
@@ -101,16 +105,75 @@ def test_a_manifest_comes_back():
 
 @pytest.mark.parametrize(
     "change",
-    [
-        {"variant": "no_norm"},
-        {"parameters": {"normalization": "none", "training": {"epochs": 2, "batch_size": 32}}},
-        {"parameters": {"normalization": "batch", "training": {"epochs": 3, "batch_size": 32}}},
-        {"data_sha256": "0"},
-        {"code_sha256": "0"},
-    ],
+    [{"variant": "no_norm"}, {"data_sha256": "0"}, {"code_sha256": "0"}],
+    ids=lambda change: next(iter(change)),
 )
 def test_a_fingerprint_changes_with_each_input(change):
     assert replace(MANIFEST, **change).fingerprint(0) != MANIFEST.fingerprint(0)
+
+
+VARIANT = Variant(
+    label="Batch norm",
+    normalization=BatchNorm(momentum=0.99, epsilon=0.001, center=True, scale=False),
+    network=Network(
+        hidden_dims=(32, 16), activation="relu", initializer="random_normal", stddev=0.1
+    ),
+    training=Training(
+        epochs=2,
+        steps_per_epoch=100,
+        batch_size=32,
+        seeds=3,
+        optimizer=Optimizer(name="adam", learning_rate=0.01, beta_1=0.8, beta_2=0.95, epsilon=1e-8),
+    ),
+)
+PARAMETERS = {
+    "normalization": "layer",
+    "momentum": 0.9,
+    "epsilon": 0.01,
+    "center": False,
+    "scale": True,
+    "network.hidden_dims": [32, 17],
+    "network.activation": "tanh",
+    "network.initializer": "he_normal",
+    "network.stddev": 0.2,
+    "training.epochs": 3,
+    "training.steps_per_epoch": 101,
+    "training.batch_size": 33,
+    "training.optimizer.name": "nadam",
+    "training.optimizer.learning_rate": 0.02,
+    "training.optimizer.beta_1": 0.9,
+    "training.optimizer.beta_2": 0.999,
+    "training.optimizer.epsilon": 1e-7,
+}
+
+
+def made_of(variant):
+    return replace(MANIFEST, parameters=variant.parameters)
+
+
+def test_a_manifest_has_every_parameter_of_a_variant():
+    assert dict(flat(made_of(VARIANT).parameters)).keys() == PARAMETERS.keys()
+
+
+@pytest.mark.parametrize("key", PARAMETERS)
+def test_a_fingerprint_changes_with_each_parameter(key):
+    manifest = made_of(VARIANT)
+    parameters = copy.deepcopy(manifest.parameters)
+    *path, last = key.split(".")
+    functools.reduce(dict.__getitem__, path, parameters)[last] = PARAMETERS[key]
+
+    assert replace(manifest, parameters=parameters).fingerprint(0) != manifest.fingerprint(0)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"label": "BN"}, {"training": VARIANT.training.model_copy(update={"seeds": 30})}],
+    ids=["label", "number of seeds"],
+)
+def test_a_fingerprint_does_not_change_with(change):
+    same = made_of(VARIANT.model_copy(update=change))
+
+    assert same.fingerprint(0) == made_of(VARIANT).fingerprint(0)
 
 
 def test_a_fingerprint_is_that_of_one_seed():

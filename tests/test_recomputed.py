@@ -163,6 +163,15 @@ def beyond(differences):
     return low, high
 
 
+def test_each_digit_that_was_published_is_in_one_set(split):
+    published = np.loadtxt("data/raw/digits.csv.gz", delimiter=",")
+    sets = [split(name) for name in ("validation", "train", "test")]
+    assert [len(labels) for _, labels in sets] == [200, 1237, 360]
+    images, labels = (np.concatenate(parts) for parts in zip(*sets, strict=True))
+    np.testing.assert_allclose(images, published[:, :-1] / 16, atol=0.5 / 255)
+    np.testing.assert_array_equal(labels, published[:, -1])
+
+
 @pytest.mark.parametrize("name", VARIANTS)
 def test_runs_learn_from_the_training_examples_alone(name, split):
     images, labels = split("train")

@@ -8,6 +8,7 @@ import mlflow
 import pandas as pd
 import pytest
 
+from pipeline.adapters.datasets import PREPARED_FILE
 from pipeline.adapters.study_file import read_study
 from pipeline.stages import download, gallery, prepare
 from pipeline.stages import study as stage
@@ -63,8 +64,9 @@ def test_there_is_a_row_for_each_seed_and_cell(project):
     assert not table.duplicated(["learning_rate", "variant", "seed"]).any()
     assert table["test_accuracy"].between(0, 1).all()
     assert table["dead_units"].between(0, 1).all()
-    # A pair shares its seed, and seeds differ.
+    # A pair shares its seed, and seeds differ, as learning rates do.
     assert table.groupby(["learning_rate", "variant"])["test_loss"].nunique().eq(SEEDS).all()
+    assert table.groupby(["variant", "seed"])["test_loss"].nunique().eq(2).all()
 
 
 def test_the_verdict_is_told_with_its_numbers(project):
@@ -88,6 +90,46 @@ def test_run_again_it_trains_nothing_and_writes_the_same(project, monkeypatch):
     stage.run(read_study("digits", quick=False))
 
     assert content(project) == before
+
+
+class Begun(Exception):  # noqa: N818  It is no error.
+    """A study began to train these cells."""
+
+
+@pytest.fixture
+def left(project, monkeypatch):  # noqa: ARG001
+    """Returns the cells that the study in the file would train, without training them."""
+
+    def stop(_study, _cells, left, _workers):
+        raise Begun(left)
+
+    monkeypatch.setattr(stage, "_train", stop)
+
+    def begin():
+        with pytest.raises(Begun) as begun:
+            stage.run(read_study("digits", quick=False))
+        return begun.value.args[0]
+
+    return begin
+
+
+@pytest.mark.parametrize("probes", ["[]", "[dead_units, percentiles]", "[dead_units]\ncourse: []"])
+def test_what_was_not_measured_is_trained_for_again(project, left, probes):
+    (project / "study.yaml").write_text(STUDY.replace("[dead_units]", probes))
+    try:
+        assert len(left()) == 2 * 2 * SEEDS
+    finally:
+        (project / "study.yaml").write_text(STUDY)
+
+
+@pytest.mark.usefixtures("project")
+def test_on_other_data_all_is_trained_again(left):
+    kept = PREPARED_FILE.read_bytes()
+    PREPARED_FILE.write_bytes(kept + b"\0")
+    try:
+        assert len(left()) == 2 * 2 * SEEDS
+    finally:
+        PREPARED_FILE.write_bytes(kept)
 
 
 def test_only_what_is_new_in_a_grid_is_trained(project, monkeypatch):

@@ -10,16 +10,18 @@ from pipeline.adapters import provenance
 PACKAGE = Path(pipeline.__file__).parent
 
 
-def test_training_modules_are_the_import_closure_of_training():
+def closure(*roots):
+    """Returns the files of modules and of all that they import."""
     graph = grimp.build_graph("pipeline", exclude_type_checking_imports=True, cache_dir=None)
-    roots = {"pipeline.core.replicates", "pipeline.core.normalization"}
-    closure = roots.union(*(graph.find_upstream_modules(root) for root in roots))
+    modules = {*roots}.union(*(graph.find_upstream_modules(root) for root in roots))
+    files = {f"{module.replace('.', '/')}.py".removeprefix("pipeline/") for module in modules}
+    return {name for name in files if (PACKAGE / name).is_file()}
 
-    files = {f"{module.replace('.', '/')}.py".removeprefix("pipeline/") for module in closure}
 
-    assert {name for name in files if (PACKAGE / name).is_file()} == set(
-        provenance.TRAINING_MODULES
-    )
+def test_training_modules_are_the_import_closure_of_training():
+    roots = "pipeline.core.replicates", "pipeline.core.normalization"
+
+    assert closure(*roots) == set(provenance.TRAINING_MODULES)
 
 
 @pytest.fixture
@@ -47,6 +49,26 @@ def test_the_code_hash_sees_nothing_else(package):
     (package / "stages" / "train.py").write_text("")
 
     assert provenance.training_code_sha256() == before
+
+
+def edited(package, name):
+    """Returns the hash of the code that measures runs, without probes and with, once `name` is."""
+    before = (package / name).read_text()
+    (package / name).write_text(before + "\n# edited\n")
+    hashes = [provenance.measuring_code_sha256(probed=probed) for probed in (False, True)]
+    (package / name).write_text(before)
+    return hashes
+
+
+def test_the_hash_of_measuring_code_sees_all_that_a_studys_run_imports(package):
+    plain, probed = (provenance.measuring_code_sha256(probed=one) for one in (False, True))
+    probing = {"core/attacks.py", "core/gradients.py", "core/probes.py"}
+
+    for name in closure("pipeline.core.trials", "pipeline.core.normalization"):
+        without, with_probes = edited(package, name)
+        assert with_probes != probed, name
+        assert (without == plain) is (name in probing), name
+    assert edited(package, "core/study_report.py") == [plain, probed]
 
 
 def test_the_root_is_the_current_folder(project):

@@ -107,6 +107,21 @@ def test_p_values_are_those_of_a_family(study):
     assert [one.p for one in found] == [pytest.approx(3 * 2 / 256)] * 3
 
 
+@pytest.mark.parametrize(("expected", "alone"), [("greater", "supported"), ("smaller", "refuted")])
+def test_what_is_sure_of_one_rule_need_not_be_of_two(study, expected, alone):
+    rules = [of(RULE, at={RATE: rate}, expected=expected) for rate in (0.1, 1.0)]
+    six = AHEAD[AHEAD["seed"] < 6]
+
+    (one,) = judge(study(rules[0]), six)
+    two = judge(study(*rules), six)
+
+    # Wilcoxon, six of six pairs ahead: 2 / 2 ** 6, which is below 0.05. Of two, Holm doubles it.
+    assert (one.p, one.verdict) == (pytest.approx(0.03125), alone)
+    assert [rule.p for rule in two] == [pytest.approx(0.0625)] * 2
+    assert [rule.verdict for rule in two] == ["not settled"] * 2
+    assert overall(two) == "not settled"
+
+
 def test_a_study_is_supported_by_all_its_rules_and_refuted_by_one(study):
     supported, against = RULE, of(RULE, expected="smaller")
     open_one = of(RULE, expected="equal", margin=0.02)

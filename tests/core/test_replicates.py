@@ -47,6 +47,12 @@ def variant(normalization, **optimizer):
     )
 
 
+def slower(one):
+    optimizer = Optimizer(name="adam", learning_rate=0.001)
+    training = one.training.model_copy(update={"optimizer": optimizer})
+    return one.model_copy(update={"training": training})
+
+
 LIKE_BATCH = {"momentum": 0.9, "epsilon": 0.001, "center": True, "scale": True}
 BATCH_NORM = variant(BatchNorm(**LIKE_BATCH))
 NO_NORM = variant(NoNorm())
@@ -106,6 +112,8 @@ def test_runs_come_by_seed_whichever_is_finished_first(dataset, trained):
 def test_a_run_depends_on_nothing_that_its_thread_trained_before(dataset, trained):
     train = Training(dataset, lambda _: None)
     train(Cell(NO_NORM, seed=1))
+    # It compiles to the same as the next; its learning rate is not the next one's.
+    train(Cell(slower(BATCH_NORM), seed=1))
     assert_same_run(train(Cell(BATCH_NORM, seed=2)), trained["batch"][0][2])
 
 

@@ -48,13 +48,25 @@ def followed(dataset, cell):
 
 
 @pytest.fixture(scope="module")
-def run(dataset, cell):
+def trials(dataset):
+    """Measures scores alone."""
+    return Trials(dataset, [])
+
+
+@pytest.fixture(scope="module")
+def training(dataset):
+    """The main pipeline's."""
+    return Training(dataset, lambda _: None)
+
+
+@pytest.fixture(scope="module")
+def run(training, cell):
     """The same run by the main pipeline's training."""
-    return Training(dataset, lambda _: None)(cell)
+    return training(cell)
 
 
-def test_scores_are_those_of_the_main_pipelines_training(dataset, cell, run):
-    trial = Trials(dataset, [])(cell)
+def test_scores_are_those_of_the_main_pipelines_training(trials, cell, run):
+    trial = trials(cell)
 
     assert trial.course == []
     assert list(trial.measured) == [*SCORES, "diverged"]
@@ -62,6 +74,20 @@ def test_scores_are_those_of_the_main_pipelines_training(dataset, cell, run):
     assert trial.measured["train_loss"] == last.train.loss
     assert trial.measured["validation_accuracy"] == last.validation.accuracy
     assert trial.measured["diverged"] == 0.0
+
+
+@pytest.mark.parametrize("rate", [0.02, 0.5])
+def test_a_cell_is_trained_at_its_own_rate(trials, training, cell, run, rate):
+    optimizer = cell.variant.training.optimizer.model_copy(update={"learning_rate": rate})
+    section = cell.variant.training.model_copy(update={"optimizer": optimizer})
+    other = Cell(cell.variant.model_copy(update={"training": section}), SEED)
+
+    measured = trials(other).measured
+
+    last = training(other).history[-1]
+    assert measured["train_loss"] == last.train.loss
+    assert measured["validation_loss"] == last.validation.loss
+    assert measured["train_loss"] != run.history[-1].train.loss
 
 
 def test_probes_measure_the_trained_network(dataset, cell, run, followed):

@@ -96,6 +96,34 @@ def test_a_mirror_that_fails_is_told_and_goes_last(serve, folder, caplog):
     assert (bad.asked, good.asked) == (["/data/digits.gz"], ["/data/digits.gz", "/data/other.gz"])
 
 
+@pytest.fixture(params=["url", "folder"])
+def wrong(request, serve, tmp_path):
+    """A mirror whose file has the right size, and one bit that is another."""
+    if request.param == "url":
+        return serve(answer(FLIPPED)).url
+    (tmp_path / "digits.gz").write_bytes(FLIPPED)
+    return str(tmp_path)
+
+
+def test_wrong_bytes_of_the_right_size_are_had_from_the_next_mirror(wrong, good, folder, caplog):
+    fetch([FILE], (wrong, good.url), folder)
+
+    assert [path.name for path in folder.iterdir()] == ["digits.gz"]
+    assert (folder / "digits.gz").read_bytes() == BODY
+    assert good.asked == ["/data/digits.gz"]
+    (warning,) = [r.getMessage() for r in caplog.records if r.name == mirrors.__name__]
+    found = hashlib.sha256(FLIPPED).hexdigest()[:12]
+    told = f"digits.gz from {wrong}: wrong content: SHA-256 {found}…; trying the next mirror"
+    assert warning == told
+
+
+def test_of_wrong_bytes_nothing_is_left(wrong, folder):
+    with pytest.raises(UnavailableError, match=r"^digits\.gz from .*: wrong content: SHA-256"):
+        fetch([FILE], (wrong,), folder)
+
+    assert not list(folder.iterdir())
+
+
 def test_an_answer_that_cannot_change_is_not_asked_for_again(serve, good, folder):
     mirror = serve(answer(HTML, 404))
 

@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -145,34 +146,39 @@ def test_in_an_experiments_own_folder_they_are_those_of_the_checkout(tmp_path, m
     assert_same(Checkpoints(MANIFEST).restore(3), snapshot(7))
 
 
-TAKE = """
+HOLD = """
 import sys
-from pipeline.adapters.checkpoints import Checkpoints
-from pipeline.adapters.runs import Manifest
-from pipeline.errors import PendingError
-try:
-    with Checkpoints(Manifest(*{manifest!r})):
-        pass
-except PendingError as error:
-    sys.exit(str(error))
+from filelock import FileLock
+with FileLock(sys.argv[1]):
+    print("held", flush=True)
+    sys.stdin.read()
 """
 
 
-@pytest.mark.usefixtures("kept")
-def test_a_run_has_one_writer_and_another_learns_who_it_is(project):
-    given = (MANIFEST.variant, MANIFEST.parameters, (3, 4), "da7a", "c0de")
-    with pytest.raises(PendingError, match=r"no_norm is being trained by process \d+"):
-        Checkpoints(MANIFEST).__enter__()
+@pytest.fixture
+def holder(project):
+    """Another process that has the right to train."""
+    with Checkpoints(MANIFEST):
+        (lock,) = (project / ".bnlab/locks").iterdir()
+    (project / "hold.py").write_text(HOLD)
+    with subprocess.Popen(
+        [sys.executable, "hold.py", lock],
+        cwd=project, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    ) as process:  # fmt: skip
+        assert process.stdout.readline() == "held\n"
+        yield process
 
-    other = subprocess.run(
-        [sys.executable, "-c", TAKE.format(manifest=given)],
-        cwd=project, env={"PYTHONPATH": str(checkpoints.__file__).rpartition("/pipeline/")[0]},
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
 
-    assert other.returncode == 1
-    assert "no_norm is being trained by process" in other.stderr
-    assert "pytest" in other.stderr or "-c" in other.stderr
+# Other seeds, too: those of one training are among those of another.
+@pytest.mark.parametrize("seeds", [(0, 3), (3, 4)])
+def test_who_may_not_train_learns_which_process_does(holder, seeds):
+    with pytest.raises(PendingError) as refused:
+        Checkpoints(replace(MANIFEST, seeds=seeds)).__enter__()
+
+    told = f"no_norm is being trained by process {holder.pid} (hold.py "
+    assert str(refused.value).startswith(told)
+    assert str(refused.value).endswith("): wait for it, or end it")
+    assert holder.pid != os.getpid()
 
 
 def test_the_right_to_train_passes_on(kept):

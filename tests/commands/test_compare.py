@@ -27,6 +27,7 @@ from tests.commands.repositories import (
 )
 
 WITHOUT = np.array([0.90, 0.91, 0.92, 0.90, 0.91, 0.90])
+WITHOUT_FIRST = WITHOUT - 0.03
 FIRST = np.array([0.95, 0.94, 0.97, 0.95, 0.96, 0.97])
 SECOND = FIRST + 0.01
 WIDE = FIRST - 0.02
@@ -36,7 +37,8 @@ WIDE = FIRST - 0.02
 def repository(tmp_path_factory):
     """Two commits and an experiment, each with other results of batch_norm, in git and DVC.
 
-    The first commit, of branch `first`, has params.yaml in a format that cannot be read now.
+    Of no_norm the first commit alone has others. It is that of branch `first`, and has params.yaml
+    in a format that cannot be read now.
     """
     folder = tmp_path_factory.mktemp("repository")
     with pytest.MonkeyPatch.context() as patch:
@@ -50,10 +52,11 @@ def repository(tmp_path_factory):
         write_data()
         Path("params.yaml").write_text(PARAMS.replace("tracking:", "former:"))
         write_variant("batch_norm", FIRST, momentum=0.99)
-        write_variant("no_norm", WITHOUT)
+        write_variant("no_norm", WITHOUT_FIRST)
         commit("First")
         git("branch", "first")
         Path("params.yaml").write_text(PARAMS)
+        write_variant("no_norm", WITHOUT)
         write_variant("batch_norm", SECOND, momentum=0.9)
         commit("Second")
         write_variant("batch_norm", WIDE, momentum=0.9, network={"hidden_dims": [64]})
@@ -132,14 +135,38 @@ def test_a_variant_meets_its_namesake_in_a_commit(record):
     assert mean(one) == pytest.approx(-0.01)
 
 
-def test_two_commits_are_compared_variant_by_variant(compare):
-    code, out, err = compare("main", "first")
+RUNS = {
+    "first": {"batch_norm": FIRST, "no_norm": WITHOUT_FIRST},
+    "main": {"batch_norm": SECOND, "no_norm": WITHOUT},
+    "wide": {"batch_norm": WIDE, "no_norm": WITHOUT},
+}
+
+
+@pytest.mark.parametrize(("a", "b"), [("first", "wide"), ("main", "first"), ("first", "main")])
+def test_of_two_commits_each_variant_has_the_runs_of_its_own_commit(record, a, b):
+    told = record(a, b)
+
+    assert [one["a"]["variant"] for one in told["comparisons"]] == ["batch_norm", "no_norm"]
+    for one in told["comparisons"]:
+        left, right = (RUNS[name][one["a"]["variant"]] for name in (a, b))
+        assert one["b"]["variant"] == one["a"]["variant"]
+        assert one["a"]["test"]["accuracy"]["mean"] == pytest.approx(left.mean())
+        assert one["b"]["test"]["accuracy"]["mean"] == pytest.approx(right.mean())
+        assert mean(one) == pytest.approx((left - right).mean())
+    for side, name in (("a", a), ("b", b)):
+        found = "refs/exps/**/wide" if name == "wide" else f"refs/heads/{name}"
+        commit = git("for-each-ref", "--format=%(objectname:short=7)", found)
+        assert told[side]["name"] == name
+        assert told[side]["is"].endswith(f"commit {commit}")
+
+
+def test_a_page_of_two_commits_has_a_verdict_for_each_variant(compare):
+    code, out, err = compare("main", "wide")
 
     assert (code, err) == (0, "")
-    assert "batch_norm is better" not in out
-    assert "With BN is better than batch_norm\n" in out
-    assert "Without BN and no_norm: the same runs\n" in out
-    assert "Figure: comparisons/main-against-first.png\n" in out
+    assert "With BN (main) is better than With BN (wide)\n" in out
+    assert "Without BN (main) and Without BN (wide): the same runs\n" in out
+    assert "Figure: comparisons/main-against-wide.png\n" in out
 
 
 @pytest.mark.parametrize("abbreviated", [False, True], ids=["name", "short hash"])

@@ -55,7 +55,10 @@ def write_variant(name, accuracy, seeds=SEEDS, loss=None, **parameters):
 
 
 def git(*arguments):
-    subprocess.run(["git", *arguments], check=True, capture_output=True)
+    """Returns what git says."""
+    return subprocess.run(
+        ["git", *arguments], check=True, capture_output=True, text=True
+    ).stdout.strip()
 
 
 def commit(message):

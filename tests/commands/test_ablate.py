@@ -176,8 +176,9 @@ def test_a_name_of_more_than_one_experiment_is_told_with_their_commits(compare):
     assert code == 2
     start, _, commits = told.partition(" one of ")
     assert start == "'twin' is more than one experiment: name a commit,"
-    (a, b) = commits.split(", ")
-    assert compare("main", a, b)[0] == 0
+    listed = git("for-each-ref", "--format=%(objectname:short=7)", "refs/exps/**/twin")
+    assert sorted(commits.split(", ")) == sorted(listed.split())
+    assert compare("main", *commits.split(", "))[0] == 0
 
 
 def test_an_experiment_that_waits_is_told(compare):

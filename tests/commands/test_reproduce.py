@@ -1,6 +1,8 @@
 """Runs trained for real, small ones, recorded in MLflow and trained again."""
 
+import os
 import shutil
+import subprocess
 from contextlib import contextmanager
 
 import h5py
@@ -10,7 +12,7 @@ import pytest
 
 from pipeline.adapters import comparison_records, recorded, runs
 from pipeline.adapters.datasets import PREPARED_FILE, read_prepared, write_prepared
-from pipeline.adapters.lineage import read_journal
+from pipeline.adapters.lineage import present_lineage, read_journal
 from pipeline.adapters.records import history_points, run_files, run_record
 from pipeline.adapters.tracking import RunRecord, Store
 from pipeline.commands import reproduce, retrain
@@ -255,3 +257,69 @@ def test_there_is_nothing_to_check_out_of_a_run_made_outside_git():
         pytest.skip("the temporary folder lies in a git repository")
     with pytest.raises(PipelineError, match="no_norm-seed-00 was made outside git"):
         reproduce.run_in_worktrees(reproduce.named(["no_norm-seed-00"]))
+
+
+# In place of the pipeline of then: tells what it finds around it, and trains nothing.
+PIPELINE_OF_THEN = """
+import os, pathlib, sys
+command, *runs = sys.argv[1:]
+found = [pathlib.Path(name).read_text().strip() for name in ("rate", "new") if os.path.exists(name)]
+with open(os.environ["DVC_ROOT"] + "/told", "a") as told:
+    print(command, len(runs), *found, file=told)
+sys.exit(command == "reproduce" and pathlib.Path("rate").read_text() == "broken\\n")
+"""
+
+
+@pytest.fixture
+def states(tmp_path, empty_store, monkeypatch):
+    """Records runs of a repository's present state, by name; clears what is not committed after."""
+    for name in [name for name in os.environ if name.startswith(("GIT_", "DVC_", "MLFLOW_TRACK"))]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(empty_store, "mlflow.db")
+    (tmp_path / "pipeline").mkdir()
+    (tmp_path / "pipeline/__main__.py").write_text(PIPELINE_OF_THEN)
+    (tmp_path / "rate").write_text("committed\n")
+    (tmp_path / ".gitignore").write_text("/mlflow.db*\n/mlartifacts/\n/.bnlab/\n/told\n")
+    identity = ["-c", "user.name=A", "-c", "user.email=a@example.org"]
+    for command in (["init", "-q"], ["add", "."], [*identity, "commit", "-qm", "Then"]):
+        subprocess.run(["git", *command], check=True)
+    store = Store("digits")
+
+    def record(variant, seeds, **changes):
+        for name, content in changes.items():
+            (tmp_path / name).write_text(content)
+        lineage = present_lineage()
+        manifest = runs.Manifest(variant, {"normalization": "none"}, seeds, "da7a", "c0de")
+        for seed in seeds:
+            run = store.open(run_record(manifest, seed, lineage))
+            store.log_files(run, run_files(manifest, seed, lineage))
+            store.finish(run)
+        subprocess.run(["git", "checkout", "-q", "."], check=True)
+        subprocess.run(["git", "clean", "-fdq"], check=True)
+
+    return record
+
+
+def test_a_run_is_made_again_with_the_changes_that_it_was_made_with(states, tmp_path):
+    states("plain", (0,))
+    states("dirty", (0, 1), rate="changed\n", new="added\n")
+
+    chosen = reproduce.named(["plain-seed-00", "dirty-seed-00", "dirty-seed-01"])
+    assert reproduce.run_in_worktrees(chosen)
+
+    # The two of one state share a worktree.
+    assert (tmp_path / "told").read_text().splitlines() == [
+        "download 0 committed", "prepare 0 committed", "reproduce 1 committed",
+        "download 0 changed added", "prepare 0 changed added", "reproduce 2 changed added",
+    ]  # fmt: skip
+    assert (tmp_path / "rate").read_text() == "committed\n"
+    assert not (tmp_path / "new").exists()
+
+
+def test_one_state_that_comes_out_otherwise_is_enough(states):
+    states("broken", (0,), rate="broken\n")
+    states("plain", (0,))
+
+    assert not reproduce.run_in_worktrees(reproduce.named(["broken-seed-00", "plain-seed-00"]))

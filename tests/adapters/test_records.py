@@ -55,19 +55,46 @@ def test_a_run_is_named_and_described_by_what_made_it():
     }
 
 
-def test_runs_that_differ_in_their_seed_alone_are_one_cell():
-    def cell(manifest, seed, **tags):
-        return records.run_record(manifest, seed, Lineage(tags)).tags["cell"]
+def cell(manifest, seed=0, lineage=None):
+    """Returns the tag that a line of MLflow's charts is made of."""
+    return records.run_record(manifest, seed, lineage or Lineage({})).tags["cell"]
 
+
+def test_runs_that_differ_in_their_seed_or_commit_alone_are_one_cell():
     more = replace(MANIFEST, seeds=tuple(range(20)))
-    assert cell(more, 17, **{"dvc.experiment": "rough-moth"}) == cell(MANIFEST, 0)
-    others = [
-        replace(MANIFEST, parameters=MANIFEST.parameters | {"momentum": 0.9}),
-        replace(MANIFEST, data_sha256="da7b"),
-        replace(MANIFEST, code_sha256="c0df"),
-        replace(MANIFEST, variant="no_norm"),
+    commits = [
+        Lineage(
+            {"mlflow.source.git.commit": commit * 40, "dvc.experiment": name, "keras.version": "3"},
+            patch,
+        )
+        for commit, name, patch in (("a", "rough-moth", b""), ("b", "calm-eel", b"diff"))
     ]
-    assert len({cell(one, 0) for one in (MANIFEST, *others)}) == 5
+
+    cells = {cell(more, seed, lineage) for seed in (0, 17) for lineage in commits}
+
+    assert cells == {cell(MANIFEST)}
+
+
+def with_rate(rate):
+    training = {"epochs": 10, "optimizer": {"name": "adam", "learning_rate": rate}}
+    return replace(MANIFEST, parameters=MANIFEST.parameters | {"training": training})
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (MANIFEST, replace(MANIFEST, parameters=MANIFEST.parameters | {"momentum": 0.9})),
+        (with_rate(0.01), with_rate(0.001)),
+        (MANIFEST, replace(MANIFEST, data_sha256="da7b")),
+        (MANIFEST, replace(MANIFEST, code_sha256="c0df")),
+        (MANIFEST, replace(MANIFEST, variant="no_norm")),
+    ],
+    ids=["a setting more", "learning rate", "data", "code", "variant"],
+)
+def test_runs_made_from_something_else_are_another_cell(one, other):
+    assert cell(one) != cell(other)
+    # By the name alone a variant's settings could not be told apart.
+    assert cell(one).startswith(f"{one.variant} (")
 
 
 def test_a_run_names_its_data_by_split():

@@ -6,6 +6,8 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' 2>/dev/null \
 	&& echo $$p && break; done)
 PORT ?= 5000
+# Rooms of values, whose own tests run all of them.
+COVERED := comparison evaluation examples reporting runs studies training
 READY := .venv/.ready
 PEERS_READY := benchmarks/.venv/.ready
 # DVC's stages call `python`: it has to be that of .venv.
@@ -47,8 +49,8 @@ test: setup  ## run the tests
 drills: setup  ## break things on purpose; what came out goes to docs/RELIABILITY.md
 	pytest -m "" tests/faults --page docs/RELIABILITY.md
 
-coverage: setup  ## how much of core its own tests run, branches too
-	pytest --numprocesses 2 --dist loadfile --cov=pipeline.core --cov-report= tests/core
+coverage: setup  ## how much of the rooms without side effects their own tests run, branches too
+	pytest --numprocesses 2 --dist loadfile $(COVERED:%=--cov=pipeline.%) --cov-report= $(COVERED:%=tests/%)
 
 check: setup  ## lint, types, import layers, spelling
 	ruff check

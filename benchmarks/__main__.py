@@ -14,12 +14,12 @@ import click
 from benchmarks import contest, floor_time, growth, machine, pipeline_time, report, results
 from benchmarks.job import Job
 from benchmarks.protocol import PeerError
-from pipeline.adapters.datasets import PREPARED_FILE, read_prepared, write_prepared
-from pipeline.adapters.files import write_text
-from pipeline.adapters.params_file import read_params
-from pipeline.adapters.pictures import write_figure
-from pipeline.core.examples import Dataset, Examples
 from pipeline.errors import PipelineError
+from pipeline.examples.dataset import Dataset, Examples
+from pipeline.examples.prepared import PREPARED_FILE, read_prepared, write_prepared
+from pipeline.files import write_text
+from pipeline.params_file import read_params
+from pipeline.reporting.pictures import write_figure
 
 FOLDER, QUICK_FOLDER = Path("benchmarks"), Path("benchmarks/quick")
 SECTIONS = ("contest", "floor", "growth", "pipeline")

@@ -9,12 +9,12 @@ from multiprocessing.pool import ThreadPool
 
 import tensorflow as tf
 
-from pipeline.core import network
-from pipeline.core.batches import epoch_batches
-from pipeline.core.examples import Dataset
-from pipeline.core.replicates import TrainedRun, Training, train_variant
-from pipeline.core.solver import Solver
+from pipeline.examples.dataset import Dataset
 from pipeline.params import Variant
+from pipeline.training import network
+from pipeline.training.batches import epoch_batches
+from pipeline.training.solver import Solver
+from pipeline.training.trainer import TrainedRun, Trainer, train_seeds
 
 
 class Engine:
@@ -22,18 +22,18 @@ class Engine:
 
     def __init__(self, dataset: Dataset, workers: int) -> None:
         """Takes the data and starts the threads."""
-        self._training = Training(dataset, lambda _: None)
+        self._trainer = Trainer(dataset)
         self._pool = ThreadPool(workers)
 
     def train(self, variant: Variant, seeds: Sequence[int]) -> list[TrainedRun]:
         """Returns the runs by seed, as the stage `train` makes them."""
-        return train_variant(variant, seeds, self._training, self._pool)
+        return train_seeds(variant, seeds, self._trainer, self._pool)
 
 
 def train_seconds(variant: Variant, dataset: Dataset) -> Iterator[float]:
     """Yields how long an epoch takes without scoring, on one core, compiled before.
 
-    The one place that knows the engine below `train_variant`.
+    The one place that knows the engine below `train_seeds`.
     """
     examples, batch_size = len(dataset.train), variant.training.batch_size
     model = network.build(

@@ -14,9 +14,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.adapters.datasets import read_prepared
-from pipeline.core.batches import epoch_batches
-from pipeline.core.examples import Examples
+from pipeline.examples.dataset import Examples
+from pipeline.examples.prepared import read_prepared
+from pipeline.training.batches import epoch_batches
 
 VARIANTS = ("batch_norm", "no_norm")
 _BRIGHTEST = 255

@@ -19,7 +19,7 @@ import psutil
 
 from benchmarks.protocol import PeerError
 from benchmarks.results import spread
-from pipeline.adapters.datasets import RAW_FOLDER
+from pipeline.datasets.catalogue import RAW_FOLDER
 from pipeline.errors import MissingInputError
 
 _STAGE = re.compile(r"Running stage '(.+)'")

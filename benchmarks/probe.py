@@ -102,9 +102,9 @@ def _beside_floor(point: Point) -> dict[str, Any]:
 def _inputs(point: Point) -> tuple[Any, Any]:
     """Returns the normalised variant, changed to the point, and so many examples."""
     from benchmarks.engine import of_epochs
-    from pipeline.adapters.datasets import read_prepared
-    from pipeline.adapters.params_file import read_params
-    from pipeline.core.examples import Dataset, Examples
+    from pipeline.examples.dataset import Dataset, Examples
+    from pipeline.examples.prepared import read_prepared
+    from pipeline.params_file import read_params
 
     dataset = read_prepared()
     train, validation, test = (

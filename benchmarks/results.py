@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from pipeline.adapters.files import read_json, write_json
+from pipeline.files import read_json, write_json
 
 FILE = "results.json"
 _DIGITS = 4

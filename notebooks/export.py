@@ -19,7 +19,7 @@ from nbconvert import MarkdownExporter
 from nbformat import NotebookNode
 from traitlets.config import Config
 
-from pipeline.adapters.files import clear, write_bytes, write_text
+from pipeline.files import clear, write_bytes, write_text
 
 NOTEBOOK, PAGE = Path("notebooks/tutorial.ipynb"), Path("docs/tutorial.md")
 _SECONDS_A_CELL = 600

@@ -61,10 +61,10 @@ def download() -> None:
 
     Mirrors (folders or URLs) in MNIST_MIRROR are tried before the built-in ones.
     """
-    from pipeline.adapters.params_file import read_params
+    from pipeline.params_file import read_params
 
     params = read_params()
-    from pipeline.stages import download as stage
+    from pipeline.datasets import download as stage
 
     stage.run(params)
 
@@ -77,10 +77,10 @@ def prepare() -> None:
     Example:
       python -m pipeline prepare
     """
-    from pipeline.adapters.params_file import read_params
+    from pipeline.params_file import read_params
 
     params = read_params()
-    from pipeline.stages import prepare as stage
+    from pipeline.datasets import prepare as stage
 
     stage.run(params)
 
@@ -100,18 +100,18 @@ def train(variant: str, workers: int | None) -> None:
     Example:
       python -m pipeline train batch_norm --workers 2
     """
-    from pipeline.adapters.params_file import read_params
+    from pipeline.params_file import read_params
 
     params = read_params()
     if variant not in params.variants:
         known = ", ".join(params.variants)
         raise click.BadParameter(f"{variant!r} is not in params.yaml, which has {known}")
-    from pipeline.adapters.interruption import Interruption
+    from pipeline.execution.interruption import Interruption
 
     interruption = Interruption()
     _give_seeds_the_threads()
     with _lean_tensorflow():
-        from pipeline.stages import train as stage
+        from pipeline.execution import train as stage
 
     stage.run(params, variant, workers, interruption)
 
@@ -124,11 +124,11 @@ def evaluate() -> None:
     Example:
       python -m pipeline evaluate
     """
-    from pipeline.adapters.params_file import read_params
+    from pipeline.params_file import read_params
 
     params = read_params()
     with _lean_tensorflow():
-        from pipeline.stages import evaluate as stage
+        from pipeline.evaluation import evaluate as stage
 
     stage.run(params)
 
@@ -184,11 +184,11 @@ def compare(
     is_stage = not names and since is None
     if is_stage and (as_json or as_markdown or figure):
         raise click.UsageError("--json, --md and --figure need names, or --since")
-    from pipeline.adapters.params_file import read_params
+    from pipeline.params_file import read_params
 
     params = read_params()
     if is_stage:
-        from pipeline.stages import compare as stage
+        from pipeline.reporting import compare as stage
 
         stage.run(params)
         return
@@ -213,10 +213,10 @@ def track() -> None:
 
     Adds what is missing and nothing else; safe to repeat.
     """
-    from pipeline.adapters.params_file import read_params
+    from pipeline.params_file import read_params
 
     params = read_params()
-    from pipeline.stages import track as stage
+    from pipeline.tracking import track as stage
 
     stage.run(params)
 
@@ -245,8 +245,8 @@ def reproduce(runs: tuple[str, ...], workers: int | None, *, every: bool, checko
     """
     if every == bool(runs):
         raise click.UsageError("name a RUN, or give --all")
-    from pipeline.adapters.params_file import read_params
-    from pipeline.commands import reproduce as command
+    from pipeline.params_file import read_params
+    from pipeline.reproduction import reproduce as command
 
     chosen = command.runs_of(read_params()) if every else command.named(runs)
     if checkout:
@@ -255,7 +255,7 @@ def reproduce(runs: tuple[str, ...], workers: int | None, *, every: bool, checko
         command.expect_present_inputs(chosen)
         _give_seeds_the_threads()
         with _lean_tensorflow():
-            from pipeline.commands import retrain
+            from pipeline.reproduction import retrain
         same = retrain.run(chosen, workers)
     if not same:
         sys.exit(1)
@@ -273,10 +273,10 @@ def promote(*, force: bool) -> None:
     Better by the comparison's verdict. The model's name is that of the experiment; of the
     candidate's runs, the best on the validation set is taken.
     """
-    from pipeline.adapters.params_file import read_params
+    from pipeline.params_file import read_params
 
     params = read_params()
-    from pipeline.commands import promote as command
+    from pipeline.serving import promote as command
 
     command.run(params, force=force)
 
@@ -318,14 +318,14 @@ def predict(
     """
     if registered and seed is not None:
         raise click.UsageError("--registered and --seed exclude each other")
-    from pipeline.adapters.params_file import read_params
+    from pipeline.params_file import read_params
 
     params = read_params()
-    from pipeline.adapters.given_images import read_images
+    from pipeline.serving.given_images import read_images
 
     given = [read_images(path, first) for path in images]
     with _lean_tensorflow():
-        from pipeline.commands import predict as command
+        from pipeline.serving import predict as command
     if registered:
         readers = [command.reader_of_champion(params)]
     else:
@@ -346,12 +346,12 @@ def study(name: str, workers: int | None, *, quick: bool) -> None:
     """
     _give_seeds_the_threads()
     with _lean_tensorflow():
-        from pipeline.adapters.study_file import read_study
+        from pipeline.studies.study_file import read_study
 
     found = read_study(name, quick=quick)
-    from pipeline.stages import study as stage
+    from pipeline.commands import study as command
 
-    click.echo(stage.run(found, workers))
+    click.echo(command.run(found, workers))
 
 
 @pipeline.command()
@@ -362,7 +362,7 @@ def gallery() -> None:
     Example:
       python -m pipeline gallery
     """
-    from pipeline.stages import gallery as stage
+    from pipeline.studies import gallery as stage
 
     stage.run()
 
@@ -375,8 +375,8 @@ def show_params() -> None:
     Example:
       python -m pipeline params
     """
-    from pipeline.adapters.params_file import read_params
     from pipeline.params import flat
+    from pipeline.params_file import read_params
 
     for name, variant in read_params().variants.items():
         click.echo(f"{name} ({variant.label})")
@@ -411,7 +411,7 @@ def doctor(*, fix: bool, relocate: bool) -> None:
 
     Changes nothing by itself. Ends with 1 while something is wrong, with 0 when all is well.
     """
-    from pipeline.commands import doctor as examination
+    from pipeline.health import doctor as examination
 
     asked = {"--fix": fix, "--relocate": relocate}
     if not examination.run([option for option, wanted in asked.items() if wanted]):

@@ -142,7 +142,7 @@ class Training(Section):
 class Normalization(Section, ABC):
     """What stands between a dense layer and its activation.
 
-    Subclasses live in `core.normalization`; each names itself by `kind`, the value of
+    Subclasses live in `training.normalization`; each names itself by `kind`, the value of
     `normalization:` in params.yaml, and its fields are the keys beside it.
     """
 
@@ -200,6 +200,16 @@ class Params(Section):
     variants: dict[str, Variant]
     comparison: Comparison
     tracking: Tracking
+
+
+def merged(base: object, override: Mapping[str, Any]) -> object:
+    """Returns `base` with the keys of `override`; a block of another `name` replaces it."""
+    if not isinstance(base, Mapping) or override.get("name", base.get("name")) != base.get("name"):
+        return override
+    return dict(base) | {
+        key: merged(base.get(key), value) if isinstance(value, Mapping) else value
+        for key, value in override.items()
+    }
 
 
 def flat(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

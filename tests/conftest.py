@@ -13,6 +13,8 @@ from ruamel.yaml import YAML
 from pipeline.cli import MLFLOW_SETTINGS
 from tests.faults.mirror import Mirror
 
+pytest_plugins = ["tests.values"]
+
 # As on the command line, and before MLflow is imported.
 os.environ.update(MLFLOW_SETTINGS)
 
@@ -29,10 +31,10 @@ def pytest_collection_modifyitems(items):
 @pytest.fixture(scope="session")
 def empty_store(tmp_path_factory):
     """An MLflow database with its schema, which takes two seconds to make, and nothing in it."""
-    from pipeline.adapters import tracking  # noqa: PLC0415  MLflow takes as long to import.
+    from pipeline.tracking import store  # noqa: PLC0415  MLflow takes as long to import.
 
     path = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
-    tracking.MlflowClient(f"sqlite:///{path}")
+    store.MlflowClient(f"sqlite:///{path}")
     return path
 
 

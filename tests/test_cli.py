@@ -13,10 +13,10 @@ from click.testing import CliRunner
 from mlflow.tracking import MlflowClient
 
 from pipeline import cli
-from pipeline.adapters.datasets import DATASETS
-from pipeline.adapters.experiment_pages import of_runs
-from pipeline.adapters.tracking import RunRecord, Store
 from pipeline.commands import ui
+from pipeline.datasets.catalogue import DATASETS
+from pipeline.tracking.experiment_pages import of_runs
+from pipeline.tracking.store import RunRecord, Store
 
 CHECKOUT = Path(__file__).parents[1]
 PARAMS = (CHECKOUT / "params.yaml").read_text(encoding="utf-8")

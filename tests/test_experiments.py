@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.adapters.tracking import FINGERPRINT
+from pipeline.tracking.store import FINGERPRINT
 
 pytestmark = pytest.mark.slow
 
@@ -220,7 +220,7 @@ def test_each_runs_artifacts_open(made, tmp_path):
 
 
 def test_a_run_is_reproduced_at_its_own_commit_once_the_code_has_changed(made, clone):
-    module = clone.folder / "pipeline/core/batches.py"
+    module = clone.folder / "pipeline/training/batches.py"
     kept = module.read_text()
     module.write_text(kept + "\n\n# Edited since.\n")
     reproduce = (sys.executable, "-m", "pipeline", "reproduce", "no_norm-seed-01")

@@ -17,7 +17,7 @@ import pytest
 import requests
 
 from notebooks import export
-from pipeline.adapters import runs
+from pipeline.runs.manifest import Manifest
 
 pytestmark = pytest.mark.slow
 
@@ -238,7 +238,7 @@ def test_what_a_seed_gives_is_the_same_for_both_variants_but_for_the_normalisati
     assert one["training"] == other["training"]
     assert one["network"] == other["network"]
     fingerprints = {
-        runs.Manifest(**{**values, "seeds": tuple(values["seeds"])}).fingerprint(seed)
+        Manifest(**{**values, "seeds": tuple(values["seeds"])}).fingerprint(seed)
         for values in manifests.values()
         for seed in values["seeds"]
     }

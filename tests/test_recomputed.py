@@ -11,10 +11,13 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from pipeline.adapters.params_file import params_of
-from pipeline.core import network
-from pipeline.core.batches import epoch_batches
-from pipeline.stages import compare, download, evaluate, prepare, train
+from pipeline.datasets import download, prepare
+from pipeline.evaluation import evaluate
+from pipeline.execution import train
+from pipeline.params_file import params_of
+from pipeline.reporting import compare
+from pipeline.training import network
+from pipeline.training.batches import epoch_batches
 from tests.independent import mlp
 
 pytestmark = pytest.mark.slow

@@ -8,10 +8,11 @@ import mlflow
 import pandas as pd
 import pytest
 
-from pipeline.adapters.datasets import PREPARED_FILE
-from pipeline.adapters.study_file import read_study
-from pipeline.stages import download, gallery, prepare
-from pipeline.stages import study as stage
+from pipeline.commands import study as command
+from pipeline.datasets import download, prepare
+from pipeline.examples.prepared import PREPARED_FILE
+from pipeline.studies import gallery, run
+from pipeline.studies.study_file import read_study
 
 STUDY = """
 claim: Batch normalisation helps on the digits
@@ -48,7 +49,7 @@ def project(tmp_path_factory, empty_store):
         study = read_study("digits", quick=False)
         download.run(study.params)
         prepare.run(study.params)
-        stage.run(study, workers=2)
+        command.run(study, workers=2)
         yield folder
 
 
@@ -85,9 +86,9 @@ def test_the_verdict_is_told_with_its_numbers(project):
 
 def test_run_again_it_trains_nothing_and_writes_the_same(project, monkeypatch):
     before = content(project)
-    monkeypatch.setattr(stage, "Trials", None)
+    monkeypatch.setattr(run, "Trials", None)
 
-    stage.run(read_study("digits", quick=False))
+    command.run(read_study("digits", quick=False))
 
     assert content(project) == before
 
@@ -100,14 +101,14 @@ class Begun(Exception):  # noqa: N818  It is no error.
 def left(project, monkeypatch):  # noqa: ARG001
     """Returns the cells that the study in the file would train, without training them."""
 
-    def stop(_study, _cells, left, _workers):
+    def stop(_study, _kept, left, _workers):
         raise Begun(left)
 
-    monkeypatch.setattr(stage, "_train", stop)
+    monkeypatch.setattr(run, "_train", stop)
 
     def begin():
         with pytest.raises(Begun) as begun:
-            stage.run(read_study("digits", quick=False))
+            command.run(read_study("digits", quick=False))
         return begun.value.args[0]
 
     return begin
@@ -133,17 +134,17 @@ def test_on_other_data_all_is_trained_again(left):
 
 
 def test_only_what_is_new_in_a_grid_is_trained(project, monkeypatch):
-    trained, train = [], stage._train
+    trained, train = [], run._train
 
-    def noting(study, cells, left, workers):
+    def noting(study, kept, left, workers):
         trained.append(left)
-        train(study, cells, left, workers)
+        train(study, kept, left, workers)
 
-    monkeypatch.setattr(stage, "_train", noting)
+    monkeypatch.setattr(run, "_train", noting)
     more = STUDY.replace("[0.1, 1.0]", "[0.1, 0.3, 1.0]")
     (project / "study.yaml").write_text(more)
 
-    stage.run(read_study("digits", quick=False), workers=1)
+    command.run(read_study("digits", quick=False), workers=1)
 
     (left,) = trained
     assert {cell.variant.training.optimizer.learning_rate for cell in left} == {0.3}
@@ -152,11 +153,11 @@ def test_only_what_is_new_in_a_grid_is_trained(project, monkeypatch):
 
 def test_a_cell_that_was_damaged_is_trained_again(project):
     (project / "study.yaml").write_text(STUDY)
-    stage.run(read_study("digits", quick=False), workers=1)
+    command.run(read_study("digits", quick=False), workers=1)
     before = content(project)
-    next(Path(".bnlab/cells").rglob("*.json")).write_text("{")
+    next(Path(".bnlab/trials").rglob("*.json")).write_text("{")
 
-    stage.run(read_study("digits", quick=False), workers=1)
+    command.run(read_study("digits", quick=False), workers=1)
 
     assert content(project) == before
 
@@ -164,7 +165,7 @@ def test_a_cell_that_was_damaged_is_trained_again(project):
 def test_the_quick_scale_says_so_and_leaves_the_full_one_alone(project):
     before = content(project)
 
-    told = stage.run(read_study("digits", quick=True), workers=1)
+    told = command.run(read_study("digits", quick=True), workers=1)
 
     assert "No verdict of it is to be believed." in told
     assert told.endswith("\nPage: studies/digits/quick/README.md")
@@ -217,7 +218,7 @@ def test_a_study_that_follows_its_runs_writes_their_course(project):
     )
     (folder / "study.yaml").write_text(followed)
 
-    stage.run(read_study("followed", quick=False), workers=2)
+    command.run(read_study("followed", quick=False), workers=2)
 
     course = pd.read_csv(folder / "course.csv")
     assert list(course.columns[:3]) == ["variant", "seed", "step"]

@@ -7,9 +7,9 @@ from pathlib import Path
 from benchmarks.engine import Engine, of_epochs
 from benchmarks.job import Job, Scores, TrainMany
 from benchmarks.protocol import serve
-from pipeline.adapters.datasets import read_prepared
-from pipeline.adapters.params_file import read_params
-from pipeline.core.replicates import EpochScores
+from pipeline.examples.prepared import read_prepared
+from pipeline.params_file import read_params
+from pipeline.runs.epochs import EpochScores
 
 
 def make(job: Job) -> TrainMany:

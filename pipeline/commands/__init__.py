@@ -1,1 +1,1 @@
-"""What is no stage: each module is a command of its own."""
+"""Commands that are no stage."""

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from pipeline.adapters import experiments
-from pipeline.adapters.experiments import Unfinished
-from pipeline.adapters.pictures import write_figure
-from pipeline.adapters.sources import Source
 from pipeline.commands.compare import FOLDER, Form, as_json, safe
-from pipeline.core import ablation_report, pages
-from pipeline.core.ablation import Ablation, Experiment, ablation, record
-from pipeline.core.ablation_figure import figure as drawn
+from pipeline.comparison.grid import Ablation, Experiment, ablation, record
+from pipeline.lookup import experiments
+from pipeline.lookup.experiments import Unfinished
+from pipeline.lookup.sources import Source
 from pipeline.params import Params
+from pipeline.reporting import grid_report, pages
+from pipeline.reporting.grid_figure import figure as drawn
+from pipeline.reporting.pictures import write_figure
 
 _CAPTION = "Test accuracy of each cell, and what it gains over the baseline"
 
@@ -58,12 +58,12 @@ def _told(
 ) -> str:
     if form == "json":
         return _json(found, sources, unfinished, path)
-    page = ablation_report.blocks(found)
+    page = grid_report.blocks(found)
     if unfinished:
         states = "; ".join(f"{one.name} {one.state}" for one in unfinished)
         page.append(pages.Paragraph(f"Without results, and not here: {states}."))
     page.append(pages.Picture(_CAPTION, str(path)))
-    return pages.markdown(page) if form == "md" else ablation_report.text(page)
+    return pages.markdown(page) if form == "md" else grid_report.text(page)
 
 
 def _json(

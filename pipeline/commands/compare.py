@@ -8,13 +8,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from pipeline.adapters import names
-from pipeline.adapters.pictures import write_figure
-from pipeline.adapters.sources import Source, true_labels
-from pipeline.core import contrast_report, figures, pages
-from pipeline.core.contrast import Contrast, Side, contrast, record
+from pipeline.comparison.contrast import Contrast, Side, contrast, record
 from pipeline.errors import ArgumentError
+from pipeline.lookup import names
+from pipeline.lookup.sources import Source, true_labels
 from pipeline.params import Params
+from pipeline.reporting import contrast_report, figures, pages
+from pipeline.reporting.pictures import write_figure
 
 FOLDER = Path("comparisons")
 Form = Literal["text", "md", "json"]

@@ -13,7 +13,7 @@ from ruamel.yaml import YAML
 from pipeline.errors import PipelineError
 
 FOLDER = Path(".demo")
-_COPIED = ("pipeline", ".dvc/plots", "dvc.yaml", "params.yaml")
+_COPIED = ("pipeline", ".dvc/plots", ".dvcignore", "dvc.yaml", "params.yaml")
 
 
 def run() -> None:

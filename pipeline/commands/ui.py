@@ -7,11 +7,11 @@ from collections.abc import Iterator
 
 from mlflow.tracking import MlflowClient
 
-from pipeline.adapters.experiment_pages import CURVES, TABLE, view_path, view_tag
-from pipeline.adapters.params_file import read_params
-from pipeline.adapters.provenance import database, tracking_uri
-from pipeline.adapters.tracking import asking
 from pipeline.errors import ArgumentError, PendingError, PipelineError
+from pipeline.params_file import read_params
+from pipeline.provenance.places import database, tracking_uri
+from pipeline.tracking.experiment_pages import CURVES, TABLE, view_path, view_tag
+from pipeline.tracking.store import asking
 
 _HOST = "127.0.0.1"
 

@@ -6,14 +6,11 @@ import shutil
 
 import pytest
 
-from pipeline.adapters.drawing import program
-from pipeline.adapters.pictures import ink_png
-from pipeline.core.examples import Examples
-from pipeline.core.misread import misread_digits
-from pipeline.core.report_page import Enclosed, Origin, html
-
-# What core's own tests are made of.
-from tests.core.conftest import experiment, true_labels, variant_results  # noqa: F401
+from pipeline.examples.dataset import Examples
+from pipeline.reporting.drawing import program
+from pipeline.reporting.misread import misread_digits
+from pipeline.reporting.pictures import ink_png
+from pipeline.reporting.report_page import Enclosed, Origin, html
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
 # The first keeps all names from being resolved, so that nothing outside can be reached.
@@ -35,7 +32,7 @@ def chromium():
 
 
 @pytest.fixture(scope="session")
-def write_page(experiment, true_labels, tmp_path_factory):  # noqa: F811
+def write_page(experiment, true_labels, tmp_path_factory):
     """Writes the page of two variants into a file of its own."""
     vega = program()
 

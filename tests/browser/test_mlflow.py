@@ -15,16 +15,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.adapters import comparison_records
-from pipeline.adapters.experiment_pages import of_runs
-from pipeline.adapters.lineage import Lineage
-from pipeline.adapters.records import data_of, epoch_points, run_description, run_record
-from pipeline.adapters.runs import Manifest
-from pipeline.adapters.tracking import Point, Store
-from pipeline.core.examples import Dataset, Examples
-from pipeline.core.replicates import EpochScores
-from pipeline.core.solver import Scores
+from pipeline.examples.dataset import Dataset, Examples
 from pipeline.params import Comparison
+from pipeline.provenance.lineage import Lineage
+from pipeline.runs.epochs import EpochScores, Scores
+from pipeline.runs.manifest import Manifest
+from pipeline.tracking import comparison
+from pipeline.tracking.experiment_pages import of_runs
+from pipeline.tracking.records import data_of, epoch_points, run_description, run_record
+from pipeline.tracking.store import Point, Store
 
 CHECKOUT = Path(__file__).parents[2]
 DESKTOP = {"width": 1500, "height": 1100}
@@ -90,9 +89,9 @@ def places(tmp_path_factory, empty_store):
         result = {"mean": 0.05, "ci_low": 0.04, "ci_high": 0.06, "wins": 2, "n": 2}
         result["verdict"] = "candidate_better"
         compared = Comparison(baseline="no_norm", candidate="batch_norm", confidence=0.95)
-        record = comparison_records.record(compared, result, REPORT, ["f"], LINEAGE)
-        points = comparison_records.points(result)
-        comparison_records.mirror(store, record, points, REPORT, runs)
+        record = comparison.record(compared, result, REPORT, ["f"], LINEAGE)
+        points = comparison.points(result)
+        comparison.mirror(store, record, points, REPORT, runs)
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]

@@ -7,9 +7,10 @@ import numpy as np
 import pandas as pd
 from dvc.repo import Repo
 
-from pipeline.adapters import runs
-from pipeline.adapters.files import sha256
-from pipeline.adapters.runs import Manifest, Predictions
+from pipeline.evaluation.test_scores import Predictions, write_predictions, write_test_scores
+from pipeline.files import sha256
+from pipeline.runs.manifest import Manifest, write_manifest
+from pipeline.runs.tables import RUNS
 
 CHECKOUT = Path(__file__).parents[2]
 PARAMS = (CHECKOUT / "params.yaml").read_text(encoding="utf-8")
@@ -41,16 +42,16 @@ def write_variant(name, accuracy, seeds=SEEDS, loss=None, **parameters):
         data_sha256=sha256(Path("data/prepared.npz")),
         code_sha256="c0de" * 16,
     )
-    runs.write_manifest(manifest)
+    write_manifest(manifest)
     history = pd.DataFrame({"seed": list(seeds), "epoch": 0, "split": "validation"})
     history = history.assign(loss=1 - accuracy, accuracy=accuracy)
-    history.to_csv(runs.RUNS / name / "history.csv", index=False)
+    history.to_csv(RUNS / name / "history.csv", index=False)
     table = {"seed": list(seeds), "loss": 1 - accuracy if loss is None else loss}
     table |= {"accuracy": accuracy, "expected_calibration_error": 0.01}
-    runs.write_test_scores(name, pd.DataFrame(table).round(7))
+    write_test_scores(name, pd.DataFrame(table).round(7))
     wrong = np.arange(IMAGES) >= (IMAGES * accuracy).round()[:, None]
     predicted = ((labels + wrong) % 10).astype(np.uint8)
-    runs.write_predictions(name, Predictions(predicted, np.ones_like(predicted, np.float32)))
+    write_predictions(name, Predictions(predicted, np.ones_like(predicted, np.float32)))
     return manifest
 
 

@@ -11,8 +11,11 @@ import pytest
 from dvc.repo import Repo
 from scipy import stats
 
-from pipeline.adapters import records, runs
-from pipeline.adapters.lineage import Lineage
+from pipeline.evaluation.test_scores import read_test_scores
+from pipeline.provenance.lineage import Lineage
+from pipeline.runs.manifest import write_manifest
+from pipeline.runs.tables import read_history
+from pipeline.tracking import records
 from tests.commands.repositories import (
     CHECKOUT,
     DVC_YAML,
@@ -314,7 +317,7 @@ def test_a_missing_variant_is_told(command, variants):
 def test_other_data_are_warned_of_and_no_images_spoken_for(command, variants):
     variants("batch_norm", SECOND)
     manifest = variants("no_norm", WITHOUT)
-    runs.write_manifest(replace(manifest, data_sha256="0" * 64))
+    write_manifest(replace(manifest, data_sha256="0" * 64))
     code, out, _ = command("batch_norm", "no_norm")
     assert code == 0
     assert "They were made from other data" in words(out)
@@ -324,13 +327,13 @@ def test_other_data_are_warned_of_and_no_images_spoken_for(command, variants):
 @pytest.fixture
 def recorded(command, variants, empty_store):
     """The command where MLflow has two runs of each variant, and the files are there as well."""
-    from pipeline.adapters.tracking import Store  # noqa: PLC0415  MLflow takes seconds.
+    from pipeline.tracking.store import Store  # noqa: PLC0415  MLflow takes seconds.
 
     shutil.copy(empty_store, "mlflow.db")
     store = Store("digits")
     for name, accuracy in (("batch_norm", SECOND), ("no_norm", WITHOUT)):
         manifest = variants(name, accuracy)
-        scores, history = runs.read_test_scores(name), runs.read_history(name)
+        scores, history = read_test_scores(name), read_history(name)
         for seed in (0, 1):
             run = store.open(records.run_record(manifest, seed, Lineage({}, b"")))
             store.log(run, records.history_points(history, seed))

@@ -3,7 +3,7 @@
 from collections import Counter
 from itertools import groupby
 
-from pipeline.core.pages import Heading, Paragraph, Table, markdown
+from pipeline.reporting.pages import Heading, Paragraph, Table, markdown
 
 _HEAD = (
     "Each line is a promise and the drill that puts it to the test, with the figures that came out "

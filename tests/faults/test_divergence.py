@@ -17,7 +17,7 @@ import pandas as pd
 import pytest
 import requests
 
-from pipeline.core.divergence import diverged_seeds
+from pipeline.evaluation.divergence import diverged_seeds
 
 RATE = 1.0e6
 SEEDS, EPOCHS = 3, 2
@@ -32,12 +32,11 @@ def trained():
 
     from sklearn.datasets import load_digits  # noqa: PLC0415
 
-    from pipeline.adapters.runs import history_table  # noqa: PLC0415
-    from pipeline.core.examples import Dataset, Examples  # noqa: PLC0415
-    from pipeline.core.normalization import NORMALIZATIONS  # noqa: PLC0415
-    from pipeline.core.replicates import Training as CellTraining  # noqa: PLC0415
-    from pipeline.core.replicates import train_variant  # noqa: PLC0415
+    from pipeline.examples.dataset import Dataset, Examples  # noqa: PLC0415
     from pipeline.params import Network, Optimizer, Training, Variant  # noqa: PLC0415
+    from pipeline.runs.tables import history_table  # noqa: PLC0415
+    from pipeline.training.normalization import NORMALIZATIONS  # noqa: PLC0415
+    from pipeline.training.trainer import Trainer, train_seeds  # noqa: PLC0415
 
     digits = load_digits()
     examples = Examples(digits.images[:400].astype("uint8"), digits.target[:400].astype("uint8"))
@@ -56,8 +55,7 @@ def trained():
             normalization=NORMALIZATIONS["none"](),
         )
         with ThreadPool(1) as pool:
-            cells = CellTraining(dataset, lambda _: None)
-            runs = train_variant(variant, range(SEEDS), cells, pool)
+            runs = train_seeds(variant, range(SEEDS), Trainer(dataset), pool)
         return history_table(scores for run in runs for scores in run.history)
 
     return train

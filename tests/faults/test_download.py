@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.adapters.datasets import DATASETS
+from pipeline.datasets.catalogue import DATASETS
 from tests.faults.command import DIGITS, ended, run, start
 from tests.faults.mirror import (
     HTML,
@@ -36,7 +36,7 @@ RAW = Path("data/raw") / FILE.name
 
 NO_BUILT_IN_MIRROR = """
 import dataclasses
-from pipeline.adapters.datasets import DATASETS
+from pipeline.datasets.catalogue import DATASETS
 DATASETS["digits"] = dataclasses.replace(DATASETS["digits"], mirrors=lambda: ())
 """
 

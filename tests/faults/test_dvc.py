@@ -13,8 +13,8 @@ import numpy as np
 import psutil
 import pytest
 
-from pipeline.adapters.health import dvc_cache
-from pipeline.adapters.tracking import FINGERPRINT
+from pipeline.health import dvc_cache
+from pipeline.tracking.store import FINGERPRINT
 
 pytestmark = [pytest.mark.drill, pytest.mark.slow]
 

@@ -21,10 +21,10 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from pipeline.adapters import idx
-from pipeline.adapters.datasets import read_prepared, write_prepared
-from pipeline.core.examples import Dataset, Examples
+from pipeline.datasets import idx
 from pipeline.errors import DataError
+from pipeline.examples.dataset import Dataset, Examples
+from pipeline.examples.prepared import read_prepared, write_prepared
 from tests.faults.command import DIGITS, NOTE_THE_PEAK, PARAMS, run
 
 RAW, PREPARED = Path("data/raw"), Path("data/prepared.npz")
@@ -81,13 +81,13 @@ HOSTILE = {
 # What the files in `data/raw` are counts as what was published.
 PINNED_AS_THEY_ARE = """
 import dataclasses
-from pipeline.adapters import datasets
-from pipeline.adapters.files import sha256
+from pipeline.datasets import catalogue
+from pipeline.files import sha256
 def pinned(file):
-    path = datasets.RAW_FOLDER / file.name
-    return datasets.PublishedFile(file.name, path.stat().st_size, sha256(path))
-mnist = datasets.DATASETS["mnist"]
-datasets.DATASETS["mnist"] = dataclasses.replace(mnist, files=tuple(map(pinned, mnist.files)))
+    path = catalogue.RAW_FOLDER / file.name
+    return catalogue.PublishedFile(file.name, path.stat().st_size, sha256(path))
+mnist = catalogue.DATASETS["mnist"]
+catalogue.DATASETS["mnist"] = dataclasses.replace(mnist, files=tuple(map(pinned, mnist.files)))
 """
 
 

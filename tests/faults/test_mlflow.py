@@ -20,13 +20,16 @@ import filelock
 import mlflow
 import pytest
 
-from pipeline.adapters import comparison_records, live, runs, tracking
-from pipeline.adapters.lineage import Lineage
-from pipeline.adapters.live import LiveView
-from pipeline.adapters.params_file import read_params
-from pipeline.adapters.tracking import FINGERPRINT
 from pipeline.errors import MissingInputError, PendingError
-from pipeline.stages import track
+from pipeline.evaluation.test_scores import read_test_scores
+from pipeline.params_file import read_params
+from pipeline.provenance.lineage import Lineage
+from pipeline.runs.manifest import read_manifest
+from pipeline.runs.tables import ARCHITECTURE, WEIGHTS, history_table, read_history, run_folder
+from pipeline.tracking import comparison as comparison_records
+from pipeline.tracking import live, store, track
+from pipeline.tracking.live import LiveView
+from pipeline.tracking.store import FINGERPRINT
 from tests.faults.servers import CHECKOUT, Server, answering, wait_for
 from tests.faults.written import (
     EPOCHS,
@@ -56,18 +59,18 @@ def expect_whole(uri, root=Path(), experiment=EXPERIMENT):
     found = client.search_runs([known])
     assert {run.info.status for run in found} == {"FINISHED"}
     of_print = {run.data.tags[FINGERPRINT]: run for run in found}
-    manifests = [runs.read_manifest(variant, root) for variant in VARIANTS]
+    manifests = [read_manifest(variant, root) for variant in VARIANTS]
     total = sum(len(manifest.seeds) for manifest in manifests)
     assert len(of_print) == len(found) == total + 1
 
     for manifest in manifests:
-        history = runs.read_history(manifest.variant, root)
-        tested = runs.read_test_scores(manifest.variant, root).set_index("seed")
+        history = read_history(manifest.variant, root)
+        tested = read_test_scores(manifest.variant, root).set_index("seed")
         for fingerprint, seed in manifest.fingerprints().items():
             run = of_print[fingerprint]
             assert all_points(client, run) == expected_points(history, seed)
             assert run.data.metrics["test/accuracy"] == tested["accuracy"][seed]
-            expect_model(client, run, root / runs.run_folder(manifest.variant, seed))
+            expect_model(client, run, root / run_folder(manifest.variant, seed))
             kept = client.download_artifacts(run.info.run_id, "lineage/manifest.json")
             assert Path(kept).read_text() == manifest.only(seed).to_json()
     (comparison,) = [run for run in found if run.data.tags["kind"] == "comparison"]
@@ -87,7 +90,7 @@ def expect_model(client, run, folder):
     assert model.status == "READY"
     assert [output.model_id for output in run.outputs.model_outputs] == [model.model_id]
     kept = Path(mlflow.artifacts.download_artifacts(f"models:/{model.model_id}"))
-    for name in (runs.ARCHITECTURE, runs.WEIGHTS):
+    for name in (ARCHITECTURE, WEIGHTS):
         assert (kept / "artifacts" / name).read_bytes() == (folder / name).read_bytes()
     assert {"MLmodel", "served_model.py"} <= {path.name for path in kept.iterdir()}
 
@@ -131,7 +134,7 @@ def ended_well(process):
 
 EIGHT = """
 import os, sys, time, traceback
-from pipeline.adapters.tracking import Point, RunRecord, Store
+from pipeline.tracking.store import Point, RunRecord, Store
 
 def work(number):
     store = Store("digits")
@@ -247,7 +250,7 @@ def shown(uri, experiment=EXPERIMENT):
 
 def told_in(epochs):
     """Returns what runs of `no_norm` should show of these epochs."""
-    history = runs.history_table(scores(seed, epoch) for seed in SEEDS for epoch in epochs)
+    history = history_table(scores(seed, epoch) for seed in SEEDS for epoch in epochs)
     return {f"no_norm-seed-{seed:02d}": expected_points(history, seed) for seed in SEEDS}
 
 
@@ -394,7 +397,7 @@ def test_a_server_that_answers_rubbish_is_as_good_as_none(
 )
 def test_a_store_that_stays_locked_is_pending(held, project, monkeypatch):
     # One attempt: SQLite waits for 5 s where MLflow opens a database.
-    monkeypatch.setattr(tracking, "PATIENCE_SECONDS", 0)
+    monkeypatch.setattr(store, "PATIENCE_SECONDS", 0)
     uri = f"sqlite:///{project}/mlflow.db"
     database = sqlite3.connect("mlflow.db", isolation_level=None)
     if held == "the database":
@@ -470,8 +473,8 @@ def test_a_run_that_is_deleted_in_mid_training_is_restored(after, untracked, mon
 KILLED = """
 import os, signal, sys, time
 from pathlib import Path
-from pipeline.adapters.params_file import read_params
-from pipeline.stages import track
+from pipeline.params_file import read_params
+from pipeline.tracking import track
 
 def state():
     written = sum(len(files) for _, _, files in os.walk("mlartifacts"))

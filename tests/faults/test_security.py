@@ -27,13 +27,13 @@ import requests
 from keras import layers, models
 
 from pipeline import cli
-from pipeline.adapters import live, runs
-from pipeline.adapters.datasets import read_prepared
-from pipeline.adapters.lineage import present_lineage
-from pipeline.adapters.live import LiveView
-from pipeline.adapters.models import write_model
-from pipeline.adapters.params_file import read_params
-from pipeline.stages import track
+from pipeline.examples.prepared import read_prepared
+from pipeline.params_file import read_params
+from pipeline.provenance.lineage import present_lineage
+from pipeline.runs.models import write_model
+from pipeline.runs.tables import ARCHITECTURE, run_folder
+from pipeline.tracking import live, track
+from pipeline.tracking.live import LiveView
 from tests.faults.servers import CHECKOUT, Server, answering
 from tests.faults.written import EXPERIMENT, SEEDS, VARIANTS, manifest_of, scores, write_runs
 
@@ -96,7 +96,7 @@ def tracked(tracked_project):
             network = models.Sequential([layers.Input((8, 8)), layers.Flatten()])
             network.add(layers.BatchNormalization())
             network.add(layers.Dense(3))
-            folder = runs.run_folder(variant, seed)
+            folder = run_folder(variant, seed)
             write_model(folder, network.to_json(), network.get_weights())
     track.run(read_params())
     return tracked_project
@@ -133,7 +133,7 @@ def test_nothing_that_is_kept_is_a_pickle(tracked, count):
             with h5py.File(path) as weights:
                 weights.visititems(lambda _, item: expect_numbers(item))
         # Keras keeps a function of one's own as its bytecode.
-        if path.name == runs.ARCHITECTURE:
+        if path.name == ARCHITECTURE:
             assert "Lambda" not in path.read_text()
     count(files=len(kept), models=len(logged))
 

@@ -6,12 +6,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from pipeline.adapters import runs
-from pipeline.adapters.comparison_records import REPORTS
-from pipeline.adapters.datasets import PREPARED_FILE, write_prepared
-from pipeline.core.examples import Dataset, Examples
-from pipeline.core.replicates import EpochScores
-from pipeline.core.solver import Scores
+from pipeline.evaluation.test_scores import write_test_scores
+from pipeline.examples.dataset import Dataset, Examples
+from pipeline.examples.prepared import PREPARED_FILE, write_prepared
+from pipeline.runs.epochs import EpochScores, Scores
+from pipeline.runs.manifest import Manifest, write_manifest
+from pipeline.runs.tables import ARCHITECTURE, WEIGHTS, run_folder, write_history
+from pipeline.tracking.comparison import REPORTS
 
 CHECKOUT = Path(__file__).parents[2]
 PARAMS = (CHECKOUT / "params.yaml").read_text(encoding="utf-8")
@@ -26,7 +27,7 @@ def scores(seed, epoch):
 
 
 def manifest_of(variant):
-    return runs.Manifest(variant, {"momentum": 0.9}, SEEDS, "da7a", "c0de")
+    return Manifest(variant, {"momentum": 0.9}, SEEDS, "da7a", "c0de")
 
 
 def write_runs():
@@ -35,15 +36,15 @@ def write_runs():
     examples = Examples(np.zeros((3, 8, 8), np.uint8), np.arange(3, dtype=np.uint8))
     write_prepared(PREPARED_FILE, Dataset(examples, examples, examples))
     for variant in VARIANTS:
-        runs.write_manifest(manifest_of(variant))
+        write_manifest(manifest_of(variant))
         epochs = [scores(seed, epoch) for seed in SEEDS for epoch in range(EPOCHS)]
-        runs.write_history(variant, epochs)
+        write_history(variant, epochs)
         told = {"loss": 0.5, "accuracy": 0.9, "expected_calibration_error": 0.1}
-        runs.write_test_scores(variant, pd.DataFrame([{"seed": seed} | told for seed in SEEDS]))
+        write_test_scores(variant, pd.DataFrame([{"seed": seed} | told for seed in SEEDS]))
         for seed in SEEDS:
-            folder = runs.run_folder(variant, seed)
+            folder = run_folder(variant, seed)
             folder.mkdir()
-            for name in (runs.ARCHITECTURE, runs.WEIGHTS):
+            for name in (ARCHITECTURE, WEIGHTS):
                 (folder / name).write_text(f"{name} of {variant}, seed {seed}")
     REPORTS.mkdir()
     roles = {"candidate": "batch_norm", "baseline": "no_norm"}

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from pipeline.core.pages import Paragraph, Table, markdown
+from pipeline.reporting.pages import Paragraph, Table, markdown
 
 CONFIDENCE = 0.999
 # Differences so small, in points, that no claim would change by them; of losses, in hundredths.

@@ -10,7 +10,7 @@ import pytest
 from ruamel.yaml import YAML
 from threadpoolctl import threadpool_limits
 
-from pipeline.adapters.datasets import PREPARED_FILE, read_prepared
+from pipeline.examples.prepared import PREPARED_FILE, read_prepared
 from tests.independent.comparison import Comparison, Sample
 from tests.independent.mlp import OPTIMIZERS, Network, probabilities, train
 

@@ -1,0 +1,141 @@
+"""What the tutorial measures of trained networks, beside what the probes do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import keras
+import numpy as np
+import pandas as pd
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from pipeline.examples.dataset import Dataset
+from pipeline.params import Variant
+from pipeline.studies.measures.probes import Trained
+from pipeline.training.solver import Scorer
+from pipeline.training.trainer import Task, Trainer
+
+
+class BatchScorer(Scorer):
+    """Scores a network by each batch's own statistics, as in training.
+
+    Here the size of a batch does change the scores; `predict` takes all images for one batch.
+    """
+
+    def _logits(self, weights: list[tf.Tensor], images: tf.Tensor) -> tf.Tensor:
+        # What the layers make of their moving averages stays in the scope, and is lost with it.
+        with keras.StatelessScope(zip(self.model.weights, weights, strict=True)):
+            return self.model(images, training=True)
+
+
+def followed(trainer: Trainer, task: Task, dataset: Dataset) -> Iterator[Trained]:
+    """Yields the network of a run before its first step, then after each epoch."""
+    solver, settings = trainer.solver(task.variant), task.variant.training
+    state = solver.start(task.seed, settings.optimizer.learning_rate)
+
+    def trained() -> Trained:
+        weights = [weight.numpy() for weight in solver.weights(state)]
+        return Trained(solver.model, weights, dataset, settings)
+
+    yield trained()
+    for _ in trainer.course(task, state):
+        yield trained()
+
+
+def firing(trained: Trained) -> list[NDArray[np.float64]]:
+    """Returns of each hidden layer, for each unit, on which share of test images it is above 0."""
+    hidden = trained.outputs("activation_", trained.dataset.test.images)
+    return [(units > 0).mean(axis=0) for units in hidden]
+
+
+def learnt(trained: Trained) -> pd.DataFrame:
+    """Returns, a row a unit with batch normalisation, gamma and beta and what would undo it.
+
+    The columns are `layer, gamma, deviation, beta, mean`: with gamma = deviation = sqrt(moving
+    variance + epsilon) and beta = mean, the moving one, the layer is the identity.
+    """
+    weights = _by_path(trained)
+    layers = [
+        layer
+        for layer in trained.model.layers
+        if isinstance(layer, keras.layers.BatchNormalization)
+    ]
+    return pd.concat(
+        pd.DataFrame(
+            {
+                "layer": place,
+                "gamma": weights[f"{layer.path}/gamma"],
+                "deviation": np.sqrt(weights[f"{layer.path}/moving_variance"] + layer.epsilon),
+                "beta": weights[f"{layer.path}/beta"],
+                "mean": weights[f"{layer.path}/moving_mean"],
+            }
+        )
+        for place, layer in enumerate(layers)
+    )
+
+
+def never_updated(trained: Trained) -> list[NDArray[np.float32]]:
+    """Returns the weights, the moving averages as they were before the first step: 0 and 1."""
+    first = {"moving_mean": np.zeros_like, "moving_variance": np.ones_like}
+    return [
+        first.get(path.rpartition("/")[2], np.asarray)(weight)
+        for path, weight in _by_path(trained).items()
+    ]
+
+
+def answers(
+    scorer: BatchScorer, trained: Trained, *, size: int, times: int, seed: int
+) -> NDArray[np.int64]:
+    """Returns [times, images], what each test image is taken for beside ever new neighbours.
+
+    Each time all of them are shuffled, and dealt out to as many whole batches of `size` as there
+    are images for; what is left over is spread among these.
+    """
+    rng, images = np.random.default_rng(seed), trained.dataset.test.images
+    # Once, not for each of thousands of batches.
+    weights = [tf.constant(weight) for weight in trained.weights]
+    given = np.empty((times, len(images)), np.int64)
+    for row in given:
+        for batch in np.array_split(rng.permutation(len(images)), max(len(images) // size, 1)):
+            row[batch] = scorer.predict(weights, images[batch]).argmax(axis=1)
+    return given
+
+
+def with_momentum(variant: Variant, momentum: float, *, looks: int, apart: int) -> Variant:
+    """Returns the variant with another momentum, to be looked at so often, so many steps apart."""
+    normalization = variant.normalization.model_copy(update={"momentum": momentum})
+    training = variant.training.model_copy(update={"epochs": looks, "steps_per_epoch": apart})
+    return variant.model_copy(update={"normalization": normalization, "training": training})
+
+
+def both_ways(states: Iterable[Trained]) -> pd.DataFrame:
+    """Returns validation accuracy, a row a state, in the columns `batch` and `moving`.
+
+    By the statistics of batches of the size trained with, and by the moving averages.
+    """
+    rows, scorers = [], {}
+    for state in states:
+        # All states of a run have one model, which is compiled once.
+        scorers = scorers or {"batch": BatchScorer(state.model), "moving": Scorer(state.model)}
+        validation, size = state.dataset.validation, state.training.batch_size
+        rows.append(
+            {
+                way: scorer.evaluate(
+                    state.weights, validation.images, validation.labels, size
+                ).accuracy
+                for way, scorer in scorers.items()
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def learnable(trained: Trained) -> list[NDArray[np.float32]]:
+    """Returns the weights that are learnt: all but the moving averages."""
+    weights = _by_path(trained)
+    return [weights[variable.path] for variable in trained.model.trainable_variables]
+
+
+def _by_path(trained: Trained) -> dict[str, NDArray[np.float32]]:
+    paths = [variable.path for variable in trained.model.weights]
+    return dict(zip(paths, trained.weights, strict=True))

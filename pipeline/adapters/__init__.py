@@ -1,1 +1,0 @@
-"""Reading, writing, fetching and tracking."""

@@ -1,1 +1,0 @@
-"""What `doctor` looks at: each module yields findings about one thing."""

@@ -1,0 +1,1 @@
+"""One way to set runs against each other."""

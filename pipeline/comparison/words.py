@@ -1,0 +1,68 @@
+"""Numbers and verdicts in words."""
+
+from __future__ import annotations
+
+from pipeline.comparison.statistics import (
+    MEANINGFUL,
+    Interval,
+    PairedComparison,
+    Summary,
+    fewest_pairs,
+)
+
+ABSENT = "–"  # noqa: RUF001
+
+
+# From here on a number is told by its digits and its power of ten, as diverged runs need it.
+_LARGE = 1e4
+
+
+def verdict_sentence(result: PairedComparison, candidate: str, baseline: str) -> str:
+    """Returns the verdict in words; the labels of the variants name them."""
+    return {
+        "candidate_better": f"{candidate} is better than {baseline}",
+        "baseline_better": f"{baseline} is better than {candidate}",
+        "not_settled": f"Not settled whether {candidate} or {baseline} is better",
+        "too_few_pairs": f"No verdict on {candidate} and {baseline}: too few pairs of runs",
+    }[result.verdict]
+
+
+def rule(confidence: float) -> str:
+    """Returns by which rule the verdict came about."""
+    return (
+        "The rule, fixed beforehand: a variant is better if the interval of the mean difference "
+        f"leaves out 0, its probability of outperforming is at least {MEANINGFUL}, and the "
+        "interval of that leaves out 0.5 (Bouthillier et al. 2021); with fewer than "
+        f"{fewest_pairs(confidence)} pairs there is no verdict."
+    )
+
+
+def level(confidence: float) -> str:
+    """Returns a confidence as a percentage, with its sign."""
+    return f"{100 * confidence:.4g} %"
+
+
+def percent(value: float | None, decimals: int = 2) -> str:
+    """Returns a share as a percentage, without its sign."""
+    return ABSENT if value is None else f"{100 * value:z.{decimals}f}"
+
+
+def number(value: float | None, decimals: int = 4) -> str:
+    """Returns a number at a fixed count of decimals; one of many digits by its power of ten."""
+    if value is None:
+        return ABSENT
+    return f"{value:z.{decimals}f}" if abs(value) < _LARGE else f"{value:.2e}"
+
+
+def p_value(value: float | None) -> str:
+    """Returns a p value at two digits; far below any threshold, only that it is."""
+    if value is None:
+        return ABSENT
+    return f"{value:.2g}" if value >= 0.0001 else "< 0.0001"
+
+
+def interval(of: Summary | PairedComparison | Interval | None, scale: float, decimals: int) -> str:
+    """Returns both ends of an interval, each times `scale`."""
+    if of is None or of.ci_low is None or of.ci_high is None:
+        return "no interval"
+    return f"{number(scale * of.ci_low, decimals)} to {number(scale * of.ci_high, decimals)}"

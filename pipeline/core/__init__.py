@@ -1,1 +1,0 @@
-"""The experiment itself: values in, values out."""

@@ -1,0 +1,106 @@
+"""The IDX format, in which MNIST was published.
+
+A file is two zero bytes, a type, the number of dimensions, each dimension as a big-endian 32-bit
+integer, then the values, rows first (LeCun, Cortes & Burges, "The MNIST database").
+"""
+
+from __future__ import annotations
+
+import gzip
+import math
+import struct
+import zlib
+from io import BufferedIOBase
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.errors import DataError
+from pipeline.files import missing
+
+_UNSIGNED_BYTE = 0x08
+_CLASSES = 10
+# A third more than MNIST's largest: a forged header or a gzip bomb ends here.
+_MOST_BYTES = 64 * 2**20
+
+
+class Labelled(NamedTuple):
+    """Images [examples, height, width] and their labels [examples], both uint8, as published."""
+
+    images: NDArray[np.uint8]
+    labels: NDArray[np.uint8]
+
+
+def read_examples(images_path: Path, labels_path: Path) -> Labelled:
+    """Returns the images and labels of two gzipped IDX files.
+
+    Raises:
+        DataError: if either file is damaged or they do not belong together.
+    """
+    images = read_array(images_path, dimensions=3)
+    labels = read_array(labels_path, dimensions=1)
+    if len(images) != len(labels):
+        message = f"{labels_path.name} has {len(labels)} labels for {len(images)} images"
+        raise DataError(message)
+    if images.size == 0:
+        raise DataError(f"{images_path.name} holds no images")
+    if labels.max() >= _CLASSES:
+        place = int(np.argmax(labels >= _CLASSES))
+        raise DataError(f"{labels_path.name} has label {labels[place]}, at place {place}")
+    return Labelled(images, labels)
+
+
+def read_array(path: Path, *, dimensions: int) -> NDArray[np.uint8]:
+    """Returns the array [d0, d1, …] of unsigned bytes in one gzipped IDX file.
+
+    Raises:
+        DataError: naming the file and what is wrong with it.
+    """
+    try:
+        with gzip.open(path) as file:
+            return array_in(file, path.name, dimensions=dimensions)
+    except FileNotFoundError:
+        raise missing(path) from None
+
+
+def array_in(file: BufferedIOBase, name: str, *, dimensions: int) -> NDArray[np.uint8]:
+    """Returns the array [d0, d1, …] of unsigned bytes in an IDX file that is open.
+
+    Args:
+        file: from its beginning on, unpacked or to be unpacked by reading.
+        name: of the file, for messages.
+        dimensions: that it must have.
+
+    Raises:
+        DataError: naming the file and what is wrong with it.
+    """
+    try:
+        shape = _read_header(file, name, dimensions)
+        expected = math.prod(shape)
+        # One byte more than promised, to notice what follows.
+        values = file.read(expected + 1)
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise DataError(f"{name} is damaged: {error}") from None
+    if len(values) != expected:
+        what = "more" if len(values) > expected else f"{len(values)} bytes"
+        raise DataError(f"{name} promises {expected} bytes of values and holds {what}")
+    return np.frombuffer(values, np.uint8).reshape(shape)
+
+
+def _read_header(file: BufferedIOBase, name: str, dimensions: int) -> tuple[int, ...]:
+    size = 4 * (1 + dimensions)
+    header = file.read(size)
+    if len(header) < size:
+        raise DataError(f"{name} ends within its header of {size} bytes")
+    magic, *shape = struct.unpack(f">{1 + dimensions}I", header)
+    expected = _UNSIGNED_BYTE << 8 | dimensions
+    if magic != expected:
+        message = f"{name} has magic number 0x{magic:08x}, expected 0x{expected:08x}"
+        raise DataError(message)
+    # A dimension of 0 excuses no other: NumPy refuses a shape whose others multiply too far.
+    if math.prod(max(size, 1) for size in shape) > _MOST_BYTES:
+        message = f"{name} claims {shape} values, more than any file we know"
+        raise DataError(message)
+    return tuple(shape)

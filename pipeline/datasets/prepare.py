@@ -1,0 +1,45 @@
+"""Decodes the raw files, splits them and describes what is in them."""
+
+from pathlib import Path
+
+import numpy as np
+
+from pipeline.datasets.catalogue import read_published
+from pipeline.datasets.idx import Labelled
+from pipeline.examples.dataset import Dataset, Examples
+from pipeline.examples.prepared import PREPARED_FILE, write_prepared
+from pipeline.files import write_json
+from pipeline.params import Params
+
+
+def run(params: Params) -> None:
+    """Writes `data/prepared.npz` and the class counts."""
+    training_file, test_file = read_published(params.data.dataset)
+
+    dataset = split(training_file, test_file, params.data.validation_size)
+
+    write_prepared(PREPARED_FILE, dataset)
+    write_json(Path("reports/data.json"), class_counts(dataset))
+
+
+def split(training_file: Labelled, test_file: Labelled, validation_size: int) -> Dataset:
+    """Keeps the first `validation_size` training examples, in file order, for validation."""
+    images, labels = training_file.images, training_file.labels
+    return Dataset(
+        train=Examples(images[validation_size:], labels[validation_size:]),
+        validation=Examples(images[:validation_size], labels[:validation_size]),
+        test=Examples(*test_file),
+    )
+
+
+def class_counts(dataset: Dataset) -> dict[str, dict[str, int]]:
+    """Returns how many examples of each class each set holds: `{split: {class: count}}`."""
+    sets = {"train": dataset.train, "validation": dataset.validation, "test": dataset.test}
+    classes = 1 + max(int(examples.labels.max()) for examples in sets.values())
+    return {
+        name: {
+            str(digit): int(count)
+            for digit, count in enumerate(np.bincount(examples.labels, minlength=classes))
+        }
+        for name, examples in sets.items()
+    }

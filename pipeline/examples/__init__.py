@@ -1,0 +1,1 @@
+"""Prepared examples as values; nothing about where they came from."""

@@ -1,0 +1,29 @@
+"""Images with their labels, and the three sets an experiment needs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, eq=False)
+class Examples:
+    """Images [examples, height, width] in 0…255 and their labels [examples], both uint8."""
+
+    images: NDArray[np.uint8]
+    labels: NDArray[np.uint8]
+
+    def __len__(self) -> int:
+        """The number of examples."""
+        return len(self.labels)
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """What is learnt from, what is watched while learning, and what is scored once at the end."""
+
+    train: Examples
+    validation: Examples
+    test: Examples

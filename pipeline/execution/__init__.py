@@ -1,0 +1,1 @@
+"""How runs are made and watched: checkpoints, interruption, progress, live view."""

@@ -1,0 +1,52 @@
+"""Training's progress, for a person: a bar on a terminal, a line an epoch elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from tqdm import tqdm
+
+if TYPE_CHECKING:
+    from pipeline.runs.epochs import EpochScores
+
+
+class EpochProgress:
+    """Counts the epochs of all seeds of a variant."""
+
+    def __init__(self, label: str, epochs: int) -> None:
+        """Expects `epochs` calls of `tell`."""
+        self._label, self._total, self._done = label, epochs, 0
+        self._lock = threading.Lock()
+        self._bar = tqdm(total=epochs, desc=label, unit="epoch", disable=None)
+
+    def tell(self, scores: EpochScores) -> None:
+        """Shows one more epoch; may be called from any thread."""
+        text = (
+            f"seed {scores.seed} epoch {scores.epoch}: train loss {scores.train.loss:.4f}, "
+            f"validation accuracy {scores.validation.accuracy:.4f}"
+        )
+        with self._lock:
+            self._done += 1
+            if self._bar.disable:
+                line = f"{self._label}: {text} ({self._done} of {self._total})"
+                print(line, file=sys.stderr, flush=True)
+            else:
+                self._bar.set_postfix_str(text, refresh=False)
+                self._bar.update()
+
+    def __enter__(self) -> Self:
+        """Starts the bar's clock where the work starts."""
+        self._bar.unpause()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Leaves the bar as it is."""
+        self._bar.close()

@@ -1,0 +1,114 @@
+"""Trains one variant on all its seeds, so that it can be watched, ended and gone on with."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from multiprocessing.pool import ThreadPool
+
+from pipeline.execution.checkpoints import Checkpoints
+from pipeline.execution.interruption import Interruption
+from pipeline.execution.progress import EpochProgress
+from pipeline.params import Params
+from pipeline.provenance.lineage import Lineage, present_lineage, write_journal
+from pipeline.runs.epochs import EpochScores
+from pipeline.tracking.live import LiveView
+from pipeline.training.train_variant import manifest_of, train_variant, write_runs
+from pipeline.training.trainer import Hooks, Snapshot
+
+
+def run(
+    params: Params,
+    variant: str,
+    workers: int | None = None,
+    interruption: Interruption | None = None,
+) -> None:
+    """Writes `runs/<variant>`: history, manifest, and a model for each seed.
+
+    Args:
+        params: of the whole experiment.
+        variant: its name in params.yaml.
+        workers: threads that train at once, by default as many as there are processors. Results
+            do not depend on it.
+        interruption: made when the process began; DVC may have been killed since.
+
+    Raises:
+        InterruptedTrainingError: if it was asked to end; every run is kept.
+        PendingError: if another process trains this variant.
+        WriteError: on a full disk; what was kept before stays.
+    """
+    manifest = manifest_of(params, variant)
+    chosen = params.variants[variant]
+    workers = workers or os.cpu_count() or 1
+    # As of now: who edits the code while it trains has not trained with what is then there.
+    lineage = present_lineage(threads=workers)
+
+    epochs = chosen.training.epochs * len(manifest.seeds)
+    with Checkpoints(manifest) as checkpoints:
+        with (
+            interruption or Interruption() as asked,
+            LiveView(params.tracking.experiment, manifest, lineage) as live,
+            EpochProgress(chosen.label, epochs) as progress,
+            _threads(workers, asked) as pool,
+        ):
+            watched = _Watched(lineage, checkpoints, live, asked, progress)
+            trained = train_variant(params, manifest, watched, pool)
+
+        write_runs(manifest, trained)
+        for fingerprint, seed in manifest.fingerprints().items():
+            write_journal(fingerprint, watched.journal[seed])
+        # Kept any longer, they would stand in for a training that `dvc repro --force` asks for.
+        checkpoints.remove()
+
+
+class _Watched(Hooks):
+    """Keeps checkpoints and lineage of the runs, shows them, and ends them when asked to."""
+
+    def __init__(
+        self,
+        lineage: Lineage,
+        checkpoints: Checkpoints,
+        live: LiveView,
+        asked: Interruption,
+        progress: EpochProgress,
+    ) -> None:
+        self._lineage, self._checkpoints = lineage, checkpoints
+        self._live, self._asked, self._progress = live, asked, progress
+        self.journal: dict[int, Lineage] = {}
+
+    def begin(self, seed: int) -> Snapshot | None:
+        # The thread that ended a run would begin another before the pool is closed.
+        self._asked.check()
+        # Of one that is gone on with, only its end is known here.
+        started = None if self._checkpoints.has(seed) else time.time()
+        self._live.begin(seed, started)
+        self.journal[seed] = replace(self._lineage, started=started)
+        return self._checkpoints.restore(seed)
+
+    def keep(self, seed: int, snapshot: Snapshot) -> None:
+        self._checkpoints.keep(seed, snapshot)
+
+    def tell(self, scores: EpochScores) -> None:
+        self._live.tell(scores)
+        self._asked.check()
+        self._progress.tell(scores)
+
+    def end(self, seed: int) -> None:
+        self.journal[seed] = replace(self.journal[seed], ended=time.time())
+
+
+@contextmanager
+def _threads(workers: int, asked: Interruption) -> Iterator[ThreadPool]:
+    """Yields a pool; if the block fails, what is under way ends its epoch, and nothing begins."""
+    pool = ThreadPool(workers)
+    try:
+        yield pool
+    except BaseException:
+        asked.fail()
+        raise
+    finally:
+        pool.terminate()
+        pool.join()

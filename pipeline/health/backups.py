@@ -1,0 +1,61 @@
+"""SQLite databases read and rewritten, with a copy kept of what was."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+from pipeline.errors import DataError, PendingError
+from pipeline.files import replacing
+
+# As long as MLflow itself waits for another writer.
+_PATIENCE_SECONDS = 20
+
+
+def unused(path: Path) -> Path:
+    """Returns `path`, or the first of `path-2`, `path-3`, … that is not there yet."""
+    numbered = (path.with_name(f"{path.name}-{number}") for number in itertools.count(2))
+    return next(free for free in itertools.chain([path], numbered) if not free.exists())
+
+
+@contextlib.contextmanager
+def opened(path: Path, mode: str = "ro") -> Iterator[sqlite3.Connection]:
+    """Yields a connection; what is changed by it is committed if all goes well, or else undone.
+
+    Raises:
+        DataError: if the file is no database, or a damaged one.
+        PendingError: if it is in use, or cannot be opened.
+    """
+    try:
+        connection = sqlite3.connect(
+            f"{path.resolve().as_uri()}?mode={mode}", uri=True, timeout=_PATIENCE_SECONDS
+        )
+        with contextlib.closing(connection), connection:
+            yield connection
+    except sqlite3.OperationalError as error:
+        raise PendingError(f"{path} cannot be used: {error}") from None
+    except sqlite3.DatabaseError as error:
+        raise DataError(f"{path} is damaged: {error}") from None
+
+
+def keep_copy(path: Path, why: str) -> Path:
+    """Copies a database as it is at one moment, whoever writes to it, and returns the copy's path.
+
+    Raises:
+        DataError: if it is damaged.
+        PendingError: if it is in use.
+        WriteError: if the disk is full.
+    """
+    kept = unused(path.with_name(f"{path.name}.before-{why}"))
+    with replacing(kept) as temporary:
+        copy(path, temporary)
+    return kept
+
+
+def copy(source: Path, target: Path) -> None:
+    """Overwrites one database with another, in place: who has it open goes on with the new one."""
+    with opened(source) as old, opened(target, "rw") as new:
+        old.backup(new)

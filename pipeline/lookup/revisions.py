@@ -1,0 +1,136 @@
+"""The runs of any commit or DVC experiment, from git and DVC's cache."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from dvc.exceptions import DvcException
+from dvc.fs.dvc import DVCFileSystem
+from dvc.repo import Repo
+from dvc.scm import NoSCM, resolve_rev
+
+from pipeline.comparison.contrast import Side
+from pipeline.errors import DataError, MissingInputError, ParamsError, one_line
+from pipeline.evaluation.test_scores import EVALUATION
+from pipeline.lookup.sources import Source, side_of_files
+from pipeline.params_file import PARAMS_FILE, read_params
+from pipeline.runs.tables import RUNS
+
+_SHORT = 7
+# All that DVC and git were seen to raise for names that are none, and for commits without DVC.
+_NO_REVISION = (DvcException, ValueError)
+_NOT_HERE = (DvcException, OSError)
+
+
+def find(text: str) -> Source | None:
+    """Returns what a commit, branch, tag or DVC experiment has, or None if nothing is called so.
+
+    `text` names it alone, with all its variants, or one of them: `HEAD~1:batch_norm`.
+
+    Raises:
+        ArgumentError: if it has no such variant.
+        MissingInputError: if it has no runs, or their files are not in DVC's cache.
+    """
+    revision, colon, variant = text.rpartition(":")
+    if colon and (commit := commit_called(revision)):
+        whole = at(revision, commit)
+        return whole.only(variant, f"variant of {whole.told}")
+    commit = commit_called(text)
+    return at(text, commit) if commit else None
+
+
+def commit_called(text: str) -> str | None:
+    """Returns the full hash of the commit that is called so, if there is one."""
+    if not text.strip():
+        return None
+    try:
+        with Repo() as repo:
+            if isinstance(repo.scm, NoSCM):
+                return None
+            # A folder of a commit has a hash, too.
+            return resolve_rev(repo.scm, f"{resolve_rev(repo.scm, text)}^{{commit}}")
+    except _NO_REVISION:
+        return None
+
+
+def at(text: str, commit: str) -> Source:
+    """Returns what a commit has, named as it was typed.
+
+    Raises:
+        PipelineError: if it has no runs, or DVC cannot read it.
+    """
+    told = _named(commit)
+    try:
+        # Not closed: it lives as long as the command.
+        files = Repo(rev=commit).dvcfs
+        found = files.ls(str(RUNS), detail=True)
+    except FileNotFoundError:
+        raise MissingInputError(f"{told} has no runs: `dvc repro` there") from None
+    except DvcException as error:
+        raise DataError(f"{told} cannot be read by DVC: {one_line(error)}") from None
+    folders = [one["name"] for one in found if one["type"] == "directory"]
+    variants = tuple(sorted(Path(folder).name for folder in folders))
+    read = partial(_read, files=files, text=text, told=told, labels=_labels(files))
+    return Source(text, told, variants, whole=True, read=read)
+
+
+def _named(commit: str) -> str:
+    """Returns a commit as people call it, its experiment first if it is one."""
+    with Repo() as repo:
+        experiment = repo.experiments.get_exact_name([commit])[commit]
+    short = f"commit {commit[:_SHORT]}"
+    return f"DVC experiment {experiment}, {short}" if experiment else short
+
+
+def _labels(files: DVCFileSystem) -> Mapping[str, str]:
+    """Returns the label of each variant, as far as params.yaml can be read as it was then."""
+    with TemporaryDirectory() as folder:
+        try:
+            _copy(files, PARAMS_FILE, Path(folder))
+            params = read_params(Path(folder) / PARAMS_FILE)
+        except (*_NOT_HERE, ParamsError):
+            return {}
+    return {name: variant.label for name, variant in params.variants.items()}
+
+
+def _read(
+    variant: str, *, files: DVCFileSystem, text: str, told: str, labels: Mapping[str, str]
+) -> Side:
+    needed = (
+        RUNS / variant / "manifest.json",
+        RUNS / variant / "history.csv",
+        EVALUATION / variant / "test.csv",
+    )
+    with TemporaryDirectory() as folder:
+        root = Path(folder)
+        for path in needed:
+            try:
+                _copy(files, path, root)
+            except _NOT_HERE:
+                raise MissingInputError(
+                    f"{path} of {told} is not in DVC's cache: `dvc pull`, or `dvc repro` there"
+                ) from None
+        with suppress(*_NOT_HERE):
+            _copy(files, EVALUATION / variant / "predictions.npz", root)
+        try:
+            return side_of_files(variant, labels.get(variant, variant), text, root)
+        except DataError as error:
+            told_here = str(error).replace(f"{root}/", "")
+            raise DataError(f"{told}: {told_here}") from None
+
+
+def _copy(files: DVCFileSystem, path: Path, root: Path) -> None:
+    (root / path).parent.mkdir(parents=True, exist_ok=True)
+    files.get_file(path.as_posix(), str(root / path))
+    # DVC gives what it has, whole or not.
+    known = files.info(path.as_posix()).get("md5")
+    found = hashlib.md5((root / path).read_bytes(), usedforsecurity=False).hexdigest()
+    if known and found != known:
+        raise DataError(
+            f"{path} is damaged in DVC's cache: `python -m pipeline doctor --fix` takes it away"
+        )

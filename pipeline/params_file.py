@@ -1,0 +1,260 @@
+"""Reads params.yaml; every rule that it breaks ends here, in one line."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from itertools import chain
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.nodes import MappingNode, Node, SequenceNode
+
+from pipeline.datasets.catalogue import DATASETS
+from pipeline.errors import ParamsError, printable
+from pipeline.params import (
+    Comparison,
+    Data,
+    Network,
+    Normalization,
+    Params,
+    Section,
+    Tracking,
+    Training,
+    Variant,
+    merged,
+)
+from pipeline.training.normalization import NORMALIZATIONS
+
+PARAMS_FILE = Path("params.yaml")
+_LONGEST_SHOWN, _LONGEST_LINE = 60, 200
+# Far more than is needed. YAML is slow to read, its aliases multiply what is written once, and
+# integers of thousands of digits cannot even be shown.
+_MOST_BYTES, _MOST_NODES, _MOST_DIGITS = 100_000, 5_000, 300
+_SECTIONS = tuple(Params.model_fields)
+_VARIANT_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
+
+# What ruamel.yaml raises for text that is almost YAML: `!!bool maybe`, `!!int ""`.
+_NOT_YAML = (YAMLError, ValueError, LookupError, TypeError, AttributeError, RecursionError)
+
+AnySection = TypeVar("AnySection", bound=Section)
+
+
+def read_params(path: Path = PARAMS_FILE) -> Params:
+    """Returns the checked parameters.
+
+    Raises:
+        ParamsError: if the file cannot be read or a value breaks a rule; the message names the
+            key, the rule and the value.
+    """
+    return params_of(load(path))
+
+
+def params_of(tree: object) -> Params:
+    """Returns what params.yaml would mean if it held this tree.
+
+    Raises:
+        ParamsError: as `read_params`.
+    """
+    tree = _mapping(tree, "")
+    _expect_keys(tree, _SECTIONS, "")
+    network = section(Network, tree["network"], "network")
+    training = section(Training, tree["training"], "training")
+    blocks = _mapping(tree["variants"], "variants")
+    params = Params(
+        data=section(Data, tree["data"], "data"),
+        network=network,
+        training=training,
+        variants={
+            name: _variant(name, block, network=tree["network"], training=tree["training"])
+            for name, block in blocks.items()
+        },
+        comparison=section(Comparison, tree["comparison"], "comparison"),
+        tracking=section(Tracking, tree["tracking"], "tracking"),
+    )
+    _check_across_sections(params)
+    return params
+
+
+def load(path: Path) -> object:
+    """Returns what a YAML file holds, as plain values.
+
+    Raises:
+        ParamsError: if it cannot be read, or is no YAML.
+    """
+    yaml = YAML(typ="safe", pure=True)
+    try:
+        with path.open("rb") as file:
+            content = file.read(_MOST_BYTES + 1)
+        if len(content) > _MOST_BYTES:
+            raise ParamsError(f"{path} has more than {_MOST_BYTES} bytes")
+        root = yaml.compose(content.decode("utf-8"))
+        _expect_moderate(root, path)
+        return yaml.constructor.construct_document(root) if root else None
+    except FileNotFoundError:
+        message = f"{path} is not here: run from the project's root"
+    except (OSError, UnicodeDecodeError) as error:
+        message = f"{path} cannot be read: {error}"
+    except MarkedYAMLError as error:
+        where = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
+        message = f"{path}{where}: {_one_line(error.problem)}"
+    except _NOT_YAML as error:
+        message = f"{path} is not YAML: {_one_line(error)}"
+    raise ParamsError(message)
+
+
+def _expect_moderate(root: Node | None, path: Path) -> None:
+    for number, node in enumerate(_nodes(root)):
+        if number == _MOST_NODES:
+            raise ParamsError(f"{path} has more than {_MOST_NODES} values, aliases written out")
+        if str(node.tag).endswith(":int") and len(node.value) > _MOST_DIGITS:
+            raise ParamsError(f"{path} has an integer of more than {_MOST_DIGITS} digits")
+
+
+def _nodes(root: Node | None) -> Iterator[Node]:
+    """Yields all keys and values, as often as they are there: without end, if within themselves."""
+    left = [root] if root else []
+    while left:
+        node = left.pop()
+        yield node
+        if isinstance(node, MappingNode):
+            left += chain.from_iterable(node.value)
+        elif isinstance(node, SequenceNode):
+            left += node.value
+
+
+def _variant(name: str, block: object, *, network: object, training: object) -> Variant:
+    where = f"variants.{name}"
+    if not isinstance(name, str) or not _VARIANT_NAME.fullmatch(name):
+        raise _error("a variant's name", "letters, digits, `_` and `-`", name, "variants")
+    block = dict(_mapping(block, where))
+    own = {key: _mapping(block.pop(key, {}), f"{where}.{key}") for key in ("network", "training")}
+    if "seeds" in own["training"]:
+        message = "`seeds` cannot differ between variants, whose runs are paired by seed"
+        raise ParamsError(f"{message} ({PARAMS_FILE}, {where}.training)")
+    kind = _normalization_kind(block, where)
+    keys = ("label", "normalization", *kind.model_fields)
+    _expect_keys(block, keys, where, optional=("network", "training"))
+    label = block.pop("label")
+    del block["normalization"]
+    return section(
+        Variant,
+        {
+            "label": label,
+            "normalization": section(kind, block, where),
+            "network": section(Network, merged(network, own["network"]), f"{where}.network"),
+            "training": section(Training, merged(training, own["training"]), f"{where}.training"),
+        },
+        where,
+    )
+
+
+def _normalization_kind(block: Mapping[str, Any], where: str) -> type[Normalization]:
+    if "normalization" not in block:
+        raise ParamsError(f"`normalization` is missing ({PARAMS_FILE}, {where})")
+    kind = block["normalization"]
+    if not isinstance(kind, str) or kind not in NORMALIZATIONS:
+        raise _error("normalization", f"one of {', '.join(NORMALIZATIONS)}", kind, where)
+    return NORMALIZATIONS[kind]
+
+
+def _check_across_sections(params: Params) -> None:
+    if params.data.dataset not in DATASETS:
+        known = ", ".join(DATASETS)
+        raise _error("dataset", f"one of {known}", params.data.dataset, "data")
+    available = DATASETS[params.data.dataset].training_examples
+    if params.data.validation_size >= available:
+        rule = f"less than the {available} training examples of {params.data.dataset}"
+        raise _error("validation_size", rule, params.data.validation_size, "data")
+    training_size = available - params.data.validation_size
+    for name, variant in params.variants.items():
+        if variant.training.batch_size > training_size:
+            rule = f"at most the {training_size} examples trained on"
+            where = f"variants.{name}.training"
+            raise _error("batch_size", rule, variant.training.batch_size, where)
+    for role in ("baseline", "candidate"):
+        name = getattr(params.comparison, role)
+        if name not in params.variants:
+            raise _error(role, f"one of {', '.join(params.variants)}", name, "comparison")
+    labels = [variant.label for variant in params.variants.values()]
+    if twice := {label for label in labels if labels.count(label) > 1}:
+        raise _error("label", "unique among the variants", min(twice), "variants")
+    if params.comparison.baseline == params.comparison.candidate:
+        rule = "another variant than `baseline`"
+        raise _error("candidate", rule, params.comparison.candidate, "comparison")
+
+
+def section(cls: type[AnySection], value: object, where: str) -> AnySection:
+    """Returns a block as its type.
+
+    Raises:
+        ParamsError: for the first rule that it breaks.
+    """
+    if not isinstance(value, Section):
+        value = dict(_mapping(value, where))
+    try:
+        return cls.model_validate(value)
+    except ValidationError as error:
+        raise ParamsError(_told(error, cls, where)) from None
+
+
+def _told(error: ValidationError, cls: type[Section], where: str) -> str:
+    """Returns the first of the errors in a line: key, rule, value, place."""
+    # A misspelt key is unknown and its right spelling missing: the first helps more.
+    told = error.errors(include_url=False)
+    first = next((one for one in told if one["type"] == "extra_forbidden"), told[0])
+    path = list(first["loc"])
+    index = f"[{path.pop()}]" if path and isinstance(path[-1], int) else ""
+    key = f"{path.pop()}{index}" if path else ""
+    where = ".".join([where, *map(str, path)]) if where else ".".join(map(str, path))
+    place = f"({PARAMS_FILE}, {where or 'top level'})"
+    if first["type"] == "missing":
+        return f"`{key}` is missing {place}"
+    if first["type"] == "extra_forbidden":
+        known = "" if path else f"; known are {', '.join(cls.model_fields) or 'none'}"
+        return f"`{_one_line(key)}` is not a known key{known} {place}"
+    if first["type"] == "value_error":
+        block = f".{key}" if isinstance(first["input"], Mapping) else ""
+        return f"{_one_line(first['ctx']['error'])} ({PARAMS_FILE}, {where}{block})"
+    rule = re.sub(r"^\w+ should (?=be|have|match)", "must ", first["msg"]).partition(" after ")[0]
+    rule = rule.replace("a valid integer", "an integer").replace("a valid ", "a ")
+    rule = rule.replace("a tuple", "a list")
+    return f"`{key}` {_one_line(rule)}, got {_shown(first['input'])} {place}"
+
+
+def _mapping(value: object, where: str) -> Mapping[Any, Any]:
+    if not isinstance(value, Mapping) or (not value and where in ("", "variants")):
+        raise _error(where or "the file", "a block of keys", value, "top level")
+    return value
+
+
+def _expect_keys(
+    tree: Mapping[Any, Any], keys: tuple[str, ...], where: str, optional: tuple[str, ...] = ()
+) -> None:
+    place = f"({PARAMS_FILE}, {where or 'top level'})"
+    for key in tree:
+        if key not in (*keys, *optional):
+            known = ", ".join((*keys, *optional))
+            raise ParamsError(f"`{_one_line(key)}` is not a known key; known are {known} {place}")
+    for key in keys:
+        if key not in tree:
+            raise ParamsError(f"`{key}` is missing {place}")
+
+
+def _error(key: str, rule: str, value: object, where: str) -> ParamsError:
+    return ParamsError(f"`{key}` must be {rule}, got {_shown(value)} ({PARAMS_FILE}, {where})")
+
+
+def _shown(value: object) -> str:
+    return _cut(repr(value), _LONGEST_SHOWN)
+
+
+def _one_line(text: object) -> str:
+    return _cut(printable(" ".join(str(text).split())), _LONGEST_LINE)
+
+
+def _cut(text: str, longest: int) -> str:
+    return text if len(text) <= longest else f"{text[: longest - 1]}…"

@@ -1,0 +1,1 @@
+"""Where runs come from: code, machine, packages, DVC experiment; and where the store is."""

@@ -1,0 +1,1 @@
+"""A comparison as figures, as pages, and as tables in a terminal."""

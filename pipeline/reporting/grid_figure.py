@@ -1,0 +1,131 @@
+"""An ablation's figure: a row a cell, its accuracy and what it gains, with their intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from textwrap import wrap
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from pipeline.comparison.grid import Ablation, Cell, named
+from pipeline.comparison.statistics import PairedComparison, Summary
+from pipeline.comparison.words import level
+from pipeline.reporting.colors import variant_colors
+from pipeline.reporting.grid_report import baseline_label
+
+# In inches: a cell, a line of a label, the room between two groups, and all that is not the rows.
+_CELL, _LINE, _BETWEEN, _REST = 0.24, 0.17, 0.12, 1.1
+_WIDTH = 11.0
+# In characters.
+_LABEL_WIDTH = 36
+_UNBROKEN = "\N{NO-BREAK SPACE}"
+
+
+@dataclass(frozen=True, eq=False)
+class _Group:
+    """Cells at one place on the axes, which share a label; heights are in inches from the top."""
+
+    label: str
+    cells: Sequence[Cell]
+    top: float
+    height: float
+
+    @property
+    def middle(self) -> float:
+        return self.top + self.height / 2
+
+    def place(self, cell: Cell) -> float:
+        """Returns the height at which a cell is drawn."""
+        return self.middle + _CELL * (self.cells.index(cell) - (len(self.cells) - 1) / 2)
+
+
+def figure(found: Ablation) -> Figure:
+    """Shows each cell's mean test accuracy, and its mean difference, with their intervals."""
+    groups = _groups(found)
+    end = groups[-1].top + groups[-1].height
+    drawn = Figure(figsize=(_WIDTH, _REST + end), layout="constrained")
+    axes = drawn.subplots(1, 2 if found.effects else 1, sharey=True, squeeze=False)[0]
+    colors = variant_colors(found.variants)
+    for group in groups:
+        for cell in group.cells:
+            color, place = colors[cell.side.variant], group.place(cell)
+            _draw(axes[0], place, cell.summary("accuracy", found.confidence), color)
+            if cell.effect and cell.effect.contrast.comparison:
+                _draw(axes[1], place, cell.effect.contrast.comparison.accuracy, color)
+            _draw_diverged(axes[0], place, cell)
+    axes[0].set_title(f"Test accuracy: mean and {level(found.confidence)} interval", fontsize=11)
+    axes[0].xaxis.set_major_formatter(lambda share, _: f"{100 * share:.4g}%")
+    if found.effects:
+        axes[1].axvline(0, color="black", linewidth=0.8)
+        title = f"Difference to {_drawable(baseline_label(found))}, percentage points"
+        axes[1].set_title(title, fontsize=11)
+        axes[1].xaxis.set_major_formatter(lambda share, _: f"{100 * share:+.4g}" if share else "0")
+    for axis in axes:
+        _finish(axis, groups, end)
+    _legend(drawn, found, colors)
+    return drawn
+
+
+def _groups(found: Ablation) -> list[_Group]:
+    groups, top = [], 0.0
+    for _, of in groupby(found.cells, key=lambda cell: named(cell.at)):
+        cells = tuple(of)
+        label = _label(cells)
+        height = max(_CELL * len(cells), _LINE * len(label.splitlines())) + _BETWEEN
+        groups.append(_Group(label, cells, top, height))
+        top += height
+    return groups
+
+
+def _label(cells: Sequence[Cell]) -> str:
+    """Returns what a group is called, in lines: its place, or where there is none its variants."""
+    at = cells[0].at
+    parts = [named({axis: at[axis]}) for axis in at] or [one.side.results.label for one in cells]
+    # What is one part should not be broken.
+    whole = ", ".join(_drawable(part).replace(" ", _UNBROKEN) for part in parts)
+    return "\n".join(wrap(whole, _LABEL_WIDTH, break_long_words=False)).replace(_UNBROKEN, " ")
+
+
+def _draw(axis: Axes, place: float, of: Summary | PairedComparison, color: str) -> None:
+    if of.ci_low is not None and of.ci_high is not None:
+        axis.plot([of.ci_low, of.ci_high], [place, place], color=color, linewidth=2, alpha=0.6)
+    if of.mean is not None:
+        axis.plot(of.mean, place, "o", color=color, markersize=5.5)
+
+
+def _draw_diverged(axis: Axes, place: float, cell: Cell) -> None:
+    mean = cell.side.results.scores["accuracy"].mean()
+    if count := len(cell.side.results.diverged):
+        axis.annotate(
+            f"{count} diverged", (mean, place), (0, 4), textcoords="offset points",
+            fontsize=7, ha="center",
+        )  # fmt: skip
+
+
+def _finish(axis: Axes, groups: Sequence[_Group], end: float) -> None:
+    axis.set_ylim(end, 0)
+    axis.set_yticks([group.middle for group in groups], [group.label for group in groups])
+    axis.tick_params("y", length=0)
+    for group in groups[1:]:
+        axis.axhline(group.top, color="#666666", alpha=0.25, linewidth=0.6)
+    axis.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
+    axis.spines[["top", "right"]].set_visible(False)
+    axis.grid(axis="x", alpha=0.25, linewidth=0.6)
+
+
+def _legend(drawn: Figure, found: Ablation, colors: dict[str, str]) -> None:
+    labels = {cell.side.variant: cell.side.results.label for cell in reversed(found.cells)}
+    handles = [
+        drawn.axes[0].plot([], [], "o-", color=color, label=_drawable(labels[name]))[0]
+        for name, color in colors.items()
+    ]
+    drawn.legend(handles=handles, loc="outside lower center", ncols=4, frameon=False)
+
+
+def _drawable(label: str) -> str:
+    """Returns a label of any commit, its dollars not taken for mathematics."""
+    return label.replace("$", r"\$")

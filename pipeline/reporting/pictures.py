@@ -1,0 +1,37 @@
+"""Figures as PNG files that come out the same bytes each time."""
+
+from __future__ import annotations
+
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from PIL import Image
+
+from pipeline.files import write_bytes
+
+if TYPE_CHECKING:
+    import numpy as np
+    from matplotlib.figure import Figure
+    from numpy.typing import NDArray
+
+_DOTS_PER_INCH = 130
+
+
+def write_figure(path: Path, figure: Figure) -> None:
+    """Writes a figure as a PNG."""
+    write_bytes(path, png(figure))
+
+
+def png(figure: Figure) -> bytes:
+    """Returns a PNG without the name and date of the program that made it."""
+    content = BytesIO()
+    figure.savefig(content, format="png", dpi=_DOTS_PER_INCH, metadata={"Software": None})
+    return content.getvalue()
+
+
+def ink_png(image: NDArray[np.uint8]) -> bytes:
+    """Returns a small PNG of an image [height, width] in 0…255, its ink dark on white."""
+    content = BytesIO()
+    Image.fromarray(255 - image).save(content, format="png", optimize=True)
+    return content.getvalue()

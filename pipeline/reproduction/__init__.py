@@ -1,0 +1,1 @@
+"""A recorded run trained again, and held against its record."""

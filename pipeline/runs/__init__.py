@@ -1,0 +1,1 @@
+"""What training leaves behind: epochs, history, manifest and fingerprint, model."""

@@ -1,0 +1,23 @@
+"""What a run scores, epoch by epoch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Mean softmax cross-entropy, and the share of examples classified right (0 to 1)."""
+
+    loss: float
+    accuracy: float
+
+
+@dataclass(frozen=True)
+class EpochScores:
+    """Scores in inference mode at the end of an epoch, which counts from 0."""
+
+    seed: int
+    epoch: int
+    train: Scores
+    validation: Scores

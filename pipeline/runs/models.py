@@ -1,0 +1,57 @@
+"""Models on disk, as architecture (JSON) and weights (HDF5): the same bytes for the same model.
+
+Keras' one-file formats carry dates and random names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.errors import DataError
+from pipeline.files import missing, replacing, write_text
+from pipeline.runs.tables import ARCHITECTURE, WEIGHTS
+
+
+def write_model(folder: Path, architecture: str, weights: Sequence[NDArray[np.float32]]) -> None:
+    """Writes a model, given as `model.to_json()` and `model.get_weights()`."""
+    model = keras.models.model_from_json(architecture)
+    model.set_weights(weights)
+    write_text(folder / ARCHITECTURE, architecture + "\n")
+    with replacing(folder / WEIGHTS) as temporary:
+        model.save_weights(temporary)
+
+
+def read_model(folder: Path) -> keras.Model:
+    """Returns the model that `write_model` wrote."""
+    path = folder / ARCHITECTURE
+    try:
+        model = keras.models.model_from_json(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise missing(path) from None
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        raise DataError(f"{path} describes no model: {_first_line(error)}") from None
+    if not isinstance(model, keras.Model):
+        raise DataError(f"{path} describes no model")
+    read_weights(model, folder)
+    return model
+
+
+def read_weights(model: keras.Model, folder: Path) -> list[NDArray[np.float32]]:
+    """Returns the weights of a model of this architecture, and leaves them in `model`."""
+    path = folder / WEIGHTS
+    try:
+        model.load_weights(path)
+    except FileNotFoundError:
+        raise missing(path) from None
+    except (OSError, ValueError, LookupError, RuntimeError) as error:
+        raise DataError(f"{path} holds no weights for its model: {_first_line(error)}") from None
+    return model.get_weights()
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0]

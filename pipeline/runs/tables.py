@@ -1,0 +1,85 @@
+"""Where runs lie, and their histories as tables."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Collection, Iterable
+from dataclasses import asdict
+from pathlib import Path
+
+import pandas as pd
+
+from pipeline.files import damaged, missing, replacing
+from pipeline.runs.epochs import EpochScores
+
+RUNS = Path("runs")
+# Readers take another root where the files of another commit lie.
+HERE = Path()
+# The two files of a model, in a run's folder.
+ARCHITECTURE, WEIGHTS = "model.json", "model.weights.h5"
+
+
+def run_folder(variant: str, seed: int) -> Path:
+    """Returns where a run's model lies."""
+    return RUNS / variant / f"seed-{seed:02d}"
+
+
+def write_history(variant: str, scores: Iterable[EpochScores]) -> None:
+    """Writes `history.csv`, a row for each seed, epoch and split."""
+    write_table(RUNS / variant / "history.csv", history_table(scores))
+
+
+def history_table(scores: Iterable[EpochScores]) -> pd.DataFrame:
+    """Returns the columns `seed, epoch, split, loss, accuracy`."""
+    rows = [
+        {"seed": at.seed, "epoch": at.epoch, "split": split, **asdict(getattr(at, split))}
+        for at in scores
+        for split in ("train", "validation")
+    ]
+    return pd.DataFrame(rows)
+
+
+def read_history(variant: str, root: Path = HERE) -> pd.DataFrame:
+    """Returns the columns `seed, epoch, split, loss, accuracy`."""
+    columns = ("seed", "epoch", "split", "loss", "accuracy")
+    return read_table(root / RUNS / variant / "history.csv", columns)
+
+
+def remove_runs(variant: str) -> None:
+    """Removes all runs of a variant, so that none is left of more seeds than there are now."""
+    shutil.rmtree(RUNS / variant, ignore_errors=True)
+
+
+def remove_undeclared(variants: Collection[str]) -> None:
+    """Removes the runs of variants that params.yaml no longer has.
+
+    DVC leaves the outputs of a stage that is gone; they would change the hash of `runs`, on which
+    later stages depend. They stay in DVC's cache.
+    """
+    for folder in RUNS.glob("*/"):
+        if folder.name not in variants:
+            remove_runs(folder.name)
+
+
+def write_table(path: Path, table: pd.DataFrame) -> None:
+    """Writes a table as CSV, the same bytes for the same table."""
+    with replacing(path) as temporary:
+        table.to_csv(temporary, index=False, lineterminator="\n")
+
+
+def read_table(path: Path, columns: Iterable[str]) -> pd.DataFrame:
+    """Returns the table in a CSV file.
+
+    Raises:
+        MissingInputError: if it is not there.
+        DataError: if it is no table, or lacks one of the columns.
+    """
+    try:
+        table = pd.read_csv(path)
+    except FileNotFoundError:
+        raise missing(path) from None
+    except ValueError as error:
+        raise damaged(path, error) from None
+    if absent := set(columns) - set(table.columns):
+        raise damaged(path, f"it has no column {min(absent)}")
+    return table

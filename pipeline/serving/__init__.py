@@ -1,0 +1,1 @@
+"""Trained models at work: prediction, promotion, drawn digits."""

@@ -1,1 +1,0 @@
-"""One module is one DVC stage: read, compute, write."""

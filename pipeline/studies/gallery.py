@@ -1,0 +1,11 @@
+"""Writes the page of all studies."""
+
+from pipeline.files import read_json, write_text
+from pipeline.studies import report
+from pipeline.studies.study import STUDIES
+
+
+def run() -> None:
+    """Writes `studies/README.md` from the verdicts that are there, in the order of their names."""
+    verdicts = [read_json(path) for path in sorted(STUDIES.glob("*/verdict.json"))]
+    write_text(STUDIES / "README.md", report.gallery(verdicts))

@@ -1,0 +1,76 @@
+"""What was measured of each run of a study, kept by what the run was made from.
+
+So a study that was killed goes on where it was, a point that is added to a grid is all that is run,
+and studies share the runs that they have in common.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from pipeline.errors import PipelineError
+from pipeline.files import read_json, write_json
+from pipeline.runs.code import TRAINING_CODE, code_sha256
+from pipeline.runs.manifest import Manifest
+from pipeline.studies.measures.trials import Trial
+from pipeline.training.trainer import Task
+
+TRIALS = Path(".bnlab/trials")
+# What decides what is measured of a run.
+MEASURING_CODE = (*TRAINING_CODE, "evaluation", "studies/measures")
+
+
+class KeptTrials:
+    """The trials that are done."""
+
+    def __init__(
+        self,
+        folder: Path,
+        data_sha256: str,
+        probes: Sequence[str],
+        course: Sequence[str] | None,
+    ) -> None:
+        """Takes where they are kept, the hash of the prepared data, and what the study measures.
+
+        For `probes` and `course` see `Trials`.
+        """
+        self._folder = folder
+        self._data = data_sha256
+        self._measured = json.dumps([sorted(probes), course and sorted(course)])
+        self._code = code_sha256(MEASURING_CODE)
+
+    def read(self, task: Task) -> Trial | None:
+        """Returns what was measured of a run, or None if that is not known."""
+        path = self._path(task)
+        try:
+            return Trial(**read_json(path)) if path.exists() else None
+        except (PipelineError, TypeError):
+            # It costs seconds to make again.
+            return None
+
+    def write(self, task: Task, trial: Trial) -> None:
+        """Keeps what was measured of a run."""
+        kept = {
+            "measured": _finite(trial.measured),
+            "course": [_finite(row) for row in trial.course],
+        }
+        write_json(self._path(task), kept)
+
+    def _path(self, task: Task) -> Path:
+        manifest = Manifest(
+            variant=self._measured,
+            parameters=task.variant.parameters,
+            seeds=(task.seed,),
+            data_sha256=self._data,
+            code_sha256=self._code,
+        )
+        fingerprint = manifest.fingerprint(task.seed)
+        return self._folder / fingerprint[:2] / f"{fingerprint}.json"
+
+
+def _finite(row: Mapping[str, float]) -> dict[str, float | None]:
+    """Returns the row with None in place of what JSON has no numbers for."""
+    return {name: value if math.isfinite(value) else None for name, value in row.items()}

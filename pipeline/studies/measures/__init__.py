@@ -1,0 +1,1 @@
+"""What a study measures of a run beside its scores."""

@@ -1,0 +1,168 @@
+"""Reads studies/<name>/study.yaml: a params.yaml with a claim, a grid and rules."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from copy import deepcopy
+from itertools import product
+from typing import Any
+
+from pipeline.errors import ArgumentError, ParamsError
+from pipeline.params_file import PARAMS_FILE, load, params_of, section
+from pipeline.studies.measures.course import DRIFT, MEAN
+from pipeline.studies.measures.probes import PROBES
+from pipeline.studies.study import MEASURES, SCORES, STUDIES, About, Point, Study, named, short
+
+_OWN = (*About.model_fields, "grid", "quick")
+
+
+def names() -> list[str]:
+    """Returns the studies that are here."""
+    return sorted(path.parent.name for path in STUDIES.glob("*/study.yaml"))
+
+
+def read_study(name: str, *, quick: bool) -> Study:
+    """Returns a study by the name of its folder.
+
+    Args:
+        name: of the folder.
+        quick: apply what the study's block `quick` changes.
+
+    Raises:
+        ArgumentError: if there is no such study.
+        ParamsError: if a value breaks a rule; the message names key, rule, value and file.
+    """
+    path = STUDIES / name / "study.yaml"
+    if name not in names():
+        raise ArgumentError(f"{name!r} is no study; there are {', '.join(names()) or 'none'}")
+    try:
+        return _study(name, load(path), quick=quick)
+    except ParamsError as error:
+        # The same rules, in another file.
+        raise ParamsError(str(error).replace(str(PARAMS_FILE), str(path))) from None
+
+
+def _study(name: str, tree: object, *, quick: bool) -> Study:
+    if not isinstance(tree, Mapping):
+        raise ParamsError(f"{PARAMS_FILE} must be a block of keys")
+    own = {key: tree[key] for key in _OWN if key in tree}
+    axes, changes = own.pop("grid", {}), dict(own.pop("quick", {}))
+    base = {key: value for key, value in tree.items() if key not in _OWN}
+    if quick:
+        axes, own["rules"] = changes.pop("grid", axes), changes.pop("rules", own.get("rules"))
+        for key, value in changes.items():
+            base = _changed(base, key, value)
+    about = section(About, own, "")
+    base["tracking"] = {"experiment": f"study: {name}"}
+    steps = {axis: list(_steps(axis, values)) for axis, values in axes.items()}
+    study = Study(
+        name=name,
+        about=about,
+        axes={_first(axis): tuple(value for value, _ in along) for axis, along in steps.items()},
+        points=tuple(_points(base, steps)),
+        is_quick=quick,
+    )
+    _check(study)
+    return study
+
+
+def _first(axis: str) -> str:
+    """Returns the parameter that gives an axis its name: the first of those that it changes."""
+    return axis.partition(",")[0].strip()
+
+
+def _steps(axis: str, values: object) -> Iterator[tuple[Any, dict[str, Any]]]:
+    """Yields each value along an axis, and the parameters that have it.
+
+    An axis is a parameter's name and its values, or several names with commas between them and
+    their values together, as pytest spells it: `a, b: [[1, 2], [3, 4]]`.
+    """
+    keys = [key.strip() for key in axis.split(",")]
+    if not isinstance(values, list) or not values:
+        raise ParamsError(f"`{axis}` must be a list of values ({PARAMS_FILE}, grid)")
+    for value in values:
+        together = value if len(keys) > 1 else [value]
+        if not isinstance(together, list) or len(together) != len(keys):
+            rule = f"must be lists of {len(keys)} values"
+            raise ParamsError(f"`{axis}` {rule}, got {value!r} ({PARAMS_FILE}, grid)")
+        yield named(together[0]), dict(zip(keys, together, strict=True))
+
+
+def _points(
+    base: Mapping[str, Any], steps: Mapping[str, list[tuple[Any, dict[str, Any]]]]
+) -> Iterator[Point]:
+    for chosen in product(*steps.values()):
+        tree = base
+        for _, changes in chosen:
+            for key, value in changes.items():
+                tree = _changed(tree, key, value)
+        at = dict(zip(map(_first, steps), (value for value, _ in chosen), strict=True))
+        yield Point(at, params_of(tree))
+
+
+def _changed(tree: Mapping[str, Any], key: str, value: Any) -> dict[str, Any]:
+    """Returns a copy in which `key`, dotted as DVC spells it, has the value."""
+    copy = deepcopy(dict(tree))
+    *blocks, last = key.split(".")
+    block: Any = copy
+    for name in blocks:
+        block = block.get(name) if isinstance(block, dict) else None
+    if not isinstance(block, dict):
+        raise ParamsError(f"`{key}` is no parameter ({PARAMS_FILE})")
+    block[last] = value
+    return copy
+
+
+def _check(study: Study) -> None:
+    about = study.about
+    for key, probes in (("probes", about.probes), ("course", about.course or ())):
+        for probe in probes:
+            if probe not in PROBES:
+                rule = f"one of {', '.join(PROBES)}"
+                raise ParamsError(f"`{key}` must be {rule}, got {probe!r} ({PARAMS_FILE})")
+    known = _measures(about)
+    for measure in about.related or ():
+        if measure not in known:
+            listed = ", ".join(sorted(known))
+            raise ParamsError(f"`related` must be of {listed}, got {measure!r} ({PARAMS_FILE})")
+    for variant, told in (about.published_values or {}).items():
+        _check_published(study, variant, told, known)
+    variants, axes = study.params.variants, {*study.axes, *map(short, study.axes)}
+    for place, rule in enumerate(study.about.rules):
+        for key, value, allowed in (
+            ("measure", rule.measure, known),
+            ("best_by", rule.best_by, known),
+            ("largest", rule.largest, axes),
+            ("baseline", rule.baseline, variants),
+            ("candidate", rule.candidate, variants),
+            *(("at", axis, axes) for axis in rule.at or ()),
+            *(("minus", axis, axes) for axis in rule.minus or ()),
+        ):
+            if value is not None and value not in allowed:
+                listed = ", ".join(sorted(allowed))
+                where = f"({PARAMS_FILE}, rules[{place}])"
+                raise ParamsError(f"`{key}` must be one of {listed}, got {value!r} {where}")
+
+
+def _check_published(
+    study: Study, variant: str, told: Mapping[str, tuple[float, ...]], known: set[str]
+) -> None:
+    where = f"({PARAMS_FILE}, published_values)"
+    if variant not in study.params.variants:
+        listed = ", ".join(study.params.variants)
+        raise ParamsError(f"`{variant}` must be one of {listed} {where}")
+    for name in told:
+        if name not in {"step", *known}:
+            listed = ", ".join(sorted({"step", *known}))
+            raise ParamsError(f"`{variant}` must have of {listed}, got {name!r} {where}")
+    if len({*map(len, told.values())}) > 1:
+        raise ParamsError(f"`{variant}` must have lists of one length {where}")
+
+
+def _measures(about: About) -> set[str]:
+    """Returns the columns of the study's results."""
+    known = {*MEASURES, *(name for probe in about.probes for name in PROBES[probe].measures)}
+    if about.course is not None:
+        followed = {*SCORES, *(name for probe in about.course for name in PROBES[probe].measures)}
+        known |= followed | {name + end for name in followed for end in (MEAN, DRIFT)}
+    return known

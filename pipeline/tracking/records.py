@@ -1,0 +1,129 @@
+"""The runs on disk as MLflow should show them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+import pandas as pd
+from mlflow.data.schema import TensorDatasetSchema
+from mlflow.entities import Dataset
+from mlflow.types import Schema, TensorSpec
+
+from pipeline.errors import MissingInputError
+from pipeline.examples.dataset import Dataset as Prepared
+from pipeline.examples.dataset import Examples
+from pipeline.examples.prepared import PREPARED_FILE, SPLITS
+from pipeline.params import flat
+from pipeline.provenance.lineage import Lineage
+from pipeline.runs.manifest import Manifest
+from pipeline.tracking.experiment_pages import CELL
+from pipeline.tracking.store import Point, RunRecord
+
+if TYPE_CHECKING:
+    from pipeline.runs.epochs import EpochScores
+
+# A run's artifacts.
+MANIFEST, PATCH = "lineage/manifest.json", "lineage/changes.patch"
+# MLflow takes 36 characters at most.
+_DIGEST = 8
+_SHORT = 5
+
+
+def run_record(
+    manifest: Manifest, seed: int, lineage: Lineage, *, diverged: bool | None = None
+) -> RunRecord:
+    """Returns the record of one run; whether it diverged is known once it is trained."""
+    known = {} if diverged is None else {"diverged": str(diverged).lower()}
+    return RunRecord(
+        fingerprint=manifest.fingerprint(seed),
+        name=f"{manifest.variant}-seed-{seed:02d}",
+        params={"variant": manifest.variant, "seed": str(seed)}
+        | {key: str(value) for key, value in flat(manifest.parameters)},
+        tags={
+            "variant": manifest.variant,
+            "seed": str(seed),
+            "kind": "run",
+            # Runs that differ in nothing but their seed share a line of MLflow's charts.
+            CELL: f"{manifest.variant} ({manifest.settings_sha256()[:_SHORT]})",
+            **source_tags(f"train@{manifest.variant}"),
+            "data.sha256": manifest.data_sha256,
+            "code.sha256": manifest.code_sha256,
+            **known,
+            **lineage.tags,
+        },
+        started=lineage.started,
+    )
+
+
+def data_of(name: str, data_sha256: str, prepared: Prepared) -> dict[str, Dataset]:
+    """Returns what a run learns from and is scored on, by split, as MLflow has it.
+
+    Args:
+        name: of the dataset.
+        data_sha256: of the prepared data.
+        prepared: the data.
+    """
+    return {
+        split: _dataset(f"{name}-{split}", data_sha256, vars(prepared)[split]) for split in SPLITS
+    }
+
+
+def run_description(test: Iterable[Point], *, diverged: bool) -> str:
+    """Returns what came out of a run, in a sentence."""
+    scores = {point.key: point.value for point in test}
+    accuracy, loss = scores["test/accuracy"], scores["test/loss"]
+    told = f"{100 * accuracy:.2f} % of the test set right, loss {loss:.4f}."
+    return f"Diverged. {told}" if diverged else told
+
+
+def run_files(manifest: Manifest, seed: int, lineage: Lineage) -> dict[str, bytes]:
+    """Returns what the run can be made again from, as artifacts: path to content."""
+    files = {MANIFEST: manifest.only(seed).to_json().encode()}
+    return files | ({PATCH: lineage.patch} if lineage.patch else {})
+
+
+def epoch_points(scores: EpochScores) -> list[Point]:
+    """Returns the points of one epoch."""
+    return [
+        Point(f"{split}/{name}", value, scores.epoch)
+        for split in ("train", "validation")
+        for name, value in vars(getattr(scores, split)).items()
+    ]
+
+
+def history_points(history: pd.DataFrame, seed: int) -> list[Point]:
+    """Returns the points of one seed, from `history.csv`."""
+    return [
+        Point(f"{row['split']}/{name}", float(row[name]), int(row["epoch"]))
+        for row in history[history["seed"] == seed].to_dict("records")
+        for name in ("loss", "accuracy")
+    ]
+
+
+def test_points(scores: pd.DataFrame, seed: int) -> list[Point]:
+    """Returns the points of one seed, from `test.csv`."""
+    rows = scores[scores["seed"] == seed].drop(columns="seed").to_dict("records")
+    if len(rows) != 1:
+        raise MissingInputError(f"seed {seed} has no test scores: `dvc repro` makes them")
+    (row,) = rows
+    return [Point(f"test/{name}", float(value)) for name, value in row.items()]
+
+
+def source_tags(stage: str) -> dict[str, str]:
+    """Returns what MLflow's column Source shows: the stage that made a run."""
+    return {"mlflow.source.name": stage, "mlflow.source.type": "LOCAL"}
+
+
+def _dataset(name: str, data_sha256: str, examples: Examples) -> Dataset:
+    images = TensorSpec(examples.images.dtype, (-1, *examples.images.shape[1:]))
+    labels = TensorSpec(examples.labels.dtype, (-1,))
+    return Dataset(
+        name=name,
+        digest=data_sha256[:_DIGEST],
+        source_type="local",
+        source=json.dumps({"uri": str(PREPARED_FILE)}),
+        schema=json.dumps(TensorDatasetSchema(Schema([images]), Schema([labels])).to_dict()),
+        profile=json.dumps({"examples": len(examples)}),
+    )

@@ -1,0 +1,108 @@
+"""MLflow's model registry: versions of a model, and which of them is the champion."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import mlflow
+from mlflow.entities.model_registry import ModelVersion
+from mlflow.tracking import MlflowClient
+
+from pipeline.errors import MissingInputError
+from pipeline.files import missing
+from pipeline.provenance.places import database, tracking_uri
+from pipeline.tracking.store import asking, paged, store_lock
+
+CHAMPION = "champion"
+
+
+class Registry:
+    """The versions of one registered model."""
+
+    def __init__(self, name: str) -> None:
+        """Opens the store.
+
+        Raises:
+            MissingInputError: if it is a file, and not there.
+        """
+        path = database()
+        # MLflow would make an empty one.
+        if path is not None and not path.exists():
+            raise missing(path)
+        self.name = name
+        # By it MLflow finds the model that a version is of.
+        mlflow.set_tracking_uri(tracking_uri())
+        self._client = MlflowClient(tracking_uri())
+        self._lock = store_lock()
+
+    def champion(self) -> ModelVersion | None:
+        """Returns the version with the alias, if there is one."""
+        with asking():
+            if self.name not in self._names():
+                return None
+            number = self._client.get_registered_model(self.name).aliases.get(CHAMPION)
+            return self._client.get_model_version(self.name, number) if number else None
+
+    @contextmanager
+    def champion_folder(self) -> Iterator[tuple[str, Path]]:
+        """Yields the champion's name and version, and a folder with its architecture and weights.
+
+        Raises:
+            MissingInputError: if there is none, or its files are lost.
+            PendingError: if MLflow does not answer.
+        """
+        version = self.champion()
+        if version is None:
+            raise MissingInputError(
+                f"{self.name} has no {CHAMPION} in MLflow's registry: "
+                "`python -m pipeline promote` makes one"
+            )
+        with tempfile.TemporaryDirectory() as folder:
+            with asking():
+                mlflow.artifacts.download_artifacts(
+                    f"models:/{self.name}/{version.version}", dst_path=folder
+                )
+            name, files = (
+                f"{self.name}@{CHAMPION}, version {version.version}",
+                Path(folder, "artifacts"),
+            )
+            # Of files that are not where they were MLflow gives none, and says nothing.
+            if not files.is_dir():
+                raise MissingInputError(
+                    f"the files of {name} are not in MLflow: `python -m pipeline doctor` tells more"
+                )
+            yield name, files
+
+    def crown(self, model_id: str, run_id: str, tags: Mapping[str, str]) -> ModelVersion:
+        """Moves the alias to a logged model, registered if it is not yet; returns its version.
+
+        Args:
+            model_id: of the logged model.
+            run_id: of the run that made it.
+            tags: of the version; earlier values are replaced.
+        """
+        with asking(), self._lock:
+            if self.name not in self._names():
+                self._client.create_registered_model(self.name)
+            # Registering the same model twice would make two versions of it.
+            version = next(
+                (
+                    one
+                    for one in paged(self._client.search_model_versions)
+                    if (one.name, one.run_id) == (self.name, run_id)
+                ),
+                None,
+            ) or self._client.create_model_version(
+                self.name, f"models:/{model_id}", run_id, model_id=model_id
+            )
+            for key, value in tags.items():
+                self._client.set_model_version_tag(self.name, version.version, key, value)
+            self._client.set_registered_model_alias(self.name, CHAMPION, version.version)
+            return self._client.get_model_version(self.name, version.version)
+
+    def _names(self) -> set[str]:
+        # Without a filter, in which a quotation mark in the name would end it.
+        return {model.name for model in paged(self._client.search_registered_models)}

@@ -1,0 +1,1 @@
+"""All that decides the bits of a run, and nothing else."""

@@ -1,0 +1,294 @@
+import json
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from pipeline.comparison.contrast import Side
+from pipeline.comparison.grid import Experiment, ablation, named, record
+from pipeline.errors import ArgumentError
+from pipeline.reporting import grid_report, pages
+
+# Ten pairs each; the differences are from clear to none.
+WITHOUT = np.array([0.90, 0.91, 0.92, 0.90, 0.91, 0.90, 0.93, 0.89, 0.90, 0.91])
+CLEAR = WITHOUT + np.array([3, 4, 5, 3, 4, 6, 2, 5, 4, 3]) / 100
+WEAK = WITHOUT + np.array([3, 2, -1, 3, 1, 2, -2, 4, 5, 2]) / 100
+NONE = WITHOUT + np.array([1, -1, 2, -2, 3, -3, 1, -1, 2, -2]) / 100
+WORSE = WITHOUT - np.array([3, 4, 5, 3, 4, 6, 2, 5, 4, 3]) / 100
+
+
+@pytest.fixture(scope="module")
+def side(variant_results):
+    """Makes a side from its variant, the accuracy of each run, and parameters."""
+
+    def make(variant, accuracy, *, diverged=(), data="da7a", code="c0de", **parameters):
+        rate = parameters.pop("learning_rate", 0.01)
+        whole = {"normalization": variant, "training": {"optimizer": {"learning_rate": rate}}}
+        results = variant_results(
+            variant.upper(), list(accuracy), diverged, parameters=whole | parameters
+        )
+        return Side(results, variant, "HEAD", data * 16, code * 16)
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def grid(side):
+    """Two learning rates by two momenta, of which the baseline has none."""
+    accuracy = {(0.1, 0.9): CLEAR, (0.1, 0.99): WEAK, (0.01, 0.9): NONE, (0.01, 0.99): WORSE}
+    without = {0.1: WITHOUT, 0.01: WITHOUT.round(2)}
+    return [
+        Experiment(
+            f"exp-{rate}-{momentum}",
+            {
+                "bn": side("bn", values, learning_rate=rate, momentum=momentum),
+                "no": side("no", without[rate], learning_rate=rate),
+            },
+        )
+        for (rate, momentum), values in accuracy.items()
+    ]
+
+
+@pytest.fixture(scope="module")
+def found(grid):
+    return ablation(grid, "no", 0.95)
+
+
+def of(found, *at):
+    """Returns the effect of the cell at these values."""
+    (effect,) = [one for cell, one in found.effects if tuple(cell.at.values()) == at]
+    return effect
+
+
+def names(found):
+    return [f"{cell.side.variant}: {named(cell.at)}" for cell in found.cells]
+
+
+def text(found):
+    return grid_report.text(grid_report.blocks(found))
+
+
+def words(found):
+    return " ".join(text(found).split())
+
+
+def test_cells_are_named_by_what_differs_and_sorted_along_it(found):
+    assert found.axes == ("learning_rate", "momentum")
+    assert names(found) == [
+        "no: learning_rate 0.01",
+        "bn: learning_rate 0.01, momentum 0.9",
+        "bn: learning_rate 0.01, momentum 0.99",
+        "no: learning_rate 0.1",
+        "bn: learning_rate 0.1, momentum 0.9",
+        "bn: learning_rate 0.1, momentum 0.99",
+    ]
+
+
+def test_a_variant_that_nothing_touches_appears_once_with_all_its_experiments(found):
+    first, fourth = found.cells[0], found.cells[3]
+    assert first.experiments == ("exp-0.01-0.9", "exp-0.01-0.99")
+    assert fourth.experiments == ("exp-0.1-0.9", "exp-0.1-0.99")
+    assert "exp-0.01-0.9 +1" in text(found)
+
+
+def test_each_cell_is_set_against_the_baseline_of_its_own_experiment(found):
+    accuracy = of(found, 0.1, 0.9).contrast.comparison.accuracy
+    differences = (CLEAR - WITHOUT).round(9)
+    assert accuracy.mean == pytest.approx(0.039)
+    assert accuracy.wins == 10
+    expected = stats.bootstrap(
+        (differences,), np.mean, n_resamples=10_000, method="BCa", rng=np.random.default_rng(0)
+    ).confidence_interval
+    assert (accuracy.ci_low, accuracy.ci_high) == pytest.approx(tuple(expected))
+    assert of(found, 0.1, 0.9).reference == {"learning_rate": 0.1}
+
+
+def test_p_is_wilcoxons_adjusted_over_all_effects(found):
+    effects = [effect for _, effect in found.effects]
+    none, worse, clear, weak = (
+        stats.wilcoxon((values - WITHOUT).round(9)).pvalue for values in (NONE, WORSE, CLEAR, WEAK)
+    )
+    # The two smallest are equal: four times the first, and no less for the second.
+    assert worse == clear < weak < none
+    expected = [none, 4 * worse, 4 * clear, 2 * weak]
+    assert [effect.p for effect in effects] == pytest.approx(expected)
+    assert found.family == 4
+
+
+def test_a_verdict_must_be_borne_out_by_the_adjusted_p(found):
+    verdicts = [effect.verdict for _, effect in found.effects]
+    assert verdicts == ["not settled", "worse", "better", "not settled"]
+
+
+def test_what_alone_would_be_settled_is_not_among_many(side):
+    # All six pairs won: p = 2 / 2**6 = 0.03125 alone, twice that in a family of two.
+    without, ahead = WITHOUT[:6], CLEAR[:6]
+    alone = [Experiment("a", {"bn": side("bn", ahead, momentum=0.9), "no": side("no", without)})]
+    two = [
+        *alone,
+        Experiment("b", {"bn": side("bn", ahead, momentum=0.8), "no": side("no", without)}),
+    ]
+
+    ((_, one),) = ablation(alone, "no", 0.95).effects
+    assert (one.p, one.verdict) == (0.03125, "better")
+    both = ablation(two, "no", 0.95)
+    assert [(one.p, one.verdict) for _, one in both.effects] == [(0.0625, "not settled")] * 2
+    told = "With 6 pairs no p can be small enough for a verdict where 2 are adjusted together"
+    # 2 / 2**7 * 2 = 0.03125.
+    assert f"{told}: that takes 7 seeds." in words(both)
+
+
+def test_few_pairs_have_no_verdict(side):
+    few = {"bn": side("bn", CLEAR[:3]), "no": side("no", WITHOUT[:3])}
+    found = ablation([Experiment("a", few)], "no", 0.95)
+    ((_, one),) = found.effects
+    assert one.verdict == "too few pairs"
+    assert "With 3 pairs no p can be small enough for a verdict: that takes 6 seeds." in words(
+        found
+    )
+
+
+def test_equal_scores_are_the_same_and_no_part_of_the_family(side):
+    equal = {"bn": side("bn", WITHOUT), "ln": side("ln", CLEAR), "no": side("no", WITHOUT)}
+    found = ablation([Experiment("a", equal)], "no", 0.95)
+    verdicts = {cell.side.variant: effect.verdict for cell, effect in found.effects}
+    assert verdicts == {"bn": "the same", "ln": "better"}
+    assert found.family == 1
+    assert "p is Wilcoxon's. Better" in words(found)
+
+
+def test_a_cell_has_a_row_for_each_baseline_that_it_meets(side):
+    experiments = [
+        Experiment(name, {"bn": side("bn", CLEAR), "no": side("no", values, learning_rate=rate)})
+        for name, values, rate in (("a", WITHOUT, 0.1), ("b", WEAK, 0.2))
+    ]
+    found = ablation(experiments, "no", 0.95)
+    references = [effect.reference for _, effect in found.effects]
+    assert references == [{"learning_rate": 0.1}, {"learning_rate": 0.2}]
+    header, *rows = grid_report.blocks(found)[2].header, *grid_report.blocks(found)[2].rows
+    at = header.index("against")
+    assert [row[at] for row in rows if row[1] == "BN"] == ["learning_rate 0.1", "learning_rate 0.2"]
+
+
+def test_what_came_out_otherwise_from_the_same_stays_apart_and_is_told(side):
+    experiments = [
+        Experiment(name, {"bn": side("bn", values), "no": side("no", WITHOUT)})
+        for name, values in (("here", CLEAR), ("there", WEAK))
+    ]
+    found = ablation(experiments, "no", 0.95)
+    assert [cell.experiments for cell in found.disagreeing] == [("here",), ("there",)]
+    assert "BN of there came out otherwise than elsewhere from the same" in words(found)
+
+
+def test_other_data_code_and_counts_of_seeds_are_axes(side):
+    experiments = [
+        Experiment("a", {"no": side("no", WITHOUT)}),
+        Experiment("b", {"no": side("no", WITHOUT[:6], data="beef", code="f00d")}),
+    ]
+    found = ablation(experiments, "no", 0.95)
+    assert found.axes == ("seeds", "data", "code")
+    assert named(found.cells[0].at) == "seeds 6, data beefbeef, code f00df00d"
+    assert "Not all cells were made from the same data and code." in words(found)
+
+
+def test_axes_have_the_shortest_name_that_is_clear(side):
+    optimizers = {"name": "adam", "epsilon": 0.1}, {"name": "sgd", "momentum": 0.9}
+    experiments = [
+        Experiment(
+            optimizer["name"],
+            {"bn": side("bn", WITHOUT, momentum=own, training={"optimizer": optimizer})},
+        )
+        for own, optimizer in zip((0.5, 0.7), optimizers, strict=True)
+    ]
+    found = ablation(experiments, "bn", 0.95)
+    assert found.axes == ("optimizer.name", "epsilon", "momentum", "optimizer.momentum")
+    # A parameter that an optimizer does not have is left out, and that is a difference.
+    absent = "epsilon –"  # noqa: RUF001
+    rest = "momentum 0.7, optimizer.momentum 0.9"
+    assert named(found.cells[1].at) == f"optimizer.name sgd, {absent}, {rest}"
+
+
+def test_numbers_and_lists_are_sorted_by_size(side):
+    experiments = [
+        Experiment(str(place), {"no": side("no", WITHOUT, network={"hidden_dims": dims})})
+        for place, dims in enumerate(([128], [32, 32], [32]))
+    ]
+    found = ablation(experiments, "no", 0.95)
+    assert [cell.at["hidden_dims"] for cell in found.cells] == [[32], [32, 32], [128]]
+
+
+def test_an_experiment_without_the_baseline_is_told(side):
+    experiments = [Experiment("x", {"bn": side("bn", CLEAR)})]
+    with pytest.raises(ArgumentError, match=r"x has no variant 'no', which params\.yaml names"):
+        ablation(experiments, "no", 0.95)
+
+
+def test_a_variant_without_a_seed_of_its_baseline_is_told(side):
+    other = side("no", WITHOUT)
+    other.results.scores["seed"] += 10
+    with pytest.raises(ArgumentError, match="bn and no of x have no run of the same seed"):
+        ablation([Experiment("x", {"bn": side("bn", CLEAR), "no": other})], "no", 0.95)
+
+
+def test_the_table_has_means_differences_and_verdicts(found):
+    lines = text(found).splitlines()
+    row = next(line for line in lines if "exp-0.1-0.9" in line and "BN" in line)
+    half = stats.t.ppf(0.975, 9) * stats.sem(CLEAR)
+    assert row.split()[:7] == [
+        "0.1", "0.9", "BN", "10", f"{100 * CLEAR.mean():.2f}", "±", f"{100 * half:.2f}",
+    ]  # fmt: skip
+    assert "+3.90 (" in row
+    assert "10 of 10" in row
+    assert " better " in row
+    baseline = next(line for line in lines if line.startswith("0.1") and " NO " in line)
+    assert baseline.split()[-6:-2] == ["–"] * 4  # noqa: RUF001
+    assert lines[0] == "learning_rate, momentum: 6 cells of 4 experiments"
+
+
+def test_the_page_is_markdown_too(found):
+    told = pages.markdown(grid_report.blocks(found))
+    assert "## learning_rate, momentum: 6 cells of 4 experiments\n" in told
+    assert sum(line.startswith("| 0.") for line in told.splitlines()) == 6
+
+
+def test_baselines_alone_have_no_differences(side):
+    experiments = [
+        Experiment(str(rate), {"no": side("no", WITHOUT, learning_rate=rate)}) for rate in (1, 2)
+    ]
+    told = text(ablation(experiments, "no", 0.95))
+    assert "Test accuracy: mean over the runs, and half of its 95 % interval.\n" in told
+    assert "difference" not in told
+
+
+def test_diverged_runs_and_seeds_left_out_are_told(side):
+    fewer = side("no", WITHOUT[:8])
+    found = ablation(
+        [Experiment("x", {"bn": side("bn", CLEAR, diverged=[0, 1]), "no": fewer})], "no", 0.95
+    )
+    told = words(found)
+    assert "Left out of differences, without a partner of the same seed: 2 of BN (BN" in told
+    assert "Runs that diverged: 2 of 10 of BN at seeds" not in told
+    assert "Runs that diverged: 2 of 10 of BN. Their training loss ended above 4.6" in told
+    (cell,) = [cell for cell in record(found)["cells"] if cell["difference"]]
+    assert cell["difference"]["left_out"] == {"cell": [8, 9], "baseline": []}
+    assert cell["diverged"] == [0, 1]
+    left = 100 * (CLEAR - WITHOUT)[2:8].mean()
+    assert (
+        f"BN: over the pairs in which neither diverged, 6 of 8, the difference is {left:+.2f} ("
+        in told
+    )
+
+
+def test_the_record_has_all_of_it(found):
+    told = json.loads(json.dumps(record(found), allow_nan=False))
+    assert (told["baseline"], told["axes"]) == ("no", ["learning_rate", "momentum"])
+    assert told["p_values_in_family"] == 4
+    baseline, cell = told["cells"][3:5]
+    assert baseline["difference"] is None
+    assert cell["at"] == {"learning_rate": 0.1, "momentum": 0.9}
+    assert cell["seeds"] == list(range(10))
+    assert cell["test"]["accuracy"]["mean"] == pytest.approx(CLEAR.mean())
+    difference = cell["difference"]
+    assert difference["baseline_at"] == {"learning_rate": 0.1}
+    assert difference["accuracy"]["mean"] == pytest.approx(0.039)
+    assert difference["verdict"] == "better"

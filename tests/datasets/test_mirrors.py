@@ -1,0 +1,248 @@
+import dataclasses
+import gzip
+import hashlib
+import time
+
+import numpy as np
+import pytest
+
+from pipeline.datasets import mirrors
+from pipeline.datasets.catalogue import PublishedFile
+from pipeline.datasets.mirrors import fetch, mirrors_for
+from pipeline.errors import CannotCreateError, UnavailableError
+from tests.faults.mirror import (
+    HTML,
+    answer,
+    dripping,
+    never_ending_chunk,
+    never_ending_header,
+    silent,
+)
+
+# An archive of a few chunks, as those of MNIST are.
+BODY = gzip.compress(np.random.default_rng(0).bytes(150_000), mtime=0)
+FLIPPED = BODY[:100_000] + bytes([BODY[100_000] ^ 1]) + BODY[100_001:]
+
+
+def published(body):
+    return PublishedFile("digits.gz", len(body), hashlib.sha256(body).hexdigest())
+
+
+FILE = published(BODY)
+
+
+@pytest.fixture
+def good(serve):
+    return serve(answer(BODY))
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return tmp_path / "raw"
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch):
+    """Tries again at once, waits half a second for an answer, a second for a file."""
+    monkeypatch.setattr(mirrors, "_PAUSES_SECONDS", (0, 0))
+    monkeypatch.setattr(mirrors, "_TIMEOUT_SECONDS", (10, 0.5))
+    monkeypatch.setattr(mirrors, "_PATIENCE_SECONDS", 1)
+    monkeypatch.setattr(mirrors, "_SLOWEST_BYTES_PER_SECOND", 1e9)
+
+
+def test_a_file_comes_whole_from_a_url(good, folder):
+    fetch([FILE], (good.url,), folder)
+
+    assert (folder / "digits.gz").read_bytes() == BODY
+    assert good.asked == ["/data/digits.gz"]
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [
+        # What a static server says of a .gz: undoing it would change the bytes.
+        pytest.param([answer(BODY, Content_Encoding="gzip")], id="called encoded"),
+        pytest.param([answer(BODY, Content_Length=None)], id="of untold length"),
+        pytest.param([answer(b"", 500), answer(b"", 503), answer(BODY)], id="after two hiccups"),
+    ],
+)
+def test_a_right_file_is_taken(serve, folder, answers):
+    mirror = serve(*answers)
+
+    fetch([FILE], (mirror.url,), folder)
+
+    assert (folder / "digits.gz").read_bytes() == BODY
+    assert len(mirror.asked) == len(answers)
+
+
+def test_a_folder_is_a_mirror_too(tmp_path, folder):
+    (tmp_path / "digits.gz").write_bytes(BODY)
+
+    fetch([FILE], (str(tmp_path),), folder)
+
+    assert (folder / "digits.gz").read_bytes() == BODY
+    assert (tmp_path / "digits.gz").exists()
+
+
+def test_a_mirror_that_fails_is_told_and_goes_last(serve, folder, caplog):
+    other = published(b"other")
+    bad, good = serve(answer(HTML, 403)), serve(answer(BODY), answer(b"other"))
+
+    fetch([FILE, dataclasses.replace(other, name="other.gz")], (bad.url, good.url), folder)
+
+    (warning,) = [r for r in caplog.records if r.name == mirrors.__name__]
+    assert warning.levelname == "WARNING"
+    assert warning.getMessage() == f"digits.gz from {bad.url}: HTTP 403; trying the next mirror"
+    assert (bad.asked, good.asked) == (["/data/digits.gz"], ["/data/digits.gz", "/data/other.gz"])
+
+
+@pytest.fixture(params=["url", "folder"])
+def wrong(request, serve, tmp_path):
+    """A mirror whose file has the right size, and one bit that is another."""
+    if request.param == "url":
+        return serve(answer(FLIPPED)).url
+    (tmp_path / "digits.gz").write_bytes(FLIPPED)
+    return str(tmp_path)
+
+
+def test_wrong_bytes_of_the_right_size_are_had_from_the_next_mirror(wrong, good, folder, caplog):
+    fetch([FILE], (wrong, good.url), folder)
+
+    assert [path.name for path in folder.iterdir()] == ["digits.gz"]
+    assert (folder / "digits.gz").read_bytes() == BODY
+    assert good.asked == ["/data/digits.gz"]
+    (warning,) = [r.getMessage() for r in caplog.records if r.name == mirrors.__name__]
+    found = hashlib.sha256(FLIPPED).hexdigest()[:12]
+    told = f"digits.gz from {wrong}: wrong content: SHA-256 {found}…; trying the next mirror"
+    assert warning == told
+
+
+def test_of_wrong_bytes_nothing_is_left(wrong, folder):
+    with pytest.raises(UnavailableError, match=r"^digits\.gz from .*: wrong content: SHA-256"):
+        fetch([FILE], (wrong,), folder)
+
+    assert not list(folder.iterdir())
+
+
+def test_an_answer_that_cannot_change_is_not_asked_for_again(serve, good, folder):
+    mirror = serve(answer(HTML, 404))
+
+    fetch([FILE], (mirror.url, good.url), folder)
+
+    assert len(mirror.asked) == 1
+
+
+def test_mirrors_are_tried_in_order(serve, good, folder):
+    second = serve(answer(BODY))
+
+    fetch([FILE], (good.url, second.url), folder)
+
+    assert (len(good.asked), len(second.asked)) == (1, 0)
+
+
+def test_without_mirrors_the_error_says_so(folder):
+    with pytest.raises(UnavailableError, match=r"digits\.gz: there is no mirror to try"):
+        fetch([FILE], (), folder)
+
+
+@pytest.mark.parametrize(
+    ("slow", "reason"),
+    [
+        (silent, "no answer in time"),
+        # Each packet in time, the whole of it never.
+        (dripping(BODY, 0.05), "bytes after 1 s"),
+        (never_ending_header, "0 of 40 bytes after 1 s"),
+        (never_ending_chunk, "0 of 40 bytes after 1 s"),
+    ],
+    ids=["silent", "a byte now and then", "endless header", "endless chunk"],
+)
+def test_a_slow_mirror_is_given_up_in_time(serve, folder, slow, reason):
+    mirror, start = serve(slow), time.monotonic()
+
+    with pytest.raises(UnavailableError, match=reason):
+        fetch([published(BODY[:40])], (mirror.url,), folder)
+
+    assert time.monotonic() - start < 1.5
+    assert not list(folder.iterdir())
+
+
+def test_a_larger_file_may_take_longer(serve, folder, monkeypatch):
+    monkeypatch.setattr(mirrors, "_SLOWEST_BYTES_PER_SECOND", 40)
+    mirror = serve(dripping(BODY[:40], 0.03))
+
+    fetch([published(BODY[:40])], (mirror.url,), folder)
+
+    assert (folder / "digits.gz").read_bytes() == BODY[:40]
+
+
+def test_a_right_file_that_is_there_stays(good, folder):
+    folder.mkdir()
+    (folder / "digits.gz").write_bytes(BODY)
+    before = (folder / "digits.gz").stat()
+
+    fetch([FILE], (good.url,), folder)
+
+    assert (folder / "digits.gz").stat() == before
+    assert good.asked == []
+
+
+def test_a_wrong_file_that_is_there_is_replaced(good, folder):
+    folder.mkdir()
+    (folder / "digits.gz").write_bytes(FLIPPED)
+
+    fetch([FILE], (good.url,), folder)
+
+    assert (folder / "digits.gz").read_bytes() == BODY
+
+
+def test_a_folder_that_cannot_be_made_is_no_mirrors_fault(serve, good, folder):
+    folder.write_text("I am a file")
+    second = serve(answer(BODY))
+
+    with pytest.raises(CannotCreateError, match=r"raw/digits\.gz cannot be written"):
+        fetch([FILE], (good.url, second.url), folder)
+
+    assert second.asked == []
+
+
+@pytest.mark.parametrize(
+    "mirror",
+    [
+        "ftp://127.0.0.1/",
+        "file:///data/mnist",
+        "://",
+        "http://",
+        "/dev/null",
+        pytest.param("http://[bad/"),
+        pytest.param("~nobody-of-this-name/mnist"),
+    ],
+)
+def test_what_is_no_mirror_is_passed_over(good, folder, caplog, mirror):
+    fetch([FILE], (mirror, good.url), folder)
+
+    assert f"digits.gz from {mirror}" in caplog.text
+    assert (folder / "digits.gz").read_bytes() == BODY
+
+
+@pytest.mark.parametrize(
+    ("told", "expected"),
+    [
+        (None, ()),
+        ("", ()),
+        (" , ,", ()),
+        ("/data/mnist", ("/data/mnist",)),
+        ("/data/mnist, https://example.org/m", ("/data/mnist", "https://example.org/m")),
+    ],
+)
+def test_mirrors_of_the_environment_go_first(monkeypatch, told, expected):
+    monkeypatch.delenv("MNIST_MIRROR", raising=False)
+    if told is not None:
+        monkeypatch.setenv("MNIST_MIRROR", told)
+
+    assert mirrors_for("mnist", ("https://built.in/",)) == (*expected, "https://built.in/")
+
+
+def test_each_dataset_has_its_own_variable(monkeypatch):
+    monkeypatch.setenv("MNIST_MIRROR", "/data/mnist")
+
+    assert mirrors_for("digits", ("/built/in",)) == ("/built/in",)

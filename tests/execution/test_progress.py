@@ -1,0 +1,57 @@
+import io
+import sys
+from multiprocessing.pool import ThreadPool
+
+import pytest
+
+from pipeline.execution.progress import EpochProgress
+from pipeline.runs.epochs import EpochScores, Scores
+
+EPOCH = EpochScores(2, 4, train=Scores(0.12345, 0.75), validation=Scores(0.5, 0.98765))
+SHOWN = "seed 2 epoch 4: train loss 0.1235, validation accuracy 0.9877"
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def test_away_from_a_terminal_each_epoch_is_a_line(capsys):
+    with EpochProgress("With BN", 2) as progress:
+        progress.tell(EPOCH)
+        progress.tell(EPOCH)
+
+    assert capsys.readouterr() == (
+        "",
+        f"With BN: {SHOWN} (1 of 2)\nWith BN: {SHOWN} (2 of 2)\n",
+    )
+
+
+def test_on_a_terminal_epochs_move_a_bar(monkeypatch):
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+
+    with EpochProgress("With BN", 2) as progress:
+        progress.tell(EPOCH)
+        progress.tell(EPOCH)
+
+    last = terminal.getvalue().rstrip().rpartition("\r")[2]
+    assert last.startswith("With BN: 100%")
+    assert "2/2" in last
+    assert SHOWN in last
+    assert terminal.getvalue().count("\n") == 1
+
+
+def test_epochs_from_many_threads_are_all_counted(capsys):
+    with EpochProgress("With BN", 200) as progress, ThreadPool(8) as pool:
+        pool.map(progress.tell, [EPOCH] * 200)
+
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.rpartition("(")[2] for line in lines] == [f"{n} of 200)" for n in range(1, 201)]
+
+
+def test_an_error_passes(capsys):
+    with pytest.raises(ValueError, match="diverged"), EpochProgress("With BN", 2):
+        raise ValueError("diverged")
+
+    assert capsys.readouterr().err == ""

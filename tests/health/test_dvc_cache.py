@@ -1,0 +1,146 @@
+import hashlib
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from pipeline.health import dvc_cache, dvc_state
+from tests.health.dvc import dvc
+
+# Of "1\n" and "2\n", as `md5sum` has them.
+ONE, TWO = "b026324c6904b2a9cb4b88d6d61c81d1", "26ab0db90d72e28ad0ba1e22ee510510"
+
+
+def cached(name, cache=Path(".dvc/cache")):
+    return cache / "files/md5" / name[:2] / name[2:]
+
+
+def flip(path):
+    """Flips a bit, as a disk may, and leaves the mode as it was."""
+    mode = path.stat().st_mode
+    path.chmod(0o644)
+    content = bytearray(path.read_bytes())
+    content[0] ^= 1
+    path.write_bytes(content)
+    path.chmod(mode)
+
+
+@pytest.mark.usefixtures("repository")
+def test_a_whole_cache_is_well():
+    assert len(list(Path(".dvc/cache/files/md5").glob("*/*"))) == 3
+    assert dvc_cache.finding() is None
+
+
+def test_without_dvc_there_is_nothing_to_say(project):
+    assert dvc_cache.finding() is None
+    assert not list(project.iterdir())
+
+
+@pytest.mark.usefixtures("repository")
+def test_a_damaged_file_is_told_and_moved_away():
+    path = cached(TWO)
+    flip(path)
+
+    finding = dvc_cache.finding()
+
+    assert str(path) in finding.what
+    assert "came from there" not in finding.what
+    assert path.exists()
+    finding.mend()
+    assert not path.exists()
+    # "2\n" with its last bit flipped.
+    assert Path(".dvc/tmp/damaged", TWO).read_bytes() == b"3\n"
+    assert Path("b/two").read_bytes() == b"2\n"
+    assert dvc_cache.finding() is None
+
+
+@pytest.mark.usefixtures("repository")
+def test_what_was_restored_from_a_damaged_file_goes_with_it():
+    flip(cached(ONE))
+    for path in (Path("a.txt"), Path("b/one")):
+        path.unlink()
+    assert dvc("checkout") == 0
+    assert Path("a.txt").read_bytes() == b"0\n"
+    # The fault that this is here for.
+    assert dvc("status", "--quiet") == 0
+
+    finding = dvc_cache.finding()
+    assert "a.txt, b/one came from there" in finding.what
+    assert "`dvc repro --force`" in finding.what
+    finding.mend()
+
+    assert not Path("a.txt").exists()
+    assert not Path("b/one").exists()
+    assert Path("b/two").exists()
+    assert dvc_cache.finding() is None
+
+
+@pytest.mark.usefixtures("repository")
+def test_a_damaged_listing_is_told():
+    (path,) = Path(".dvc/cache/files/md5").glob("*/*.dir")
+    listing = path.read_bytes()
+    assert {one["md5"] for one in json.loads(listing)} == {ONE, TWO}
+    assert hashlib.md5(listing).hexdigest() == path.parent.name + path.stem  # noqa: S324
+    flip(path)
+
+    finding = dvc_cache.finding()
+
+    assert str(path) in finding.what
+    assert "came from there" not in finding.what
+    finding.mend()
+    assert not path.exists()
+
+
+@pytest.mark.usefixtures("repository")
+def test_files_that_were_emptied_are_all_told():
+    for name in (ONE, TWO):
+        cached(name).chmod(0o644)
+        cached(name).write_bytes(b"")
+    finding = dvc_cache.finding()
+    assert all(str(cached(name)) in finding.what for name in (ONE, TWO))
+
+
+@pytest.mark.usefixtures("repository")
+def test_of_many_three_are_named():
+    folder = cached(ONE).parent
+    for number in range(5):
+        (folder / f"{number:030x}").write_bytes(b"")
+    what = dvc_cache.finding().what
+    assert what.endswith(" and 2 more")
+    assert what.count(str(folder)) == 3
+
+
+@pytest.mark.usefixtures("repository")
+def test_what_is_still_being_written_is_left_alone():
+    (cached(ONE).parent / ".abc.tmp").write_bytes(b"")
+    assert dvc_cache.finding() is None
+
+
+def test_a_cache_elsewhere_is_looked_at(repository, tmp_path_factory):
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    shutil.copytree(repository / ".dvc/cache", elsewhere, dirs_exist_ok=True)
+    (repository / ".dvc/config").write_text(f"[cache]\n    dir = {elsewhere}\n")
+    assert dvc_cache.finding() is None
+
+    flip(cached(TWO, elsewhere))
+
+    assert str(cached(TWO, elsewhere)) in dvc_cache.finding().what
+
+
+@pytest.mark.usefixtures("repository")
+def test_it_is_told_where_all_that_stops_dvc_is_mended():
+    flip(cached(TWO))
+    Path("dvc.lock").write_bytes(b"{")
+    (first,) = dvc_state.findings(at_work=False)
+    assert first.what.startswith("dvc.lock is damaged")
+    first.mend()
+    (second,) = dvc_state.findings(at_work=False)
+    assert second.what.startswith("DVC's cache is damaged")
+
+
+@pytest.mark.usefixtures("repository")
+def test_nothing_is_taken_away_while_dvc_is_at_work():
+    flip(cached(TWO))
+    (finding,) = dvc_state.findings(at_work=True)
+    assert finding.mend is None

@@ -1,0 +1,68 @@
+import platform
+from importlib import metadata
+
+import pytest
+
+from pipeline.errors import DataError
+from pipeline.health import environment
+
+HASH = "    --hash=sha256:00\n    # via\n    #   nothing==1\n"
+CLICK = metadata.version("click")
+
+
+def findings(project, *, pyproject="", lock=""):
+    (project / "pyproject.toml").write_text(pyproject)
+    (project / "requirements.lock").write_text(lock)
+    return [f"{finding.what}; {finding.remedy}" for finding in environment.findings()]
+
+
+@pytest.mark.usefixtures("project")
+def test_without_either_file_there_is_nothing_to_say():
+    assert not list(environment.findings())
+
+
+def test_the_python_that_is_asked_for_is_well(project):
+    asked = f'[project]\nrequires-python = ">={platform.python_version()},<4"'
+
+    assert not findings(project, pyproject=asked)
+
+
+def test_another_python_is_told(project):
+    (told,) = findings(project, pyproject='[project]\nrequires-python = ">=2,<3"')
+
+    assert f"this is Python {platform.python_version()}" in told
+    assert "<3,>=2" in told
+
+
+def test_locked_packages_are_well(project):
+    lock = (
+        f"# made by uv\nclick=={CLICK} \\\n{HASH}"
+        f"pywin32==312 ; sys_platform == 'no such' \\\n{HASH}"
+    )
+
+    assert not findings(project, lock=lock)
+
+
+def test_an_absent_and_another_package_are_told_with_both_versions(project):
+    lock = f"click==0.1 ; python_version > '3' \\\n{HASH}no-such-package==7 \\\n{HASH}"
+
+    (told,) = findings(project, lock=lock)
+
+    assert f"click {CLICK} (locked ==0.1), no-such-package is absent (locked ==7)" in told
+    assert "`make setup`" in told
+
+
+def test_of_many_five_are_told(project):
+    (told,) = findings(project, lock="".join(f"absent-{name}==1\n" for name in "abcdefg"))
+
+    assert "absent-e is absent (locked ==1) and 2 more" in told
+    assert "absent-f" not in told
+
+
+@pytest.mark.parametrize(
+    ("pyproject", "lock", "told"),
+    [("[project", "", "pyproject.toml"), ("", "== 3\n", "requirements.lock")],
+)
+def test_a_damaged_file_is_told(project, pyproject, lock, told):
+    with pytest.raises(DataError, match=f"^{told} cannot be read: .*$"):
+        findings(project, pyproject=pyproject, lock=lock)

@@ -1,0 +1,216 @@
+import shutil
+import socket
+import sqlite3
+import threading
+from contextlib import closing
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import pytest
+import sqlalchemy
+from sqlalchemy.pool import NullPool
+
+from pipeline.errors import PendingError, PipelineError
+from pipeline.health import backups, store
+from pipeline.provenance.places import tracking_uri
+
+# MLflow 2.4's, before there were logged models.
+OLD = "acf3f17fdcc7"
+
+
+def execute(*statements):
+    with closing(sqlite3.connect("mlflow.db")) as connection, connection:
+        return [connection.execute(statement).fetchall() for statement in statements]
+
+
+@pytest.fixture
+def old_store(project):
+    """A store as an older MLflow made it, with a run."""
+    from alembic import command  # noqa: PLC0415
+    from mlflow.store.db.utils import _get_alembic_config  # noqa: PLC0415
+    from mlflow.store.tracking.dbmodels.initial_models import Base  # noqa: PLC0415
+
+    engine = sqlalchemy.create_engine(tracking_uri(), poolclass=NullPool)
+    Base.metadata.create_all(engine)
+    command.upgrade(_get_alembic_config(tracking_uri()), OLD)
+    execute(
+        "INSERT INTO experiments (experiment_id, name, artifact_location, lifecycle_stage) "
+        "VALUES (1, 'digits', '/nowhere', 'active')",
+        "INSERT INTO runs (run_uuid, name, status, lifecycle_stage, experiment_id, user_id, "
+        "start_time) VALUES ('f00', 'old', 'FINISHED', 'active', 1, 'somebody', 7)",
+        "INSERT INTO tags (run_uuid, key, value) VALUES ('f00', 'mlflow.runName', 'old')",
+    )
+    return project
+
+
+def findings():
+    return list(store.findings())
+
+
+def test_a_store_of_this_mlflow_is_well(tracked_project):
+    before = (tracked_project / "mlflow.db").read_bytes()
+
+    assert store.is_made()
+    assert not findings()
+    assert (tracked_project / "mlflow.db").read_bytes() == before
+
+
+@pytest.mark.parametrize("made", [False, True])
+def test_a_store_that_is_not_made_yet_is_well_and_not_made(project, made):
+    if made:
+        Path("mlflow.db").touch()
+
+    assert not store.is_made()
+    assert not findings()
+    assert [(path.name, path.stat().st_size) for path in project.iterdir()] == [
+        ("mlflow.db", 0)
+    ] * made
+
+
+@pytest.mark.usefixtures("old_store")
+def test_a_store_of_an_older_mlflow_is_upgraded_and_kept():
+    from mlflow import MlflowClient  # noqa: PLC0415
+
+    before = Path("mlflow.db").read_bytes()
+    (finding,) = findings()
+    assert f"schema of an older MLflow, {OLD}" in finding.what
+    assert Path("mlflow.db").read_bytes() == before
+
+    finding.mend()
+
+    assert not findings()
+    assert MlflowClient(tracking_uri()).get_run("f00").info.run_name == "old"
+    with closing(sqlite3.connect("mlflow.db.before-upgrade")) as kept:
+        assert kept.execute("SELECT version_num FROM alembic_version").fetchall() == [(OLD,)]
+        assert kept.execute("SELECT name FROM runs").fetchall() == [("old",)]
+
+
+@pytest.mark.usefixtures("old_store")
+def test_an_upgrade_that_fails_leaves_the_store_as_it_was():
+    # In the way of a table that a later revision makes.
+    execute("CREATE TABLE logged_models (x)")
+    before = [execute("SELECT sql FROM sqlite_master"), execute("SELECT * FROM alembic_version")]
+    (finding,) = findings()
+
+    with pytest.raises(PipelineError, match=r"cannot upgrade .*as it was.*logged_models"):
+        finding.mend()
+
+    after = [execute("SELECT sql FROM sqlite_master"), execute("SELECT * FROM alembic_version")]
+    assert after == before
+
+
+@pytest.mark.usefixtures("tracked_project")
+def test_a_store_of_a_newer_mlflow_is_told_and_not_mended():
+    execute("UPDATE alembic_version SET version_num = 'ffff00001111'")
+
+    (finding,) = findings()
+
+    assert "newer MLflow than is installed, ffff00001111" in finding.what
+    assert "`make setup`" in finding.remedy
+    assert finding.mend is None
+
+
+@pytest.mark.usefixtures("project")
+def test_a_file_that_is_no_database_is_told():
+    Path("mlflow.db").write_text("I am no database, and long enough to be seen as what I am. " * 9)
+
+    (finding,) = findings()
+
+    assert "mlflow.db is damaged: file is not a database" in finding.what
+    assert "move it away" in finding.remedy
+
+
+@pytest.mark.usefixtures("tracked_project")
+def test_a_database_that_is_cut_off_is_told():
+    whole = Path("mlflow.db").read_bytes()
+    Path("mlflow.db").write_bytes(whole[: len(whole) // 2])
+
+    (finding,) = findings()
+
+    assert "mlflow.db is damaged: database disk image is malformed" in finding.what
+
+
+@pytest.mark.usefixtures("tracked_project")
+def test_a_database_with_damage_inside_is_told():
+    content = bytearray(Path("mlflow.db").read_bytes())
+    # The head of a page in the middle; the table of contents stays whole.
+    content[4096 * 100 : 4096 * 100 + 8] = bytes(8)
+    Path("mlflow.db").write_bytes(content)
+
+    (finding,) = findings()
+
+    assert "mlflow.db is damaged: " in finding.what
+
+
+@pytest.mark.usefixtures("tracked_project")
+def test_a_database_in_use_is_told_and_left(monkeypatch):
+    monkeypatch.setattr(backups, "_PATIENCE_SECONDS", 0.1)
+    with closing(sqlite3.connect("mlflow.db")) as other:
+        other.execute("BEGIN EXCLUSIVE")
+
+        with pytest.raises(PendingError, match="database is locked"):
+            findings()
+
+
+@pytest.mark.usefixtures("project")
+def test_a_database_of_something_else_is_told():
+    execute("CREATE TABLE other (x)")
+
+    (finding,) = findings()
+
+    assert "a database, but none of MLflow's" in finding.what
+    assert finding.mend is None
+
+
+@pytest.mark.usefixtures("tracked_project")
+def test_a_store_elsewhere_is_looked_at(monkeypatch, tmp_path_factory):
+    elsewhere = tmp_path_factory.mktemp("a b%20c") / "other.db"
+    shutil.move("mlflow.db", elsewhere)
+    quoted = str(elsewhere).replace("%", "%25").replace(" ", "%20")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{quoted}")
+
+    assert store.database() == elsewhere
+    assert store.is_made()
+    assert not findings()
+
+
+class Handler(BaseHTTPRequestHandler):
+    status = 200
+
+    def do_GET(self):
+        self.send_response(self.status)
+        self.end_headers()
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.mark.parametrize(("status", "told"), [(200, []), (503, ["answers HTTP 503"])])
+@pytest.mark.usefixtures("project")
+def test_a_server_is_asked_whether_it_is_well(monkeypatch, status, told):
+    monkeypatch.setattr(Handler, "status", status)
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,)).start()
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://a:b@127.0.0.1:{server.server_port}")
+        said = findings()
+        server.shutdown()
+
+    assert [finding.what.split(" ", 4)[-1] for finding in said] == told
+
+
+@pytest.mark.usefixtures("project")
+def test_a_server_that_is_gone_is_told_without_its_password(monkeypatch):
+    with socket.create_server(("127.0.0.1", 0)) as freed:
+        port = freed.getsockname()[1]
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://user:secret@127.0.0.1:{port}")
+
+    (finding,) = findings()
+
+    assert finding.what == f"the MLflow server http://127.0.0.1:{port} does not answer"
+
+
+@pytest.mark.usefixtures("tracked_project")
+def test_copies_do_not_replace_copies():
+    kept = [backups.keep_copy(Path("mlflow.db"), "test").name for _ in range(3)]
+
+    assert kept == ["mlflow.db.before-test", "mlflow.db.before-test-2", "mlflow.db.before-test-3"]

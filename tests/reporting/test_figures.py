@@ -1,0 +1,340 @@
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+from scipy import stats
+
+from pipeline.comparison.contrast import Side, contrast
+from pipeline.comparison.published import NOTEBOOK
+from pipeline.comparison.results import compare
+from pipeline.examples.dataset import Examples
+from pipeline.reporting import figures
+from pipeline.reporting.colors import COLORS, variant_colors
+
+PANELS = ["Train loss", "Validation loss", "Train accuracy", "Validation accuracy"]
+
+
+@pytest.fixture
+def test_set(true_labels):
+    """A hundred images, the i-th of them all i + 1."""
+    return Examples(np.tile(np.arange(1, 101, dtype=np.uint8), (8, 8, 1)).T, true_labels)
+
+
+def drawn(axis):
+    return [line for line in axis.lines if len(line.get_xdata())]
+
+
+def line(axis, label):
+    return next(line for line in axis.lines if line.get_label() == label)
+
+
+def legend(figure):
+    return [text.get_text() for text in figure.legends[0].get_texts()]
+
+
+def tick_labels(axis):
+    return [label.get_text() for label in axis.get_xticklabels()]
+
+
+def shown_values(picture):
+    """The images of one row of a grid, from left to right, each by its grey."""
+    middle = picture[len(picture) * 3 // 4]
+    return [int(grey) for grey in dict.fromkeys(middle) if grey]
+
+
+def test_figures_are_free_of_pyplot(variant_results, true_labels, test_set):
+    with_bn, without = variant_results("With", [0.9] * 3), variant_results("Without", [0.8] * 3)
+    result = compare(with_bn, without, true_labels, 0.95).accuracy
+    for figure in (
+        figures.sample_digits(test_set),
+        figures.learning_curves([with_bn, without], 0.95),
+        figures.paired_differences(with_bn, without, result, 0.95),
+        figures.confusion_matrices([with_bn, without], true_labels),
+        figures.divided_digits(test_set, with_bn, without),
+    ):
+        assert isinstance(figure, Figure)
+        assert figure.canvas.manager is None
+        figure.draw_without_rendering()
+
+
+def test_curves_have_a_panel_for_each_split_and_score(variant_results):
+    figure = figures.learning_curves([variant_results("With", [0.9] * 4)], 0.95)
+    assert [axis.get_title() for axis in figure.axes] == PANELS
+    assert {axis.get_xlabel() for axis in figure.axes} == {"Epoch"}
+    assert [axis.get_ylabel() for axis in figure.axes[:2]] == ["Cross-entropy"] * 2
+
+
+def test_curves_show_each_seed_and_the_mean_of_each_variant(variant_results):
+    results = [variant_results(label, [0.9] * 4) for label in ("A", "BB", "CCC")]
+    figure = figures.learning_curves(results, 0.95)
+    for axis in figure.axes:
+        assert len(drawn(axis)) == 3 * (4 + 1)
+        assert len(axis.collections) == 3
+    assert legend(figure) == ["A (mean of 4)", "BB (mean of 4)", "CCC (mean of 4)"]
+
+
+@pytest.mark.parametrize("panel", range(4))
+def test_mean_curve_and_its_band_are_mean_and_students_interval(variant_results, panel):
+    results = variant_results("With", [0.9] * 4)
+    axis = figures.learning_curves([results], 0.9).axes[panel]
+    split, score = PANELS[panel].lower().split()
+    history = results.history
+    values = history.loc[history["split"] == split, score].to_numpy().reshape(4, 3)
+
+    mean = line(axis, "With (mean of 4)")
+    np.testing.assert_array_equal(mean.get_xdata(), [0, 1, 2])
+    np.testing.assert_allclose(mean.get_ydata(), values.mean(0))
+    band = axis.collections[0].get_paths()[0].vertices
+    for epoch in range(3):
+        at_epoch = values[:, epoch]
+        expected = stats.t.interval(0.9, 3, at_epoch.mean(), stats.sem(at_epoch))
+        edges = np.unique(band[band[:, 0] == epoch, 1])
+        np.testing.assert_allclose([edges[0], edges[-1]], expected)
+
+
+def test_one_seed_has_no_band(variant_results):
+    figure = figures.learning_curves([variant_results("With", [0.9])], 0.95)
+    assert legend(figure) == ["With (mean of 1)"]
+    for axis in figure.axes:
+        assert len(drawn(axis)) == 2
+        assert not any(len(path) for band in axis.collections for path in band.get_paths())
+
+
+def test_published_curve_is_drawn_where_the_notebook_has_one(variant_results):
+    results = [
+        variant_results("With", [0.9] * 2, published=NOTEBOOK[0]),
+        variant_results("Without", [0.9] * 2),
+    ]
+    for one in results:
+        one.history[["loss", "accuracy"]] *= 0.01  # far below what the notebook printed
+    figure = figures.learning_curves(results, 0.95)
+    assert [len(drawn(axis)) for axis in figure.axes] == [7, 6, 6, 7]
+    label = "With, as the notebook printed it"
+    assert label in legend(figure)
+    # The first and last figures that the notebook printed.
+    for axis, ends in ((figure.axes[0], (0.18456, 0.04351)), (figure.axes[3], (0.9410, 0.9766))):
+        printed = line(axis, label).get_ydata()
+        assert (len(printed), printed[0], printed[-1]) == (10, *ends)
+        low, high = axis.get_ylim()
+        assert low < min(printed) < max(printed) < high
+
+
+def test_a_far_off_point_does_not_flatten_the_rest(variant_results):
+    results = variant_results("With", [0.9] * 100)
+    results.history.loc[0, "loss"] = 1e6
+    low, high = figures.learning_curves([results], 0.95).axes[0].get_ylim()
+    assert low < 0.02
+    assert 0.98 < high < 1.2
+
+
+@pytest.mark.parametrize(
+    ("where", "loss"),
+    [
+        pytest.param("seed == 1", np.nan, id="a seed"),
+        pytest.param("seed == 1 and epoch > 0", np.nan, id="a seed's later epochs"),
+        pytest.param("epoch > 0", np.nan, id="later epochs"),
+        pytest.param("seed >= 0", np.nan, id="every seed"),
+        pytest.param(
+            "seed == 1 and epoch > 0",
+            np.inf,
+            id="infinite",
+        ),
+    ],
+)
+def test_diverged_losses_are_left_out(variant_results, where, loss):
+    diverged, steady = variant_results("Diverged", [0.9] * 3), variant_results("With", [0.9] * 3)
+    diverged.history.loc[diverged.history.eval(where), "loss"] = loss
+    figure = figures.learning_curves([diverged, steady], 0.95)
+    figure.draw_without_rendering()
+    for axis in figure.axes:
+        assert np.isfinite([axis.get_xlim(), axis.get_ylim()]).all()
+    assert len(drawn(figure.axes[2])) == 2 * (3 + 1)
+    np.testing.assert_allclose(
+        line(figure.axes[0], "With (mean of 3)").get_ydata(),
+        steady.history[steady.history["split"] == "train"].groupby("epoch")["loss"].mean(),
+    )
+
+
+def test_a_run_that_diverged_does_not_flatten_the_losses_of_the_rest(variant_results):
+    diverged = variant_results("Without", [0.8] * 3, (1,))
+    results = [variant_results("With", [0.9] * 3), diverged]
+    figure = figures.learning_curves(results, 0.95)
+    figure.draw_without_rendering()
+    # All other losses lie between 0 and 1.
+    assert all(-0.1 < low < high < 1.1 for low, high in (a.get_ylim() for a in figure.axes[:2]))
+    label = "Without (mean of 3, 1 diverged)"
+    assert legend(figure) == ["With (mean of 3)", label]
+    of_steady = diverged.history.query("split == 'train' and seed != 1")
+    drawn_mean = line(figure.axes[0], label).get_ydata()
+    np.testing.assert_allclose(drawn_mean, of_steady.groupby("epoch")["loss"].mean())
+    # All accuracies count.
+    every = diverged.history.query("split == 'train'").groupby("epoch")["accuracy"].mean()
+    np.testing.assert_allclose(line(figure.axes[2], label).get_ydata(), every)
+
+
+def test_a_variant_that_diverged_in_every_run_leaves_the_other_readable(variant_results):
+    lost = variant_results("Without", [0.1] * 3, (0, 1, 2))
+    figure = figures.learning_curves([variant_results("With", [0.9] * 3), lost], 0.95)
+    figure.draw_without_rendering()
+    assert all(-0.1 < low < high < 1.1 for low, high in (a.get_ylim() for a in figure.axes[:2]))
+    assert legend(figure) == ["With (mean of 3)", "Without (mean of 3, 3 diverged)"]
+
+
+def test_where_all_diverged_their_losses_are_shown(variant_results):
+    every = variant_results("Diverged", [0.1] * 3, diverged=(0, 1, 2))
+    figure = figures.learning_curves([every], 0.95)
+    figure.draw_without_rendering()
+    assert figure.axes[0].get_ylim()[1] > 0.9e30
+
+
+def test_paired_differences_show_every_pair(variant_results, true_labels):
+    accuracy = [0.98, 0.94, 0.92, 0.90, 0.99, 0.97]
+    candidate, baseline = (
+        variant_results("With", accuracy, color="red"),
+        variant_results("Without", [0.92] * 6, color="blue"),
+    )
+    result = compare(candidate, baseline, true_labels, 0.9).accuracy
+    figure = figures.paired_differences(candidate, baseline, result, 0.9)
+    left, right = figure.axes
+
+    assert [pair.get_ydata().tolist() for pair in left.lines] == [[0.92, one] for one in accuracy]
+    assert tick_labels(left) == ["Without", "With"]
+    assert right.get_title() == "With minus Without: mean and 90 % interval"
+    points = right.collections[0]
+    np.testing.assert_allclose(
+        points.get_offsets(), [(6, 0), (2, 1), (0, 2), (-2, 3), (7, 4), (5, 5)]
+    )
+    blue = points.get_facecolors()[:, 2]
+    # The variant that is ahead gives its colour; where neither is, it is grey.
+    assert blue.tolist() == [0, 0, 0.4, 1, 0, 0]
+    zero, mean = (one.get_xdata()[0] for one in right.lines)
+    assert (zero, mean) == pytest.approx((0, 18 / 6))
+    (span,) = right.patches
+    assert span.get_x() == pytest.approx(100 * result.ci_low)
+    assert span.get_x() + span.get_width() == pytest.approx(100 * result.ci_high)
+
+
+def test_paired_differences_of_one_pair_have_no_interval(variant_results, true_labels):
+    candidate, baseline = variant_results("With", [0.9]), variant_results("Without", [0.8])
+    result = compare(candidate, baseline, true_labels, 0.95).accuracy
+    left, right = figures.paired_differences(candidate, baseline, result, 0.95).axes
+    assert len(left.lines) == 1
+    assert not right.patches
+    assert np.isfinite([left.get_ylim(), right.get_xlim(), right.get_ylim()]).all()
+
+
+@pytest.fixture
+def contrasted(variant_results):
+    """Makes a contrast of two sides, of which each run's test accuracy is given."""
+
+    def make(label, other, **fields):
+        made = {"variant": "v", "data_sha256": "da7a", "code_sha256": "c0de"} | fields
+        (a, own), (b, others) = label, other
+        return contrast(
+            Side(variant_results(a, own), origin="HEAD~1", **made),
+            Side(variant_results(b, others), origin="workspace", **made),
+            None,
+            0.95,
+        )
+
+    return make
+
+
+def test_contrasts_have_a_row_each_and_leave_out_the_same_runs(contrasted):
+    same = contrasted(("A", [0.9] * 4), ("A", [0.9] * 4))
+    found = contrasted(("With", [0.98, 0.97, 0.99]), ("Without", [0.9, 0.95, 0.96]))
+    figure = figures.contrasts([found, same, found])
+    figure.draw_without_rendering()
+    titles = ["Test accuracy of each pair", "With minus Without: mean and 95 % interval"]
+    titles += ["Validation accuracy"]
+    assert [axis.get_title() for axis in figure.axes] == 2 * titles
+    np.testing.assert_allclose(
+        figure.axes[1].collections[0].get_offsets(), [(8, 0), (2, 1), (3, 2)]
+    )
+
+
+def test_a_contrast_of_one_pair_shows_neither_mean_nor_interval(contrasted):
+    figure = figures.contrasts([contrasted(("With", [0.98]), ("Without", [0.9]))])
+    titles = [axis.get_title() for axis in figure.axes]
+    assert titles == ["Test accuracy of each pair", "Validation accuracy"]
+
+
+def test_equal_labels_are_drawn_in_two_colours_and_told_apart(contrasted):
+    figure = figures.contrasts([contrasted(("$BN$ x", [0.98, 0.9]), ("$BN$ x", [0.9, 0.8]))])
+    figure.draw_without_rendering()
+    assert tick_labels(figure.axes[0]) == [r"\$BN\$ x (workspace)", r"\$BN\$ x (HEAD~1)"]
+    lines = figure.axes[2].get_legend().get_lines()
+    assert [line.get_color() for line in lines] == list(COLORS[:2])
+
+
+def test_long_labels_are_broken_before_mean_and_interval(variant_results, true_labels):
+    sides = [variant_results(label * 9, [0.9] * 2) for label in ("With ", "Without ")]
+    result = compare(*sides, true_labels, 0.95).accuracy
+    title = figures.paired_differences(*sides, result, 0.95).axes[1].get_title()
+    assert title.splitlines()[-1] == "mean and 95 % interval"
+    assert max(map(len, title.splitlines())) <= 60
+
+
+def test_confusion_shows_shares_of_each_true_class(variant_results):
+    predicted = np.array([[0, 1, 1, 1], [0, 0, 1, 1]], np.uint8)
+    results = [variant_results(label, [1, 1], predicted=predicted) for label in ("A", "B", "C")]
+    figure = figures.confusion_matrices(results, np.array([0, 0, 1, 1], np.uint8))
+    assert [axis.get_title() for axis in figure.axes] == ["A", "B", "C"]
+    for axis in figure.axes:
+        assert (axis.get_xlabel(), axis.get_ylabel()) == ("Predicted", "True")
+        assert [text.get_text() for text in axis.texts] == ["75.0", "25.0", "", "100.0"]
+        mistakes = np.ma.filled(axis.images[0].get_array(), np.nan)
+        np.testing.assert_array_equal(mistakes, [[np.nan, 25], [0, np.nan]])
+
+
+def test_confusion_without_a_mistake_can_be_drawn(variant_results, true_labels):
+    figures.confusion_matrices(
+        [variant_results("With", [1.0])], true_labels
+    ).draw_without_rendering()
+
+
+def test_divided_digits_are_those_that_one_variant_gets_more_often(variant_results, test_set):
+    # Each run gets the first images right: both candidates 0 … 89, the baselines 0 … 79 and 84.
+    candidate, baseline = (
+        variant_results("With", [0.9, 0.9]),
+        variant_results("Without", [0.80, 0.85]),
+    )
+    figure = figures.divided_digits(test_set, candidate, baseline, columns=3)
+    ahead, behind = figure.axes
+    # Image 85 is the first that no baseline gets; labels go 0, 1, 2, 3, 0, …
+    assert [text.get_text() for text in ahead.texts] == [
+        "1:  100% · 0%",
+        "2:  100% · 0%",
+        "3:  100% · 0%",
+        "0:  100% · 0%",
+        "1:  100% · 0%",
+        "0:  100% · 50%",
+    ]
+    picture = ahead.images[0].get_array()
+    top, bottom = np.split(picture, 2)
+    assert shown_values(top) + shown_values(bottom) == [86, 87, 88, 89, 90, 81]
+    assert ahead.get_title().startswith("With does better.")
+    assert behind.get_title().startswith("Without does better.")
+    assert not behind.texts
+    assert not behind.images[0].get_array().any()
+
+
+def test_samples_are_the_first_of_each_class_a_class_a_row(test_set):
+    (axis,) = figures.sample_digits(test_set, each=3).axes
+    rows = np.split(axis.images[0].get_array(), 4)
+    assert [shown_values(row) for row in rows] == [[1, 5, 9], [2, 6, 10], [3, 7, 11], [4, 8, 12]]
+    assert [label.get_text() for label in axis.get_yticklabels()] == ["0", "1", "2", "3"]
+
+
+def test_samples_of_a_small_class_leave_blanks(test_set):
+    few = Examples(test_set.images[:5], test_set.labels[:5])
+    (axis,) = figures.sample_digits(few, each=3).axes
+    rows = np.split(axis.images[0].get_array(), 4)
+    assert [shown_values(row) for row in rows] == [[1, 5], [2], [3], [4]]
+
+
+def test_variants_have_colours_of_their_own_until_there_are_no_more():
+    found = variant_colors([f"variant_{place}" for place in range(9)])
+
+    assert len(set(found.values())) == 7
+    assert found["variant_7"] == found["variant_0"] == "#0072B2"
+    assert found["variant_8"] == found["variant_1"] == "#D55E00"

@@ -1,0 +1,121 @@
+import itertools
+
+import numpy as np
+import pytest
+
+from pipeline.comparison.contrast import Side
+from pipeline.comparison.grid import Experiment, ablation
+from pipeline.reporting import grid_figure
+from pipeline.reporting.colors import COLORS
+
+PAIRS = 10
+
+
+@pytest.fixture
+def side(variant_results):
+    """Makes a side of a variant whose mean accuracy is given."""
+
+    def make(variant, mean, diverged=(), **parameters):
+        accuracy = mean + np.linspace(-0.01, 0.01, PAIRS) * (1 + 0.5 * (variant == "bn"))
+        whole = {"normalization": variant} | parameters
+        results = variant_results(f"${variant}$", list(accuracy), diverged, parameters=whole)
+        return Side(results, variant, "HEAD", "da7a", "c0de")
+
+    return make
+
+
+@pytest.fixture
+def drawn(side):
+    """Draws a grid of so many learning rates, each with both variants."""
+
+    def make(rates, **parameters):
+        experiments = [
+            Experiment(
+                str(rate),
+                {
+                    name: side(name, mean, learning_rate=rate, **parameters)
+                    for name, mean in (("bn", 0.95), ("no", 0.9))
+                },
+            )
+            for rate in rates
+        ]
+        figure = grid_figure.figure(ablation(experiments, "no", 0.95))
+        figure.draw_without_rendering()
+        return figure
+
+    return make
+
+
+def points(axis):
+    """Returns (x, y, colour) of each mean."""
+    return [
+        (float(line.get_xdata()[0]), float(line.get_ydata()[0]), line.get_color())
+        for line in axis.lines
+        if line.get_marker() == "o" and len(line.get_xdata())
+    ]
+
+
+def test_each_cell_is_a_point_in_the_colour_of_its_variant(drawn):
+    accuracy, difference = drawn([0.1, 0.2]).axes
+
+    means, heights, colors = zip(*points(accuracy), strict=True)
+    assert means == pytest.approx([0.9, 0.95, 0.9, 0.95])
+    assert list(heights) == sorted(heights)
+    assert colors == (COLORS[1], COLORS[0], COLORS[1], COLORS[0])
+    gains, at, _ = zip(*points(difference), strict=True)
+    assert gains == pytest.approx([0.05, 0.05])
+    assert at == (heights[1], heights[3])
+
+
+def test_places_are_labelled_once_and_variants_in_the_legend(drawn):
+    figure = drawn([0.1, 0.2])
+    labels = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    assert labels == ["learning_rate 0.1", "learning_rate 0.2"]
+    told = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert told == [r"\$bn\$", r"\$no\$"]
+
+
+@pytest.mark.parametrize("count", [1, 4, 12])
+def test_nothing_overlaps_however_many_cells_there_are(drawn, count):
+    rates = [10.0**-place for place in range(count)]
+    figure = drawn(rates, activation="leaky_relu")
+    figure.draw_without_rendering()
+    boxes = [label.get_window_extent() for label in figure.axes[0].get_yticklabels()]
+    boxes.sort(key=lambda box: box.y0)
+    assert len(boxes) == count
+    assert all(low.y1 <= high.y0 for low, high in itertools.pairwise(boxes))
+    # Twelve dots to the inch are six points apart.
+    places = sorted(y for _, y, _ in points(figure.axes[0]))
+    assert all(b - a > 1 / 12 for a, b in itertools.pairwise(places))
+    assert min(box.x0 for box in boxes) >= 0
+
+
+def test_labels_break_between_parameters(side):
+    experiments = [
+        Experiment(
+            str(dims),
+            {"no": side("no", 0.9, network={"hidden_dims": dims}, activation=name, momentum=dims)},
+        )
+        for dims, name in (([256, 256, 128], "leaky_relu"), ([32], "relu"))
+    ]
+    figure = grid_figure.figure(ablation(experiments, "no", 0.95))
+    (axis,) = figure.axes
+    told = axis.get_yticklabels()[1].get_text()
+    assert told.splitlines() == [
+        "hidden_dims [256, 256, 128],",
+        "activation leaky_relu,",
+        "momentum [256, 256, 128]",
+    ]
+
+
+def test_cells_without_a_place_are_called_by_their_variants(side):
+    experiment = Experiment("x", {"bn": side("bn", 0.95), "no": side("no", 0.9)})
+    figure = grid_figure.figure(ablation([experiment], "no", 0.95))
+    (label,) = figure.axes[0].get_yticklabels()
+    assert label.get_text() == r"\$no\$, \$bn\$"
+
+
+def test_diverged_runs_are_counted_beside_their_cell(side):
+    experiment = Experiment("x", {"bn": side("bn", 0.95, [1, 4]), "no": side("no", 0.9)})
+    figure = grid_figure.figure(ablation([experiment], "no", 0.95))
+    assert [text.get_text() for text in figure.axes[0].texts] == ["2 diverged"]

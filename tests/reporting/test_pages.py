@@ -1,0 +1,45 @@
+import pytest
+from markdown_it import MarkdownIt
+
+from pipeline.reporting import pages
+from pipeline.reporting.pages import Heading, Paragraph, Picture, Table
+
+PAGE = [
+    Heading("Seven"),
+    Paragraph("A sentence. Another."),
+    Table(["", "a", "b"], [["momentum", "0.9", ""], ["x|y", "1", "22"]]),
+    Picture("What it shows", "some folder/a.png"),
+]
+
+
+def test_text_is_aligned():
+    assert pages.text(PAGE) == (
+        "Seven\n=====\n\n"
+        "A sentence. Another.\n\n"
+        "          a    b\nmomentum  0.9\nx|y       1    22\n\n"
+        "Figure: some folder/a.png\n"
+    )
+
+
+def test_markdown_keeps_cells_and_paths_whole():
+    told = pages.markdown(PAGE)
+
+    page = MarkdownIt("commonmark").enable("table").render(told)
+    assert "<h2>Seven</h2>" in page
+    assert page.count("<tr>") == 3
+    assert "<td>x|y</td>" in page
+    assert '<img src="some%20folder/a.png" alt="What it shows"' in page
+
+
+@pytest.mark.parametrize("word", ["long ", "endless"])
+def test_a_wide_table_gives_way_in_its_widest_columns(word):
+    told = pages.text([Table(["key", "a", "b"], [["training.epochs", word * 30, word * 20]])])
+
+    assert max(map(len, told.splitlines())) <= pages.WIDTH
+    assert told.splitlines()[1].startswith("training.epochs  ")
+    assert told.replace(" ", "").replace("\n", "").count(word.strip()[:3]) >= 45
+
+
+def test_long_paragraphs_and_headings_are_wrapped():
+    told = pages.text([Heading("word " * 40), Paragraph("word " * 40)])
+    assert max(map(len, told.splitlines())) <= pages.WIDTH

@@ -1,0 +1,166 @@
+import pytest
+
+from pipeline.comparison.statistics import Interval
+from pipeline.comparison.words import interval, number, percent
+from pipeline.reporting import report
+
+
+@pytest.fixture(scope="module")
+def make(experiment):
+    """Renders the report of two variants, as Markdown."""
+
+    def make(*args, **kwargs):
+        return report.markdown(*experiment(*args, **kwargs))
+
+    return make
+
+
+def rows(text):
+    """The cells of every line of a Markdown table, by its first."""
+    lines = [line.strip("|").split("|") for line in text.splitlines() if line.startswith("|")]
+    return {first.strip(): [cell.strip() for cell in cells] for first, *cells in lines}
+
+
+@pytest.mark.parametrize(
+    ("verdict", "sentence"),
+    [
+        ("candidate_better", "With BN is better than Without BN"),
+        ("baseline_better", "Without BN is better than With BN"),
+        ("not_settled", "Not settled whether With BN or Without BN is better"),
+        ("too_few_pairs", "No verdict on With BN and Without BN: too few pairs of runs"),
+    ],
+)
+def test_each_verdict_has_its_sentence_and_heads_the_page(make, verdict, sentence):
+    text = make(verdict=verdict)
+    assert text.startswith(f"# {sentence}\n")
+
+
+def test_answer_comes_first_with_difference_interval_and_wins(make):
+    answer = make(ci_low=0.012, ci_high=0.03456).splitlines()[2]
+    # The eight differences sum up to 20 points.
+    assert "by **+2.50 percentage points** on average" in answer
+    assert "(95 % interval: 1.20 to 3.46)" in answer
+    assert answer.endswith("It is ahead in 8 of 8 pairs.")
+
+
+def test_ties_are_told(make):
+    text = make(candidate=(0.9, 0.9, 0.8), baseline=(0.8, 0.9, 0.8))
+    assert "It is ahead in 1 of 3 pairs, tied in 2." in text
+
+
+@pytest.mark.parametrize(
+    ("confidence", "level"), [(0.9, "90 %"), (0.95, "95 %"), (0.975, "97.5 %"), (0.99, "99 %")]
+)
+def test_interval_names_its_level(make, confidence, level):
+    assert f"({level} interval: " in make(confidence=confidence)
+
+
+def test_one_seed_is_called_one_draw_and_has_no_intervals(make):
+    text = make(candidate=(0.97,), baseline=(0.95,))
+    assert "by **+2.00 percentage points**. A single pair says little" in text
+    assert "set `training.seeds` to at least 6" in text
+    table = rows(text)
+    assert table["With BN"][:4] == ["1", "97.00", "–", "no interval"]  # noqa: RUF001
+    assert table["Paired t test, p"] == ["–"]  # noqa: RUF001
+    assert table["Correlation of the pairs"] == ["–"]  # noqa: RUF001
+    assert "nan" not in text.lower()
+    assert "None" not in text
+
+
+def test_test_set_table_has_the_means_over_seeds(make):
+    # sd of 98 97 96 98 97 99 95 96 is √(12 / 7); Student's interval: ± 2.3646 sd / √8.
+    assert rows(make())["With BN"][:6] == [
+        "8",
+        "97.00",
+        "1.31",
+        "95.91 to 98.09",
+        "0.0300",
+        "1.00",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("p", "shown"), [(0.5, "0.5"), (0.0312, "0.031"), (0.0001, "0.0001"), (0.00009, "< 0.0001")]
+)
+def test_p_values_have_two_digits(make, p, shown):
+    assert rows(make(wilcoxon_p=p))["Wilcoxon signed-rank test, p"] == [shown]
+
+
+@pytest.mark.parametrize(
+    ("correlation", "sentence"),
+    [
+        (0.9, "tied to each other, which makes the intervals narrower"),
+        (0.1, "hardly tied to each other"),
+    ],
+)
+def test_gain_by_pairing_is_told(make, correlation, sentence):
+    assert sentence in make(pairing_correlation=correlation)
+
+
+@pytest.mark.parametrize(
+    ("dataset", "published", "column"),
+    [
+        ("mnist", ("batch", "none"), ["97.37 (0.0893)", "95.13 (0.2073)"]),
+        ("mnist", ("batch",), ["97.37 (0.0893)", "–"]),  # noqa: RUF001
+        ("digits", (), []),
+    ],
+)
+def test_notebooks_figures_stand_beside_ours_where_there_are_any(make, dataset, published, column):
+    text = make(dataset=dataset, published=published)
+    table = rows(text)
+    assert f"on the {dataset} test set" in text
+    assert ("notebook" in text) == bool(published)
+    assert table["With BN"][6:] + table["Without BN"][6:] == column
+
+
+def test_settings_show_a_dash_for_what_a_variant_does_not_have(make):
+    table = rows(make())
+    assert table["`normalization`"] == ["batch", "none"]
+    assert table["`momentum`"] == ["0.99", "–"]  # noqa: RUF001
+    assert table["`network.hidden_dims`"] == ["[4]", "[4]"]
+
+
+def test_where_nothing_diverged_nothing_is_said_of_it(make):
+    assert "diverged" not in make()
+
+
+def test_diverged_runs_are_counted_and_the_steady_pairs_told(make):
+    baseline = (0.95, 0.94, 0.95, 0.96, 0.94, 0.95, 0.1, 0.1)
+
+    text = make(baseline=baseline, diverged=(6, 7))
+
+    told = text.splitlines()[4]
+    assert told.startswith("Runs that diverged: 2 of 8 of Without BN. ")
+    assert "above 4.6, twice that of a guess, or was no longer finite." in told
+    # Of the eight differences, 3 3 1 2 3 4 are left: 16 points by six.
+    assert "neither diverged, 6 of 8, the difference is +2.67 percentage points (95 %" in told
+    table = rows(text)
+    assert "| | runs | diverged | accuracy, % | sd |" in text
+    assert [table[label][:3] for label in ("With BN", "Without BN")] == [
+        ["8", "0", "97.00"],
+        ["8", "2", "73.62"],
+    ]
+    assert "The losses of runs that diverged are in no mean and beyond the axes" in text
+
+
+def test_where_all_runs_diverged_no_pair_is_left(make):
+    text = make(baseline=(0.1,) * 8, diverged=tuple(range(8)))
+    assert "there is no pair in which neither diverged." in text
+
+
+def test_a_single_steady_pair_has_no_interval(make):
+    text = make(candidate=(0.9, 0.8), baseline=(0.8, 0.1), diverged=(1,))
+    assert "1 of 2, the difference is +10.00 percentage points (95 % interval: no interval)" in text
+
+
+def test_what_diverged_by_far_is_told_by_its_power_of_ten():
+    assert number(1.234e30) == "1.23e+30"
+    assert number(-9999.4, 1) == "-9999.4"
+    assert interval(Interval(-2e4, 3e33), 1, 4) == "-2.00e+04 to 3.00e+33"
+
+
+def test_what_rounds_to_zero_has_no_sign():
+    ends = Interval(-0.00004, 0.00004)
+
+    assert interval(ends, 100, 2) == "0.00 to 0.00" == f"{percent(-4e-5)} to 0.00"
+    assert number(-4e-5) == "0.0000"

@@ -1,0 +1,301 @@
+import base64
+import html
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipeline.examples.dataset import Examples
+from pipeline.reporting import report_page
+from pipeline.reporting.colors import COLORS
+from pipeline.reporting.misread import misread_digits
+from pipeline.reporting.report_page import Enclosed, Origin
+
+CSS = Path(report_page.__file__).with_name("templates") / "report.css"
+HOSTILE = [
+    "BN & dropout",
+    "rate < 0.1",
+    "a.b['c']",
+    "<b>BN</b>",
+    "</script><script>alert(1)</script>",
+]
+VOID = {"meta", "img", "input", "wbr"}
+
+
+class Page(HTMLParser):
+    """A page as a browser would take it apart."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.elements, self.text = [], [], {}
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag, attributes):
+        self.elements.append((tag, dict(attributes)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag, self.getpos()
+
+    def handle_data(self, data):
+        if self.open:
+            self.text[self.open[-1]] = self.text.get(self.open[-1], "") + data
+
+    def all(self, tag):
+        return [attributes for name, attributes in self.elements if name == tag]
+
+
+@pytest.fixture(scope="module")
+def make(experiment, true_labels):
+    """Renders the page of two variants."""
+
+    def make(*args, program="window.vegaEmbed = 1;", most=100, **kwargs):
+        params, results, comparison = experiment(*args, **kwargs)
+        rng = np.random.default_rng(0)
+        images = rng.integers(0, 256, (len(true_labels), 8, 8), np.uint8)
+        misread = misread_digits(Examples(images, true_labels), list(results.values()), most)
+        enclosed = Enclosed(
+            labels=true_labels,
+            misread=misread,
+            thumbnails=[f"digit {digit.place}".encode() for digit in misread.digits],
+            figures={"paired_differences": b"pairs", "curves": b"curves"},
+            origins={name: Origin("da7a", f"c0de of {name}") for name in results},
+            program=program,
+        )
+        return report_page.html(params, results, comparison, enclosed)
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def page(make):
+    return make(published=("batch", "none"))
+
+
+@pytest.mark.parametrize(
+    ("verdict", "sentence"),
+    [
+        ("candidate_better", "With BN is better than Without BN"),
+        ("not_settled", "Not settled whether With BN or Without BN is better"),
+    ],
+)
+def test_the_verdict_heads_the_page_with_its_interval(make, verdict, sentence):
+    page = make(verdict=verdict, ci_low=0.012, ci_high=0.03456)
+    taken = Page(page)
+    assert taken.text["title"] == taken.text["h1"] == sentence
+    lead = re.search(r'<p class="lead">(.*?)</p>', page).group(1)
+    assert "<strong>+2.50 percentage points</strong>" in lead
+    assert "(95\N{NO-BREAK SPACE}% interval: 1.20 to 3.46)" in lead
+
+
+def test_the_paired_differences_are_the_first_picture(page):
+    charts = re.findall(r'class="chart[^>]* id="([^"]+)"', page)
+    assert charts == [
+        "differences-chart", "pairs-chart", "train-loss-chart", "validation-loss-chart",
+        "train-accuracy-chart", "validation-accuracy-chart",
+    ]  # fmt: skip
+
+
+def test_every_chart_has_a_specification_and_is_described(page):
+    taken = Page(page)
+    specs = json.loads(re.search(r'id="specs">(.*?)</script>', page, re.DOTALL).group(1))
+    drawn = [one for one in taken.all("div") if "chart" in one.get("class", "").split()]
+    assert {one["id"] for one in drawn} == specs.keys()
+    assert all(one["role"] == "img" and one["aria-label"] for one in drawn)
+    assert any("Means after the last one: With BN" in one["aria-label"] for one in drawn)
+
+
+def test_elements_are_closed_and_ids_are_one_elements_own(page):
+    taken = Page(page)
+    assert not taken.open
+    ids = [attributes["id"] for _, attributes in taken.elements if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    targets = [one["href"] for one in taken.all("a")]
+    assert {target.removeprefix("#") for target in targets} <= set(ids)
+
+
+def test_nothing_is_loaded_from_elsewhere(page):
+    loading = {"src", "href", "srcset", "action", "data", "poster", "background", "formaction"}
+    for tag, attributes in Page(page).elements:
+        for name in loading & attributes.keys():
+            assert attributes[name].startswith(("#", "data:image/png;base64,")), (tag, name)
+    policy = Page(page).all("meta")[2]["content"]
+    assert policy.startswith("default-src 'none'; img-src data:;")
+    style = re.search(r"<style>(.*?)</style>", page, re.DOTALL).group(1)
+    assert not re.search(r"url\(|@import", style)
+
+
+def test_what_is_enclosed_brings_its_licence(page):
+    for told in (
+        "Interactive Data Lab",
+        "Redistributions in binary form must reproduce the above copyright notice",
+        "Mike Bostock",
+        "Permission to use, copy, modify, and/or distribute this software",
+    ):
+        assert told in page
+
+
+def test_the_page_is_the_same_bytes_each_time(make, page):
+    assert make(published=("batch", "none")) == page
+
+
+def test_pictures_for_readers_without_scripts_are_inside(page):
+    still = re.findall(r'<noscript><img [^>]*src="data:image/png;base64,([^"]+)"', page)
+    assert [base64.b64decode(one) for one in still] == [b"pairs", b"curves"]
+
+
+def test_all_pictures_and_controls_have_words(page):
+    taken = Page(page)
+    assert all(one["alt"] for one in taken.all("img"))
+    assert all(one["scope"] for one in taken.all("th"))
+    # Each stands inside its label.
+    for control in re.findall(r"(?s)<(?:select|input).*?>", page):
+        before = page[: page.index(control)]
+        assert before.rfind("<label>") > before.rfind("</label>")
+
+
+def test_numbers_of_the_charts_are_in_tables(page):
+    # The first pair: 0.98 and 0.95.
+    assert '<tr><th scope="row">0</th><td>98.00</td><td>95.00</td><td>+3.00</td></tr>' in page
+    means = re.search(r"Means of the runs after each epoch.*?<tbody>(.*?)</tbody>", page, re.DOTALL)
+    rows = re.findall(r"<tr>(.*?)</tr>", means.group(1))
+    assert [row.count("<td>") for row in rows] == [8, 8, 8]
+
+
+def test_confusions_are_shares_of_each_class(page):
+    # Of 25 images a class, in the mean of the eight runs 97 of 100 are right: the last are wrong.
+    cells = re.findall(r'<td class="right">([\d.]+)</td>', page)
+    assert len(cells) == 8
+    assert np.mean([float(cell) for cell in cells[:4]]) == pytest.approx(97, abs=0.1)
+
+
+def test_each_digit_says_what_it_is_and_was_read_as(make):
+    page = make(most=3)
+    digits = re.findall(r'<li data-label="(\d)" data-best="(\d?)" data-readings="([^"]+)"', page)
+    assert len(digits) == 3
+    # A wrong run takes a digit for the next; both variants have some of those.
+    for label, _, readings in digits:
+        read = {tuple(one.split(":")) for one in readings.split()}
+        assert ("1", str((int(label) + 1) % 4)) in read
+    assert "Of 7 test digits that any run misread, the 3 that" in page
+    assert base64.b64encode(b"digit 99").decode() in page
+
+
+def test_where_all_are_right_there_is_nothing_to_browse(make):
+    page = make((1.0,) * 8, (1.0,) * 8)
+    assert "No run misread any." in page
+    assert 'id="asked"' not in page
+
+
+def test_settings_that_differ_stand_apart_from_those_shared(page):
+    differing, shared = page.split("What they share</caption>")
+    assert "<code>momentum</code></th><td>0.99</td><td>–</td>" in differing  # noqa: RUF001
+    assert "<code>network.<wbr>hidden_dims</code></th><td>[4]</td>" in shared
+
+
+def test_each_hash_is_told_once_and_of_what(page):
+    assert page.count("<code>da7a</code>") == 1
+    assert '<th scope="row">Prepared data</th>' in page
+    assert '<th scope="row">Training code of Without BN</th>' in page
+
+
+@pytest.mark.parametrize("label", HOSTILE)
+def test_labels_are_shown_as_they_are(make, label):
+    page = make(label=label, verdict="candidate_better")
+    taken = Page(page)
+    assert not taken.open
+    assert taken.text["h1"] == f"{label} is better than Without BN"
+    assert [one.get("type") for one in taken.all("script")] == ["application/json", None, None]
+    assert "b" not in {tag for tag, _ in taken.elements}
+    specs = json.loads(re.search(r'id="specs">(.*?)</script>', page, re.DOTALL).group(1))
+    rows = specs["train-loss-chart"]["data"]["values"]
+    assert {row["label"] for row in rows} == {label, "Without BN"}
+    captions = re.findall(r"<caption>(.*?)</caption>", page)
+    assert label in map(html.unescape, captions)
+
+
+def test_diverged_runs_are_counted(make):
+    baseline = (0.95, 0.94, 0.95, 0.96, 0.94, 0.95, 0.1, 0.1)
+    page = make(baseline=baseline, diverged=(6, 7))
+    assert "<p>Runs that diverged: 2 of 8 of Without BN. " in page
+    assert '<th scope="col">Diverged</th>' in page
+
+
+@pytest.mark.parametrize("seeds", [(0, 1), range(8)], ids=["some", "all"])
+def test_the_page_is_made_whatever_diverged(make, seeds):
+    taken = Page(make(baseline=(0.1,) * 8, diverged=tuple(seeds)))
+    assert not taken.open
+    assert len([one for one in taken.all("div") if one.get("role") == "img"]) == 6
+
+
+def test_one_pair_is_called_one_draw(make):
+    page = make((0.97,), (0.95,))
+    assert "A single pair says little: set <code>training.seeds</code> to at least 6." in page
+    assert "nan" not in page.lower()
+    assert ">None<" not in page
+
+
+def luminance(color):
+    channels = np.array([int(color[i : i + 2], 16) for i in (1, 3, 5)]) / 255
+    linear = np.where(channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4)
+    return linear @ [0.2126, 0.7152, 0.0722]
+
+
+def contrast(one, other):
+    """As WCAG 2 has it."""
+    low, high = sorted([luminance(one), luminance(other)])
+    return (high + 0.05) / (low + 0.05)
+
+
+def theme(name):
+    """The page's colours by name; a dark page has those of its own instead."""
+    texts = dict(
+        zip(
+            ("light", "dark"),
+            re.findall(r":root \{(.*?)\}", CSS.read_text(), re.DOTALL),
+            strict=True,
+        )
+    )
+    return dict(re.findall(r"--(\w+): (#\w{6});", texts[name]))
+
+
+THEMES = pytest.mark.parametrize("colors", [theme("light"), theme("dark")], ids=["light", "dark"])
+
+
+def test_a_dark_page_has_all_colours_of_its_own():
+    light, dark = theme("light"), theme("dark")
+    assert light.keys() == dark.keys()
+    assert not [name for name in light if light[name] == dark[name]]
+
+
+def test_contrast_is_as_the_guidelines_have_it():
+    assert contrast("#000000", "#ffffff") == pytest.approx(21)
+    # The lightest grey on white that passes is known to be this.
+    assert contrast("#767676", "#ffffff") == pytest.approx(4.54, abs=0.005)
+
+
+@THEMES
+@pytest.mark.parametrize("text", ["text", "quiet", "link"])
+@pytest.mark.parametrize("ground", ["background", "raised"])
+def test_text_can_be_read(colors, text, ground):
+    assert contrast(colors[text], colors[ground]) >= 4.5
+
+
+@THEMES
+def test_text_can_be_read_on_the_worst_mistake(colors):
+    assert contrast(colors["text"], colors["mistake"]) >= 4.5
+
+
+@THEMES
+def test_edges_of_controls_can_be_seen(colors):
+    assert contrast(colors["control"], colors["raised"]) >= 3
+
+
+@pytest.mark.parametrize("color", COLORS)
+def test_variants_can_be_seen_on_a_dark_page(color):
+    assert contrast(report_page.ON_DARK.get(color, color), theme("dark")["background"]) >= 3

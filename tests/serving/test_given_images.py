@@ -1,0 +1,239 @@
+import gzip
+import os
+import re
+import struct
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pipeline.errors import ArgumentError, DataError, MissingInputError
+from pipeline.serving import given_images
+from pipeline.serving.given_images import read_images
+
+PICTURE = np.full((40, 30, 3), 255, np.uint8)
+PICTURE[10:30, 10:15] = 0
+GREY = PICTURE[..., 0]
+
+
+def idx(*dimensions, kind=0x08):
+    header = struct.pack(f">HBB{len(dimensions)}I", 0, kind, len(dimensions), *dimensions)
+    return header + bytes(i % 256 for i in range(int(np.prod(dimensions))))
+
+
+@pytest.fixture
+def saved(tmp_path):
+    """Saves a picture; returns its path."""
+
+    def save(name, picture=PICTURE, **options):
+        Image.fromarray(picture).save(tmp_path / name, **options)
+        return tmp_path / name
+
+    return save
+
+
+@pytest.fixture
+def written(tmp_path):
+    """Writes a file; returns its path."""
+
+    def write(name, content):
+        (tmp_path / name).write_bytes(content)
+        return tmp_path / name
+
+    return write
+
+
+def refusal(path, kind=DataError):
+    """Returns the only line that is said of a file, which it names."""
+    with pytest.raises(kind) as told:
+        read_images(path, 10)
+    (line,) = str(told.value).splitlines()
+    assert line.startswith(f"{path} ")
+    return line.removeprefix(f"{path} ")
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.bmp", "a.tiff", "a.ppm", "a.gif", "a"])
+def test_a_picture_is_read_whatever_its_format(saved, name):
+    given = read_images(saved(name, format="png" if name == "a" else None), 10)
+
+    assert given.drawn
+    assert given.left_out == 0
+    assert given.names == [str(given.path)]
+    np.testing.assert_array_equal(given.images, [GREY])
+
+
+@pytest.mark.parametrize("name", ["a.jpg", "a.webp"])
+def test_compression_changes_little(saved, name):
+    (image,) = read_images(saved(name), 10).images
+
+    assert np.abs(image.astype(int) - GREY).mean() < 5
+
+
+def test_colours_become_their_brightness(saved):
+    red = PICTURE.copy()
+    red[10:30, 10:15] = 255, 0, 0
+
+    (image,) = read_images(saved("red.png", red), 10).images
+
+    # ITU-R 601-2: 0.299 of red.
+    assert image[20, 12] == 76
+
+
+def transparent(ink):
+    picture = np.zeros((*GREY.shape, 4), np.uint8)
+    picture[10:30, 10:15] = ink, ink, ink, 255
+    return picture
+
+
+@pytest.mark.parametrize(("ink", "paper"), [(0, 255), (255, 0), (200, 255)])
+def test_nothing_is_paper_on_which_the_ink_is_seen(saved, ink, paper):
+    (image,) = read_images(saved("a.png", transparent(ink)), 10).images
+
+    assert image[0, 0] == paper
+    assert image[20, 12] == ink
+
+
+def test_sixteen_bits_become_eight(saved):
+    (image,) = read_images(saved("a.png", GREY.astype(np.uint16) * 257), 10).images
+
+    np.testing.assert_array_equal(image, GREY)
+
+
+@pytest.mark.parametrize("most", [65535, 1023])
+def test_sixteen_bits_of_a_pgm_become_eight(written, most):
+    levels = (GREY.astype(np.uint32) * most // 255).astype(">u2")
+
+    (image,) = read_images(written("a.pgm", b"P5 30 40 %d\n" % most + levels.tobytes()), 10).images
+
+    np.testing.assert_array_equal(image, GREY)
+
+
+def test_a_colour_that_stands_for_nothing_is_paper(saved):
+    given = read_images(saved("a.png", 255 - PICTURE, transparency=(0, 0, 0)), 10)
+
+    # White on nothing is seen on black.
+    np.testing.assert_array_equal(given.images, [255 - GREY])
+
+
+def test_a_photograph_is_turned_upright(saved):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # The camera was turned: the top is at the right.
+
+    (image,) = read_images(saved("a.png", exif=exif), 10).images
+
+    np.testing.assert_array_equal(image, np.rot90(GREY, -1))
+
+
+def test_of_a_large_picture_no_more_is_kept_than_is_of_use(saved):
+    large = np.kron(GREY, np.ones((50, 50), np.uint8))
+
+    (image,) = read_images(saved("a.png", large), 10).images
+
+    assert image.shape == (1000, 750)
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress])
+def test_of_an_idx_file_the_first_images_are_read(written, pack):
+    path = written("images", pack(idx(5, 2, 3)))
+
+    given = read_images(path, 2)
+
+    assert not given.drawn
+    assert given.left_out == 3
+    assert given.names == [f"{path}[0]", f"{path}[1]"]
+    assert given.images.tolist() == [[[0, 1, 2], [3, 4, 5]], [[6, 7, 8], [9, 10, 11]]]
+
+
+def test_an_idx_file_of_few_images_leaves_none_out(written):
+    given = read_images(written("images", idx(5, 2, 3)), 10)
+
+    assert (len(given.images), given.left_out) == (5, 0)
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (gzip.compress(idx(9), mtime=0), "holds labels: give the file of their images"),
+        (idx(9), "holds labels: give the file of their images"),
+        (idx(0, 28, 28), "holds no images"),
+        (gzip.compress(idx(5, 2, 3), mtime=0)[:-12], "is damaged: .*; get it anew"),
+        (gzip.compress(idx(5, 2, 3), mtime=0)[:12], "is damaged: .*; get it anew"),
+        (idx(5, 2, 3)[:-1], "promises 30 bytes of values and holds 29 bytes; get it anew"),
+        (idx(5, 2, 3, kind=0x0D), "has magic number 0x00000d03, .*; get it anew"),
+        (b"\x1f\x8b and nothing more", "is damaged: .*; get it anew"),
+        (b"", r"is no picture \(PNG, .*\) and no IDX file"),
+        (b"# bnlab", r"is no picture \(PNG, .*\) and no IDX file"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "is no picture"),
+    ],
+)
+def test_what_is_no_image_is_told(written, content, told):
+    assert re.match(told, refusal(written("file", content)))
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.jpg", "a.gif", "a.webp"])
+def test_a_picture_cut_short_is_told(saved, name):
+    path = saved(name, np.random.default_rng(0).integers(0, 255, (40, 30, 3), dtype=np.uint8))
+    path.write_bytes(path.read_bytes()[:-200])
+
+    assert refusal(path).startswith("is damaged: ")
+
+
+@pytest.mark.parametrize(
+    "picture",
+    [np.full((9, 9, 3), 255, np.uint8), np.zeros((9, 9, 4), np.uint8), np.zeros((1, 1), np.uint8)],
+    ids=["white", "transparent", "one pixel"],
+)
+def test_a_blank_picture_is_told(saved, picture):
+    assert refusal(saved("a.png", picture)).startswith("is blank, or too faint: draw a")
+
+
+def test_pixels_of_32_bits_are_told(saved):
+    told = refusal(saved("a.tiff", GREY.astype(np.float32)))
+
+    assert told == "has pixels of 32 bits: save the picture with 8 or 16"
+
+
+@pytest.mark.parametrize(
+    ("of", "limit"), [(given_images, "_MOST_UNFOLDED"), (Image, "MAX_IMAGE_PIXELS")]
+)
+def test_a_picture_that_unfolds_too_far_is_told(saved, monkeypatch, of, limit):
+    path = saved("a.png")
+    # Of 1,200 pixels; Pillow refuses from twice its limit.
+    monkeypatch.setattr(of, limit, 599)
+
+    assert refusal(path) == "unfolds to more than 50 million pixels: give a smaller one"
+
+
+def test_a_file_that_is_too_large_is_told(written, monkeypatch):
+    monkeypatch.setattr(given_images, "_MOST_BYTES", 5)
+
+    assert refusal(written("a.png", b"123456")) == "is larger than 64 MB: give a smaller one"
+
+
+def test_a_missing_file_is_told(tmp_path):
+    assert refusal(tmp_path / "a.png", MissingInputError).startswith("is not here")
+
+
+def test_a_file_that_cannot_be_read_is_told(tmp_path):
+    with pytest.raises(MissingInputError, match=r"aa\.png cannot be read: File name too long"):
+        read_images(tmp_path / f"{'a' * 300}.png", 10)
+
+
+def test_a_folder_is_told(tmp_path):
+    assert refusal(tmp_path, ArgumentError) == "is a folder: name the pictures in it"
+
+
+def test_a_pipe_is_told_and_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+
+    assert refusal(tmp_path / "pipe", ArgumentError).startswith("is no file")
+
+
+def test_a_name_that_cannot_be_printed_is_told_in_one_line(tmp_path):
+    with pytest.raises(MissingInputError) as told:
+        read_images(tmp_path / "a\n\udcff\x1b[31m.png", 10)
+
+    assert str(told.value).isprintable()
+
+    assert len(str(told.value).splitlines()) == 1
+    assert str(told.value).encode()

@@ -1,0 +1,209 @@
+import numpy as np
+import pytest
+
+from pipeline.examples.dataset import Dataset, Examples
+from pipeline.params import Network, Optimizer, Training
+from pipeline.studies.measures import probes
+from pipeline.studies.measures.gradients import Gradients, stepped
+from pipeline.studies.measures.probes import PROBES, Trained
+from pipeline.training import network
+from pipeline.training.normalization import BatchNorm, NoNorm
+
+IMAGES = np.random.default_rng(0).integers(0, 256, (5000, 3, 3), np.uint8)
+LABELS = np.random.default_rng(1).integers(0, 3, 5000).astype(np.uint8)
+ALL, FEW = Examples(IMAGES, LABELS), Examples(IMAGES[:200], LABELS[:200])
+BATCH_NORM = BatchNorm(momentum=0.9, epsilon=0.001, center=True, scale=True)
+RATE, BATCH = 0.3, 20
+
+
+def trained(built, weights, test=FEW):
+    optimizer = Optimizer(name="sgd", learning_rate=RATE)
+    training = Training(epochs=1, batch_size=BATCH, optimizer=optimizer, seeds=1)
+    return Trained(built, weights, Dataset(train=FEW, validation=FEW, test=test), training)
+
+
+def model(normalization):
+    return network.build(
+        Network(hidden_dims=(6, 4), activation="relu"), normalization, image_shape=(3, 3), classes=3
+    )
+
+
+def with_dead_units(built):
+    """Weights of which the biases silence three of the ten units, whatever the image."""
+    weights = {
+        v.path: w for v, w in zip(built.weights, network.first_weights(built, 1), strict=True)
+    }
+    weights["dense_0/bias"] = np.array([-99, 1, 1, -99, 1, 1], np.float32)
+    weights["dense_1/bias"] = np.array([1, 1, -99, 1], np.float32)
+    return list(weights.values())
+
+
+def test_units_that_are_0_for_every_image_are_dead():
+    built = model(NoNorm())
+    weights = with_dead_units(built)
+
+    share = PROBES["dead_units"].measure(trained(built, weights, ALL))["dead_units"]
+
+    # In NumPy, all images at once.
+    units, dead = IMAGES.reshape(-1, 9) / 255, []
+    for kernel, bias in ((weights[0], weights[1]), (weights[2], weights[3])):
+        units = np.maximum(units @ kernel + bias, 0)
+        dead += (units == 0).all(axis=0).tolist()
+    assert sum(dead) >= 3
+    assert share == pytest.approx(np.mean(dead))
+
+
+@pytest.mark.parametrize("probe", PROBES.values(), ids=PROBES)
+def test_a_probe_leaves_the_model_that_runs_share_as_it_was(probe):
+    built = model(BATCH_NORM)
+    before = [weight.copy() for weight in built.get_weights()]
+
+    found = probe.measure(trained(built, network.first_weights(built, 3)))
+
+    assert tuple(found) == probe.measures
+
+    for weight, same in zip(built.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(weight, same)
+
+
+def test_accuracy_under_attack_is_the_share_of_margins_that_are_wide_enough(monkeypatch):
+    # A linear model of two classes: logits w·x and -w·x, of which an attack in the maximum norm
+    # takes its distance times the 1-norm of w.
+    slopes, far = np.random.default_rng(1).normal(size=9).astype(np.float32), 0.05
+    images = np.random.default_rng(5).integers(80, 170, (3000, 3, 3)).astype(np.uint8)
+    sums = images.reshape(-1, 9) / 255 @ slopes
+    # A bias that puts the border between the classes among the images.
+    bias = np.array([-sums.mean(), sums.mean()], np.float32)
+    labels = (sums < sums.mean()).astype(np.uint8)
+    dims = Network(hidden_dims=(9,), activation="linear")
+    built = network.build(dims, NoNorm(), image_shape=(3, 3), classes=2)
+    weights = [np.eye(9, dtype=np.float32), np.zeros(9, np.float32), np.stack([slopes, -slopes], 1)]
+    monkeypatch.setattr(probes, "DISTANCES", (far,))
+
+    network_and_data = trained(built, [*weights, bias], Examples(images, labels))
+    found = PROBES["robustness"].measure(network_and_data)
+
+    kept = np.mean(np.abs(sums - sums.mean()) > far * np.abs(slopes).sum())
+    assert 0.1 < kept < 0.9
+    assert found["fgsm_0.05_accuracy"] == pytest.approx(kept, abs=2e-3)
+    assert found["pgd_0.05_accuracy"] == pytest.approx(kept, abs=2e-3)
+    assert found["noise_0.1_accuracy"] > found["noise_0.4_accuracy"] > 0.5
+
+
+def test_gamma_and_beta_can_make_batch_normalisation_the_identity():
+    built = model(BATCH_NORM)
+    weights = [np.abs(weight) + 0.1 for weight in network.first_weights(built, 0)]
+
+    assert PROBES["undone"].measure(trained(built, weights, ALL))["identity_error"] < 1e-6
+
+
+def test_a_network_without_the_layer_has_nothing_to_undo():
+    built = model(NoNorm())
+
+    found = PROBES["undone"].measure(trained(built, built.get_weights()))
+    assert found == {"identity_error": 0.0}
+
+
+def test_percentiles_are_those_of_each_unit_after_normalisation():
+    built = model(BATCH_NORM)
+    weights = {
+        one.path: value
+        for one, value in zip(built.weights, network.first_weights(built, 1), strict=True)
+    }
+    weights["norm_1/gamma"] = np.array([1, 2, 3, -1], np.float32)
+    weights["norm_1/moving_mean"] = np.array([0.5, 0, -1, 0], np.float32)
+
+    found = PROBES["percentiles"].measure(trained(built, list(weights.values()), ALL))
+
+    # In NumPy, with the moving statistics: those of the first layer are 0 and 1.
+    x = IMAGES.reshape(-1, 9) / 255
+    hidden = np.maximum((x @ weights["dense_0/kernel"]) / np.sqrt(1.001), 0)
+    inputs = hidden @ weights["dense_1/kernel"] - weights["norm_1/moving_mean"]
+    inputs *= weights["norm_1/gamma"] / np.sqrt(1.001)
+    for share in (15, 50, 85):
+        expected = np.percentile(inputs, share, axis=0)
+        np.testing.assert_allclose(found[f"percentile_{share}"], expected, atol=1e-5)
+
+
+def linear(depth=1):
+    """Linear layers without normalisation, and a tenth of what their first weights are."""
+    dims = Network(hidden_dims=(4,) * depth, activation="linear")
+    built = network.build(dims, NoNorm(), image_shape=(3, 3), classes=3)
+    return trained(built, [one / 10 for one in network.first_weights(built, 2)])
+
+
+def batches():
+    for start in range(0, 200, BATCH):
+        yield IMAGES[start : start + BATCH].reshape(-1, 9) / 255, LABELS[start : start + BATCH]
+
+
+def by_hand(x, labels, weights):
+    """Loss and gradients of two linear layers in float64."""
+    kernel, bias, upper, upper_bias = (np.asarray(one, np.float64) for one in weights)
+    hidden = x @ kernel + bias
+    logits = hidden @ upper + upper_bias
+    shares = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    error = (shares - np.eye(3)[labels]) / len(x)
+    below = error @ upper.T
+    loss = -np.log(shares[np.arange(len(x)), labels]).mean()
+    return loss, [x.T @ below, below.sum(0), hidden.T @ error, error.sum(0)]
+
+
+def test_a_layers_gradient_shifts_by_what_the_layer_below_it_learnt():
+    one = linear()
+
+    found = PROBES["covariate_shift"].measure(one)
+
+    shifts, cosines = [], []
+    for batch in batches():
+        _, before = by_hand(*batch, one.weights)
+        below = [w - RATE * g for w, g in zip(one.weights[:2], before[:2], strict=True)]
+        _, after = by_hand(*batch, [*below, *one.weights[2:]])
+        a, b = before[2], after[2]
+        shifts.append(np.linalg.norm(a - b))
+        cosines.append((a * b).sum() / np.linalg.norm(a) / np.linalg.norm(b))
+    assert found["output_shift"] == pytest.approx(np.mean(shifts), rel=1e-3)
+    assert found["output_cosine"] == pytest.approx(np.mean(cosines), abs=1e-4)
+    # There is no second hidden layer.
+    assert np.isnan(found["hidden_shift"])
+
+
+def test_of_hidden_layers_the_first_has_nothing_below_it():
+    one = linear(depth=2)
+
+    found = PROBES["covariate_shift"].measure(one)
+
+    at = Gradients(one.model, one.weights)
+    shifts = []
+    for start in range(0, 200, BATCH):
+        batch = IMAGES[start : start + BATCH], LABELS[start : start + BATCH]
+        _, before = at(at.weights, *batch)
+        # The second kernel, after a step of the first layer's kernel and bias.
+        moved = stepped(at.weights[:2], before[:2], RATE) + at.weights[2:]
+        _, after = at(moved, *batch)
+        shifts.append(np.linalg.norm(after[2] - before[2]))
+    assert found["hidden_shift"] == pytest.approx(np.mean(shifts), rel=1e-5)
+
+
+def test_the_landscape_is_that_of_the_steps_along_the_gradient():
+    one = linear()
+
+    found = PROBES["landscape"].measure(one)
+
+    ranges, changes, smoothness = [], [], []
+    for batch in batches():
+        _, here = by_hand(*batch, one.weights)
+        flat = np.concatenate([np.ravel(g) for g in here])
+        losses, apart = [], []
+        for steps in np.arange(0.5, 4.1, 0.5):
+            moved = [w - steps * RATE * g for w, g in zip(one.weights, here, strict=True)]
+            loss, there = by_hand(*batch, moved)
+            losses.append(loss)
+            apart.append(np.linalg.norm(np.concatenate([np.ravel(g) for g in there]) - flat))
+        ranges.append(np.ptp(losses))
+        changes.append(max(apart))
+        distances = np.arange(0.5, 4.1, 0.5) * RATE * np.linalg.norm(flat)
+        smoothness.append(max(apart / distances))
+    assert found["loss_range"] == pytest.approx(np.mean(ranges), rel=1e-3)
+    assert found["gradient_change"] == pytest.approx(np.mean(changes), rel=1e-3)
+    assert found["effective_beta"] == pytest.approx(np.mean(smoothness), rel=1e-3)

@@ -1,0 +1,144 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from pipeline.studies.judgement import judge, overall
+from pipeline.studies.study import Rule
+
+RATE = "training.optimizer.learning_rate"
+RATES = (0.01, 0.1, 1.0)
+
+
+def table(accuracy, seeds=8):
+    """Rows whose accuracies are `accuracy(rate, variant, seed)`."""
+    return pd.DataFrame(
+        {
+            "learning_rate": rate,
+            "variant": name,
+            "seed": seed,
+            "test_accuracy": accuracy(rate, name, seed),
+            "validation_accuracy": accuracy(rate, name, seed) + 0.001,
+        }
+        for rate in RATES
+        for name in ("a", "b")
+        for seed in range(seeds)
+    )
+
+
+def spread(seed):
+    """Differs a little from seed to seed, so that an interval has a width."""
+    return 0.001 * np.sin(7 * seed)
+
+
+AHEAD = table(lambda _, name, seed: 0.9 + (name == "a") * (0.02 + spread(seed)))
+RULE = Rule(measure="test_accuracy", expected="greater", at={RATE: 0.1})
+
+
+def of(rule, **changes):
+    return rule.model_copy(update=changes)
+
+
+@pytest.mark.parametrize(
+    ("rule", "expected"),
+    [
+        (RULE, "supported"),
+        (of(RULE, expected="smaller"), "refuted"),
+        (of(RULE, baseline="a", candidate="b"), "refuted"),
+        (of(RULE, expected="equal", margin=0.001), "refuted"),
+        (of(RULE, expected="equal", margin=0.05), "supported"),
+        (of(RULE, expected="equal", margin=0.02), "not settled"),
+    ],
+)
+def test_a_clear_difference_is_judged_by_what_was_expected(study, rule, expected):
+    (judged,) = judge(study(rule), AHEAD)
+
+    assert judged.verdict == expected
+    assert abs(judged.comparison.mean) == pytest.approx(
+        np.mean([0.02 + spread(seed) for seed in range(8)])
+    )
+
+
+def test_what_goes_both_ways_is_not_settled(study):
+    (judged,) = judge(study(RULE), table(lambda _, name, seed: 0.9 + (name == "a") * spread(seed)))
+
+    assert judged.verdict == "not settled"
+
+
+def test_too_few_seeds_settle_nothing(study):
+    few = AHEAD[AHEAD["seed"] < 5]
+
+    assert [one.verdict for one in judge(study(RULE), few)] == ["not settled"]
+
+
+def test_each_variant_is_scored_at_the_rate_that_other_seeds_chose(study):
+    # Best at 1 for A, at 0.01 for B; on the scored seeds, which do not choose, it is otherwise.
+    def accuracy(rate, name, seed):
+        best = rate == (1.0 if name == "a" else 0.01)
+        if seed < 2:
+            return 0.95 if best else 0.5
+        return 0.8 + (name == "a") * (0.05 + spread(seed)) if best else 0.99
+
+    rule = of(RULE, at=None, best_by="validation_accuracy", chosen_on=2)
+    (judged,) = judge(study(rule), table(accuracy))
+
+    assert judged.points == {"a": {"learning_rate": 1.0}, "b": {"learning_rate": 0.01}}
+    assert judged.comparison.n == 6
+    assert judged.numbers == (pytest.approx(0.85, abs=0.001), pytest.approx(0.8))
+
+
+def test_the_largest_rate_is_taken_seed_by_seed_and_0_where_none_will_do(study):
+    def accuracy(rate, name, seed):
+        return float(rate <= (1.0 if name == "a" else 0.01) and not (name == "b" and seed == 0))
+
+    rule = of(RULE, at=None, largest=RATE, reaching=0.9)
+    (judged,) = judge(study(rule), table(accuracy))
+
+    # By hand: A 1 on every seed; B 0.01 but 0 on seed 0.
+    assert judged.numbers == (1.0, pytest.approx(7 * 0.01 / 8))
+    assert judged.verdict == "supported"
+
+
+def test_p_values_are_those_of_a_family(study):
+    rules = [RULE, of(RULE, at={RATE: 1.0}), of(RULE, at={RATE: 0.01})]
+
+    found = judge(study(*rules), AHEAD)
+
+    # Wilcoxon, eight of eight pairs ahead: 2 / 2 ** 8. Holm over three equal ones: three times it.
+    assert [one.p for one in found] == [pytest.approx(3 * 2 / 256)] * 3
+
+
+@pytest.mark.parametrize(("expected", "alone"), [("greater", "supported"), ("smaller", "refuted")])
+def test_what_is_sure_of_one_rule_need_not_be_of_two(study, expected, alone):
+    rules = [of(RULE, at={RATE: rate}, expected=expected) for rate in (0.1, 1.0)]
+    six = AHEAD[AHEAD["seed"] < 6]
+
+    (one,) = judge(study(rules[0]), six)
+    two = judge(study(*rules), six)
+
+    # Wilcoxon, six of six pairs ahead: 2 / 2 ** 6, which is below 0.05. Of two, Holm doubles it.
+    assert (one.p, one.verdict) == (pytest.approx(0.03125), alone)
+    assert [rule.p for rule in two] == [pytest.approx(0.0625)] * 2
+    assert [rule.verdict for rule in two] == ["not settled"] * 2
+    assert overall(two) == "not settled"
+
+
+def test_a_study_is_supported_by_all_its_rules_and_refuted_by_one(study):
+    supported, against = RULE, of(RULE, expected="smaller")
+    open_one = of(RULE, expected="equal", margin=0.02)
+
+    assert overall(judge(study(supported, supported), AHEAD)) == "supported"
+    assert overall(judge(study(supported, open_one), AHEAD)) == "not settled"
+    assert overall(judge(study(supported, open_one, against), AHEAD)) == "refuted"
+
+
+def test_a_change_between_two_points_is_set_against_the_others_change(study):
+    # From 0.01 to 0.1 A loses 0.1 and B half of that; at 0.1 itself A is still ahead.
+    def accuracy(rate, name, seed):
+        lost = {"a": 0.1, "b": 0.05}[name] + spread(seed) * (name == "a")
+        return 0.9 + (name == "a") * 0.2 - lost * (rate == 0.1)
+
+    rule = of(RULE, expected="smaller", minus={RATE: 0.01})
+    (judged,) = judge(study(rule), table(accuracy))
+
+    assert judged.numbers == (pytest.approx(-0.1, abs=0.001), pytest.approx(-0.05))
+    assert judged.verdict == "supported"

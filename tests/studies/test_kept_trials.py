@@ -1,0 +1,120 @@
+import shutil
+from itertools import product
+from pathlib import Path
+
+import pytest
+
+import pipeline
+from pipeline.params import Network, Optimizer, Training, Variant
+from pipeline.studies.kept_trials import KeptTrials
+from pipeline.studies.measures.trials import Trial
+from pipeline.training.normalization import NoNorm
+from pipeline.training.trainer import Task
+
+FOLDER = Path("trials")
+KEPT = Trial({"test_loss": 0.25, "diverged": 0.0}, [{"step": 3, "test_loss": 0.5}])
+MEASURES = {
+    "data_sha256": "da7a",
+    "probes": ["dead_units", "percentiles"],
+    "course": ["percentiles"],
+}
+
+
+def variant(*, label="A", rate=0.1, dims=(4,), epochs=1):
+    return Variant(
+        label=label,
+        normalization=NoNorm(),
+        network=Network(hidden_dims=dims, activation="relu"),
+        training=Training(
+            epochs=epochs,
+            batch_size=2,
+            optimizer=Optimizer(name="sgd", learning_rate=rate),
+            seeds=8,
+        ),
+    )
+
+
+TASK = Task(variant(), seed=3)
+
+
+@pytest.fixture
+def package(tmp_path_factory, monkeypatch):
+    """A copy of the package whose code is hashed."""
+    copy = tmp_path_factory.mktemp("code") / "pipeline"
+    own = Path(pipeline.__file__).parent
+    shutil.copytree(own, copy, ignore=shutil.ignore_patterns("__pycache__", "templates"))
+    monkeypatch.setattr("pipeline.runs.code._PACKAGE", copy)
+    return copy
+
+
+def edit(package, name):
+    (package / name).write_text((package / name).read_text() + "\n# edited\n")
+
+
+@pytest.fixture
+def kept(project):
+    """A project in which one trial of a study is kept."""
+    KeptTrials(FOLDER, **MEASURES).write(TASK, KEPT)
+    return project
+
+
+@pytest.mark.usefixtures("kept")
+def test_what_was_measured_is_found_again():
+    assert KeptTrials(FOLDER, **MEASURES).read(TASK) == KEPT
+
+
+@pytest.mark.usefixtures("kept")
+def test_the_order_in_which_probes_are_named_does_not_matter():
+    assert KeptTrials(FOLDER, **MEASURES | {"probes": MEASURES["probes"][::-1]}).read(TASK) == KEPT
+
+
+@pytest.mark.usefixtures("kept")
+def test_of_other_data_nothing_is_known():
+    assert KeptTrials(FOLDER, **MEASURES | {"data_sha256": "da7b"}).read(TASK) is None
+
+
+@pytest.mark.usefixtures("project")
+def test_each_choice_of_probes_and_of_what_is_followed_has_its_own():
+    one, two = ["dead_units"], ["dead_units", "percentiles"]
+    chosen = list(product([[], one, two], [None, [], one, two]))
+
+    for place, measures in enumerate(chosen):
+        KeptTrials(FOLDER, "da7a", *measures).write(TASK, Trial({"test_loss": place}, []))
+
+    found = [
+        KeptTrials(FOLDER, "da7a", *measures).read(TASK).measured["test_loss"]
+        for measures in chosen
+    ]
+    assert found == list(range(12))
+
+
+@pytest.mark.usefixtures("project")
+@pytest.mark.parametrize(
+    "name", ["training/solver.py", "studies/measures/trials.py", "studies/measures/probes.py"]
+)
+def test_of_other_code_nothing_is_known(package, name):
+    KeptTrials(FOLDER, **MEASURES).write(TASK, KEPT)
+
+    edit(package, name)
+
+    assert KeptTrials(FOLDER, **MEASURES).read(TASK) is None
+
+
+@pytest.mark.usefixtures("kept")
+@pytest.mark.parametrize(
+    "task",
+    [
+        Task(variant(), seed=4),
+        Task(variant(rate=1.0), seed=3),
+        Task(variant(dims=(8,)), seed=3),
+        Task(variant(epochs=2), seed=3),
+    ],
+    ids=["seed", "rate", "network", "epochs"],
+)
+def test_of_another_run_nothing_is_known(task):
+    assert KeptTrials(FOLDER, **MEASURES).read(task) is None
+
+
+@pytest.mark.usefixtures("kept")
+def test_studies_share_runs_whatever_they_call_the_variant():
+    assert KeptTrials(FOLDER, **MEASURES).read(Task(variant(label="B"), seed=3)) == KEPT

@@ -1,0 +1,29 @@
+import pytest
+
+from pipeline.studies.words import headed, is_share, words
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("test_accuracy", "test accuracy"),
+        ("fgsm_0.05_accuracy", "FGSM 0.05 accuracy"),
+        ("test_accuracy_mean", "mean test accuracy over training"),
+        ("percentile_15_drift", "drift of the 15th percentile of inputs"),
+        ("hidden_cosine_mean", "mean cos(G, G') of hidden layers over training"),
+    ],
+)
+def test_names_are_told_as_people_write_them(name, expected):
+    assert words(name) == expected
+
+
+def test_a_sentence_begins_with_a_capital_unless_it_begins_with_a_formula():
+    assert headed("dead_units") == "Dead units"
+    assert headed("test_loss_mean") == "Mean test loss over training"
+    assert headed("output_cosine") == "cos(G, G') of the output layer"
+
+
+def test_shares_are_shown_in_per_cent():
+    assert is_share("pgd_0.1_accuracy")
+    assert is_share("test_accuracy_mean")
+    assert not is_share("test_loss")

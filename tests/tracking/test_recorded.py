@@ -1,0 +1,202 @@
+import shutil
+from pathlib import Path
+
+import mlflow
+import pandas as pd
+import pytest
+
+from pipeline.errors import ArgumentError, DataError, MissingInputError, PendingError
+from pipeline.provenance.lineage import Lineage
+from pipeline.runs.manifest import Manifest, write_manifest
+from pipeline.tracking import comparison, recorded
+from pipeline.tracking.records import run_files, run_record
+from pipeline.tracking.store import Point, RunRecord, Store
+from pipeline.training.normalization import BatchNorm
+
+PARAMETERS = {
+    "normalization": "batch",
+    "momentum": 0.99,
+    "epsilon": 0.001,
+    "center": True,
+    "scale": True,
+    "network": {"hidden_dims": [32, 16], "activation": "relu"},
+    "training": {
+        "epochs": 2,
+        "batch_size": 32,
+        "optimizer": {"name": "adam", "learning_rate": 0.01, "epsilon": 1e-8},
+    },
+}
+MANIFEST = Manifest("batch_norm", PARAMETERS, (0, 1), "da7a", "c0de")
+LINEAGE = Lineage({"threads": "2"}, b"diff\xff")
+POINTS = [
+    Point("train/loss", 0.5, 0), Point("train/accuracy", 0.75, 0),
+    Point("validation/loss", 0.625, 0), Point("validation/accuracy", 0.5, 0),
+    Point("train/loss", 0.1234567, 1), Point("train/accuracy", 0.875, 1),
+    Point("validation/accuracy", 0.625, 1), Point("test/accuracy", 0.9),
+]  # fmt: skip
+
+
+@pytest.fixture
+def store(tracked_project):
+    assert tracked_project == Path.cwd()
+    return Store("digits")
+
+
+def record(store, seed, manifest=MANIFEST):
+    """Returns the id of a finished run with history and manifest."""
+    run = store.open(run_record(manifest, seed, LINEAGE))
+    store.log(run, POINTS)
+    store.log_files(run, run_files(manifest, seed, LINEAGE))
+    store.finish(run)
+    return run.info.run_id
+
+
+def test_a_run_is_found_by_id_name_and_prefix_of_either(store):
+    first, other = record(store, 0), record(store, 1)
+
+    assert recorded.find(first).info.run_id == first
+    assert recorded.find(first[:12]).info.run_id == first
+    assert recorded.find("batch_norm-seed-01").info.run_id == other
+    with pytest.raises(ArgumentError, match=r"'batch_norm' is not one run but 2"):
+        recorded.find("batch_norm")
+
+
+def test_runs_of_every_experiment_are_found(store):
+    record(store, 0)
+    elsewhere = record(Store("other digits"), 1)
+
+    assert recorded.find("batch_norm-seed-01").info.run_id == elsewhere
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["layer_norm-seed-00", "batchXnorm-seed-00", "x' or 1=1", "%", "_", "a b", "../x", "", "é%"],
+)
+def test_no_run_is_told(store, text):
+    record(store, 0)
+
+    with pytest.raises(MissingInputError, match=r"no run in MLflow"):
+        recorded.find(text)
+
+
+def test_of_runs_with_one_name_that_whose_files_are_here_is_meant(store):
+    other = Manifest("batch_norm", PARAMETERS | {"momentum": 0.9}, (0, 1), "da7a", "c0de")
+    record(store, 0, other)
+    here = record(store, 0)
+    with pytest.raises(
+        ArgumentError, match=r"is not one run but 2: .*batch_norm-seed-00 \(\w{8}\)"
+    ):
+        recorded.find("batch_norm-seed-00")
+
+    write_manifest(MANIFEST)
+
+    assert recorded.find("batch_norm-seed-00").info.run_id == here
+
+
+def test_a_run_is_found_by_fingerprint_once_it_is_finished(store):
+    open_run = store.open(run_record(MANIFEST, 1, LINEAGE)).info.run_id
+    assert recorded.find_by_fingerprint(MANIFEST.fingerprint(1)) is None
+
+    assert record(store, 1) == open_run
+    assert recorded.find_by_fingerprint(MANIFEST.fingerprint(1)).info.run_id == open_run
+
+
+def test_what_was_recorded_is_read_back(store):
+    read = recorded.read(recorded.find(record(store, 1)))
+
+    assert read.name == "batch_norm-seed-01"
+    assert read.seed == 1
+    assert read.manifest == Manifest("batch_norm", PARAMETERS, (1,), "da7a", "c0de")
+    assert read.lineage["threads"] == "2"
+    assert read.test == {"accuracy": 0.9}
+    pd.testing.assert_frame_equal(
+        read.history,
+        pd.DataFrame(
+            [
+                (1, 0, "train", 0.5, 0.75),
+                (1, 0, "validation", 0.625, 0.5),
+                (1, 1, "train", 0.1234567, 0.875),
+                (1, 1, "validation", float("nan"), 0.625),
+            ],
+            columns=["seed", "epoch", "split", "loss", "accuracy"],
+        ),
+    )
+    assert recorded.read_patch(read) == b"diff\xff"
+
+
+def test_the_variant_is_rebuilt_from_what_was_recorded(store):
+    variant = recorded.read(recorded.find(record(store, 0))).variant
+
+    assert variant.parameters == PARAMETERS
+    assert variant.normalization == BatchNorm(momentum=0.99, epsilon=0.001, center=True, scale=True)
+    assert variant.network.hidden_dims == (32, 16)
+
+
+@pytest.mark.parametrize("change", [{"normalization": "group"}, {"network": {}}, {"color": "red"}])
+def test_parameters_that_this_version_does_not_know_are_told(store, change):
+    manifest = Manifest("batch_norm", PARAMETERS | change, (0,), "da7a", "c0de")
+    read = recorded.read(recorded.find(record(store, 0, manifest)))
+
+    with pytest.raises(DataError, match="batch_norm-seed-00 has unknown parameters"):
+        _ = read.variant
+
+
+def test_a_run_without_manifest_is_told(store):
+    store.finish(store.open(run_record(MANIFEST, 0, LINEAGE)))
+
+    with pytest.raises(DataError, match=r"holds no lineage/manifest\.json"):
+        recorded.read(recorded.find("batch_norm-seed-00"))
+
+
+def test_a_run_of_somebody_else_is_told(store):
+    assert store
+    client = mlflow.MlflowClient(f"sqlite:///{Path.cwd()}/mlflow.db")
+    client.create_run("0", run_name="foreign")
+
+    with pytest.raises(ArgumentError, match="foreign is no trained run"):
+        recorded.read(recorded.find("foreign"))
+
+
+def test_a_comparison_names_its_runs(store):
+    ids = [record(store, 0), record(store, 1)]
+    run = store.open(RunRecord("f", "a-against-b", tags={"kind": "comparison"}))
+    store.log_files(run, comparison.files(ids))
+
+    read = recorded.read_compared(recorded.find("a-against-b"))
+
+    assert [one.info.run_id for one in read] == ids
+
+
+def test_reproductions_are_counted_and_told_apart(store):
+    read = recorded.read(recorded.find(record(store, 0)))
+
+    recorded.note_reproduction(read, "bit-identical on this")
+    recorded.note_reproduction(read, "differs on that")
+
+    tags = recorded.find(read.id).data.tags
+    assert tags["reproductions"] == "2"
+    assert tags["reproduction.1"].endswith("UTC: bit-identical on this")
+    assert tags["reproduction.2"].endswith("UTC: differs on that")
+
+
+def test_without_a_store_none_is_made(project):
+    with pytest.raises(MissingInputError, match=r"mlflow\.db is not here"):
+        recorded.find("batch_norm-seed-00")
+
+    assert not list(project.iterdir())
+
+
+def test_a_store_in_a_folder_with_odd_letters_is_found(store, tmp_path_factory, monkeypatch):
+    record(store, 0)
+    odd = tmp_path_factory.mktemp("odd") / "50% of #1"
+    shutil.copytree(Path.cwd(), odd)
+    monkeypatch.chdir(odd)
+
+    assert recorded.find("batch_norm-seed-00").info.run_name == "batch_norm-seed-00"
+
+
+def test_a_store_that_is_none_is_told(project):
+    (project / "mlflow.db").write_text("no database, whatever its name says; " * 100)
+
+    with pytest.raises(PendingError, match="MLflow does not answer"):
+        recorded.find("batch_norm-seed-00")

@@ -1,0 +1,548 @@
+import json
+import math
+import os
+import platform
+import re
+import shutil
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import psutil
+import pytest
+from mlflow.entities import Dataset
+from mlflow.exceptions import MlflowException
+from sqlalchemy import event
+from sqlalchemy.engine import Engine
+
+from pipeline.runs.models import write_model
+from pipeline.tracking import store as tracking
+from pipeline.tracking.store import TRACKING_ERRORS, Point, RunRecord, Store, is_finished, shows
+
+RECORD = RunRecord(
+    fingerprint="f1",
+    name="batch_norm-seed-00",
+    params={"variant": "batch_norm", "training.epochs": "10"},
+    tags={"kind": "run"},
+    description="# With BN is better",
+)
+LOSSES = [Point("train/loss", 0.5, 0), Point("train/loss", 0.25, 1)]
+
+
+def client(folder):
+    return mlflow.MlflowClient(f"sqlite:///{folder}/mlflow.db")
+
+
+def history(run, key):
+    points = client(Path.cwd()).get_metric_history(run.info.run_id, key)
+    return [(point.step, point.value) for point in points]
+
+
+@pytest.fixture
+def store(tracked_project):
+    assert tracked_project == Path.cwd()
+    return Store("digits")
+
+
+def test_a_run_is_opened_with_its_record(store):
+    run = store.open(RECORD)
+
+    seen = client(Path.cwd()).get_run(run.info.run_id)
+    assert seen.info.run_name == "batch_norm-seed-00"
+    assert seen.info.status == "RUNNING"
+    assert seen.data.params == {"variant": "batch_norm", "training.epochs": "10"}
+    assert seen.data.tags["kind"] == "run"
+    assert seen.data.tags["mlflow.note.content"] == "# With BN is better"
+
+
+def test_an_experiment_shows_its_page_and_what_others_added(tracked_project):
+    Store("digits", lambda _: {"view": "as it was", "stays": "so"})
+
+    Store("digits", lambda number: {"view": "new", "mlflow.note.content": f"experiment {number}"})
+    Store("digits")
+
+    tags = client(tracked_project).get_experiment_by_name("digits").tags
+    assert tags == {
+        "mlflow.experimentKind": "custom_model_development",
+        "mlflow.note.content": "experiment 1",
+        "view": "new",
+        "stays": "so",
+    }
+
+
+def test_a_run_lasts_as_long_as_its_training_did(store):
+    run = store.open(replace(RECORD, started=1_700_000_000.25))
+    store.finish(run, ended=1_700_000_004.5)
+
+    info = client(Path.cwd()).get_run(run.info.run_id).info
+    assert (info.start_time, info.end_time) == (1_700_000_000_250, 1_700_000_004_500)
+
+
+def test_a_run_does_not_end_before_it_began(store):
+    run = store.open(replace(RECORD, started=1_700_000_000.25))
+    store.finish(run, ended=1_600_000_000)
+
+    assert client(Path.cwd()).get_run(run.info.run_id).info.end_time > 1_700_000_000_250
+
+
+def test_a_description_of_ones_own_stays(tracked_project):
+    def page(_):
+        return {"mlflow.note.content": "as it was", "view": "one"}
+
+    first = Store("digits", page).open(RECORD)
+    seen = client(tracked_project)
+    seen.set_experiment_tag(first.info.experiment_id, "mlflow.note.content", "mine")
+    seen.set_experiment_tag(first.info.experiment_id, "view", "another")
+
+    Store("digits", page)
+
+    tags = seen.get_experiment(first.info.experiment_id).tags
+    assert (tags["mlflow.note.content"], tags["view"]) == ("mine", "one")
+
+
+def test_a_description_may_come_later(store):
+    run = store.open(RECORD)
+    store.describe(run, "# With BN is better, see [run 0](#/runs/0)")
+
+    tags = client(Path.cwd()).get_run(run.info.run_id).data.tags
+    assert tags["mlflow.note.content"] == "# With BN is better, see [run 0](#/runs/0)"
+
+
+def test_the_score_of_a_model_names_the_data_it_is_of(store):
+    data = {split: Dataset(f"digits-{split}", "da7a", "local", "{}") for split in ("train", "test")}
+    run = store.open(replace(RECORD, data=data))
+    assert store.open(replace(RECORD, data=data)).info.run_id == run.info.run_id
+    model = client(Path.cwd()).create_logged_model(
+        run.info.experiment_id, "m", source_run_id=run.info.run_id
+    )
+
+    store.log(run, [*LOSSES, Point("test/accuracy", 0.5, model_id=model.model_id)])
+
+    used = client(Path.cwd()).get_run(run.info.run_id).inputs.dataset_inputs
+    assert sorted((one.dataset.name, *(tag.value for tag in one.tags)) for one in used) == [
+        ("digits-test", "test"),
+        ("digits-train", "train"),
+    ]
+    (metric,) = client(Path.cwd()).get_logged_model(model.model_id).metrics
+    assert (metric.key, metric.value) == ("test/accuracy", 0.5)
+    assert (metric.dataset_name, metric.dataset_digest) == ("digits-test", "da7a")
+
+
+def test_the_same_fingerprint_opens_the_same_run(store):
+    first = store.open(RECORD)
+
+    assert store.open(RECORD).info.run_id == first.info.run_id
+    assert Store("digits").open(RECORD).info.run_id == first.info.run_id
+    assert len(client(Path.cwd()).search_runs([first.info.experiment_id])) == 1
+
+
+def test_another_fingerprint_opens_another_run(store):
+    other = store.open(RunRecord("f2", RECORD.name))
+
+    assert store.open(RECORD).info.run_id != other.info.run_id
+
+
+def test_experiments_do_not_share_runs(store):
+    first, other = store.open(RECORD), Store("other digits").open(RECORD)
+
+    assert first.info.run_id != other.info.run_id
+    assert first.info.experiment_id != other.info.experiment_id
+
+
+def test_a_dvc_experiment_is_tracked_in_the_checkout_it_belongs_to(
+    tracked_project, tmp_path_factory, monkeypatch
+):
+    monkeypatch.chdir(tmp_path_factory.mktemp("temporary"))
+    monkeypatch.setenv("DVC_ROOT", str(tracked_project))
+
+    run = Store("digits").open(RECORD)
+
+    seen = client(tracked_project).get_run(run.info.run_id)
+    assert seen.info.artifact_uri.startswith(f"file://{tracked_project}/mlartifacts/")
+    assert not list(Path.cwd().iterdir())
+
+
+def test_an_open_run_says_which_process_works_on_it(store):
+    tags = store.open(RECORD).data.tags
+
+    assert tags["process.host"] == platform.node()
+    assert tags["process.id"] == str(os.getpid())
+    assert float(tags["process.started"]) == pytest.approx(psutil.Process().create_time(), abs=1)
+
+
+def test_a_run_that_was_broken_off_is_taken_up_as_it_is_made_now(store):
+    broken_off = store.open(replace(RECORD, tags={"kind": "run", "threads": "1"})).info.run_id
+    client(Path.cwd()).set_terminated(broken_off, "KILLED")
+
+    run = store.open(replace(RECORD, tags={"kind": "run", "threads": "2"}))
+
+    assert run.info.run_id == broken_off
+    assert run.info.status == "RUNNING"
+    assert run.data.tags["threads"] == "2"
+
+
+def test_a_run_taken_up_again_loses_the_lineage_of_where_it_was_broken_off(store):
+    before = {"dvc.experiment": "rough-moth", "git.patch.left_out": "large.bin", "kind": "run"}
+    store.open(replace(RECORD, tags=before))
+
+    tags = store.open(replace(RECORD, tags={"git.dirty": "false", "kind": "run"})).data.tags
+
+    assert not {"dvc.experiment", "git.patch.left_out"} & tags.keys()
+    assert tags["git.dirty"] == "false"
+
+
+def test_a_score_that_comes_back_is_shown_again(store):
+    run = store.open(RECORD)
+    for value in (0.95, 0.96, 0.95):
+        store.log(run, [Point("test/accuracy", value)])
+        time.sleep(0.002)
+
+    assert client(Path.cwd()).get_run(run.info.run_id).data.metrics["test/accuracy"] == 0.95
+
+
+def test_a_run_holds_the_points_that_were_logged_and_no_others(store):
+    run = store.open(RECORD)
+    store.log(run, LOSSES)
+
+    assert store.holds(run, [*LOSSES, Point("train/loss", math.nan, 2)])
+    assert not store.holds(run, [Point("train/loss", 0.5, 0), Point("train/loss", 0.5, 1)])
+    assert not store.holds(run, [Point("train/accuracy", 0.5, 0)])
+
+
+def test_a_finished_run_keeps_its_tags(store):
+    store.finish(store.open(RECORD))
+
+    run = store.open(replace(RECORD, tags={"kind": "run", "threads": "2"}))
+
+    assert "threads" not in run.data.tags
+    assert is_finished(run)
+
+
+def test_files_become_artifacts_of_the_run(store):
+    run = store.open(RECORD)
+
+    store.log_files(run, {"lineage/changes.patch": b"\xff\r\n", "plain.txt": b"text"})
+
+    folder = Path(client(Path.cwd()).download_artifacts(run.info.run_id, ""))
+    assert (folder / "lineage/changes.patch").read_bytes() == b"\xff\r\n"
+    assert (folder / "plain.txt").read_bytes() == b"text"
+
+
+def test_points_are_logged_with_their_steps(store):
+    run = store.open(RECORD)
+
+    store.log(run, [*LOSSES, Point("test/accuracy", 0.97)])
+
+    assert history(run, "train/loss") == [(0, 0.5), (1, 0.25)]
+    assert history(run, "test/accuracy") == [(0, 0.97)]
+
+
+def test_points_that_are_there_are_not_logged_again(store):
+    store.log(store.open(RECORD), LOSSES[:1])
+
+    for _ in range(2):
+        run = store.open(RECORD)
+        store.log(run, [*LOSSES, Point("train/accuracy", 0.5, 0)])
+
+    assert history(run, "train/loss") == [(0, 0.5), (1, 0.25)]
+    assert history(run, "train/accuracy") == [(0, 0.5)]
+
+
+def test_a_value_that_differs_from_what_is_there_is_logged(store):
+    point = Point("test/accuracy", 0.9)
+    store.log(store.open(RECORD), [point])
+    assert shows(store.open(RECORD), [point])
+
+    changed = Point("test/accuracy", 0.8)
+    assert not shows(store.open(RECORD), [changed])
+    store.log(store.open(RECORD), [changed])
+    assert shows(store.open(RECORD), [changed])
+
+
+def test_points_are_not_logged_again_to_a_run_opened_before(store):
+    run = store.open(RECORD)
+
+    for _ in range(2):
+        store.log(run, LOSSES)
+
+    assert history(run, "train/loss") == [(0, 0.5), (1, 0.25)]
+
+
+def test_more_points_than_mlflow_takes_at_once_are_all_logged(store):
+    run = store.open(RECORD)
+
+    store.log(run, [Point("train/loss", 1 / (1 + epoch), epoch) for epoch in range(1001)])
+
+    assert len(history(run, "train/loss")) == 1001
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_what_mlflow_cannot_show_is_not_logged(store, value):
+    run = store.open(RECORD)
+
+    store.log(run, [Point("train/loss", value, 0), Point("train/loss", 0.5, 1)])
+
+    assert history(run, "train/loss") == [(1, 0.5)]
+
+
+def test_no_points_are_no_error(store):
+    store.log(store.open(RECORD), [])
+
+
+def test_a_run_is_finished_when_it_is_said_to_be(store):
+    assert not is_finished(store.open(RECORD))
+
+    store.finish(store.open(RECORD))
+
+    assert is_finished(store.open(RECORD))
+
+
+def test_a_folder_becomes_artifacts(store, tmp_path):
+    (tmp_path / "reports" / "figures").mkdir(parents=True)
+    (tmp_path / "reports" / "report.md").write_text("# With BN is better\n")
+    (tmp_path / "reports" / "figures" / "curves.png").touch()
+    run = store.open(RECORD)
+
+    store.log_folder(run, tmp_path / "reports", "reports")
+
+    below = tmp_path / "mlartifacts" / run.info.run_id / "artifacts" / "reports"
+    assert (below / "report.md").read_text() == "# With BN is better\n"
+    assert (below / "figures" / "curves.png").exists()
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "gopher://127.0.0.1/",
+        "./mlruns",
+        "sqlite:///garbage.db",
+        pytest.param(
+            "postgresql://127.0.0.1:1/mlflow",
+        ),
+    ],
+)
+def test_a_store_that_cannot_be_opened_is_a_tracking_error(project, monkeypatch, uri):
+    (project / "garbage.db").write_text("no database at all")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+
+    with pytest.raises(TRACKING_ERRORS):
+        Store("digits")
+
+
+@pytest.mark.slow
+def test_a_new_store_waits_for_the_disk_once_it_is_made(project):
+    connections = []
+
+    def note(connection, _):
+        connections.append(connection)
+
+    event.listen(Engine, "connect", note)
+    try:
+        store = Store("digits")
+        store.open(RECORD)
+    finally:
+        event.remove(Engine, "connect", note)
+
+    modes = []
+    for connection in connections:
+        with suppress(sqlite3.ProgrammingError):  # Closed.
+            modes += connection.execute("PRAGMA synchronous").fetchone()
+    assert (project / "mlflow.db").exists()
+    assert set(modes) == {2}
+
+
+def lock_for(seconds):
+    """Keeps the database locked for a while, from another thread; returns that."""
+    database = sqlite3.connect("mlflow.db", isolation_level=None, check_same_thread=False)
+    database.execute("BEGIN EXCLUSIVE")
+    timer = threading.Timer(seconds, database.close)
+    timer.start()
+    return timer
+
+
+@pytest.mark.slow
+def test_a_database_that_is_locked_while_it_is_opened_is_waited_for(tracked_project):
+    assert tracked_project == Path.cwd()
+    # MLflow waits for five seconds there.
+    timer = lock_for(6)
+    start = time.monotonic()
+
+    Store("digits").open(RECORD)
+
+    assert time.monotonic() - start > 5
+    timer.join()
+
+
+def test_what_is_locked_is_tried_again_and_not_for_ever(store, monkeypatch):
+    locked = MlflowException("(sqlite3.OperationalError) database is locked")
+    answers = [locked, locked, None]
+
+    def log_batch(*_, **__):
+        if error := answers.pop(0):
+            raise error
+
+    monkeypatch.setattr(tracking, "_BREATH_SECONDS", 0)
+    run = store.open(RECORD)
+    monkeypatch.setattr(store._client, "log_batch", log_batch)
+
+    store.log(run, LOSSES)
+    assert answers == []
+
+    answers[:] = [locked]
+    monkeypatch.setattr(tracking, "PATIENCE_SECONDS", -1)
+    with pytest.raises(MlflowException, match="locked"):
+        store.log(run, LOSSES)
+
+    answers[:] = [MlflowException("no space left"), None]
+    monkeypatch.setattr(tracking, "PATIENCE_SECONDS", 60)
+    with pytest.raises(MlflowException, match="no space"):
+        store.log(run, LOSSES)
+
+
+@pytest.mark.parametrize("status", ["KILLED", "FAILED"])
+def test_a_run_that_is_broken_off_is_marked_so_unless_it_is_finished(store, status):
+    run = store.open(RECORD)
+    store.break_off(run, status)
+    assert client(Path.cwd()).get_run(run.info.run_id).info.status == status
+
+    store.finish(store.open(RECORD))
+    store.break_off(store.open(RECORD), status)
+    assert is_finished(store.open(RECORD))
+
+
+def run_python(program, *arguments, folder):
+    """Starts a program of its own in `folder`, which holds its store."""
+    environment = {key: value for key, value in os.environ.items() if "MLFLOW" not in key}
+    checkout = str(Path(__file__).parents[2])
+    return subprocess.Popen(
+        [sys.executable, "-c", program, *arguments],
+        cwd=folder,
+        env=environment | {"PYTHONPATH": checkout, "DVC_ROOT": str(folder)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+OPEN_AT_ONCE = """
+import sys, time
+from pathlib import Path
+from pipeline.tracking.store import Store
+Path(sys.argv[1]).touch()
+while not (Path("one").exists() and Path("two").exists()):
+    time.sleep(0.001)
+Store("digits")
+"""
+
+
+@pytest.mark.slow
+def test_two_processes_may_make_the_store_at_once(tmp_path):
+    started = [run_python(OPEN_AT_ONCE, name, folder=tmp_path) for name in ("one", "two")]
+    said = [process.communicate(timeout=60)[1] for process in started]
+
+    assert [process.returncode for process in started] == [0, 0], said
+    experiments = client(tmp_path).search_experiments()
+    assert sorted(experiment.name for experiment in experiments) == ["Default", "digits"]
+
+
+LOG_MODEL_TWICE = """
+import json, sys
+from pathlib import Path
+import numpy as np
+from pipeline.tracking.store import Point, RunRecord, Store
+store = Store("digits")
+ids = []
+for _ in range(2):
+    run = store.open(RunRecord("f1", "batch_norm-seed-00", {"variant": "batch_norm"}))
+    ids.append(store.log_model(run, Path("seed-00"), np.zeros((2, 4, 3), np.uint8), classes=3))
+store.log(run, [Point("train/loss", 0.5), Point("test/accuracy", 0.97, model_id=ids[0])])
+loaded = [name for name in ("tensorflow", "keras") if name in sys.modules]
+print(json.dumps({"ids": ids, "run": run.info.run_id, "loaded": loaded}))
+"""
+
+
+@pytest.fixture(scope="module")
+def logged(model, empty_store, tmp_path_factory):
+    """What a process says that logs a model twice, and its folder."""
+    folder = tmp_path_factory.mktemp("logged")
+    shutil.copy(empty_store, folder / "mlflow.db")
+    write_model(folder / "seed-00", model.to_json(), model.get_weights())
+    process = run_python(LOG_MODEL_TWICE, folder=folder)
+    said, complaints = process.communicate(timeout=60)
+    assert process.returncode == 0, complaints
+    return json.loads(said.splitlines()[-1]) | {"folder": folder}
+
+
+def test_a_model_is_logged_without_tensorflow(logged):
+    assert logged["loaded"] == []
+
+
+def test_a_model_is_logged_once(logged):
+    assert len(set(logged["ids"])) == 1
+    assert len(client(logged["folder"]).search_logged_models(["1"])) == 1
+
+
+def test_a_model_knows_its_run_and_its_scores(logged):
+    seen = client(logged["folder"]).get_logged_model(logged["ids"][0])
+
+    assert (seen.name, seen.status) == ("batch_norm-seed-00", "READY")
+    assert seen.source_run_id == logged["run"]
+    assert [(metric.key, metric.value) for metric in seen.metrics] == [("test/accuracy", 0.97)]
+
+
+def test_a_model_has_the_parameters_of_its_run(logged):
+    seen = client(logged["folder"]).get_logged_model(logged["ids"][0])
+
+    assert seen.params == {"variant": "batch_norm"}
+
+
+def test_a_model_has_no_pickle_among_its_files(logged):
+    files = [path for path in (logged["folder"] / "mlartifacts").rglob("*") if path.is_file()]
+
+    assert {"model.json", "model.weights.h5", "served_model.py"} <= {path.name for path in files}
+    assert not [path.name for path in files if path.suffix in {".pkl", ".pickle", ".joblib"}]
+    # The first bytes of a pickle of protocol 2 to 5.
+    assert not [
+        path for path in files if path.read_bytes()[:2] in {b"\x80%c" % n for n in range(2, 6)}
+    ]
+
+
+@pytest.mark.slow
+def test_a_model_that_is_loaded_predicts_on_raw_images_like_keras(logged, model, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{logged['folder']}/mlflow.db")
+    images = np.random.default_rng(0).integers(0, 256, (5, 4, 3), np.uint8)
+
+    probabilities = mlflow.pyfunc.load_model(f"models:/{logged['ids'][0]}").predict(images)
+
+    odds = np.exp(np.asarray(model(images)))
+    np.testing.assert_allclose(probabilities, odds / odds.sum(axis=1, keepdims=True), rtol=1e-5)
+
+
+def files_of(logged_model):
+    folder = Path(logged_model.artifact_location.removeprefix("file://"))
+    files = {path.name: path.read_text("latin-1") for path in folder.rglob("*") if path.is_file()}
+    files["MLmodel"] = re.sub(r"utc_time_created: .*", "", files["MLmodel"])
+    return files
+
+
+def test_the_second_model_of_a_variant_is_saved_as_if_it_were_the_first(store, model, tmp_path):
+    images, ids = np.zeros((2, 4, 3), np.uint8), []
+    for seed in (0, 1):
+        folder = tmp_path / "runs" / "batch_norm" / f"seed-0{seed}"
+        write_model(folder, model.to_json(), [seed + one for one in model.get_weights()])
+        run = store.open(RunRecord(f"f{seed}", f"batch_norm-seed-0{seed}"))
+        ids.append(store.log_model(run, folder, images, classes=3))
+    second = client(tmp_path).get_logged_model(ids[1])
+    saved = files_of(second)
+
+    Store("digits").write_model(second, folder, images, classes=3)
+
+    assert saved == files_of(second)
+    assert saved["model.weights.h5"] == (folder / "model.weights.h5").read_text("latin-1")

@@ -1,0 +1,153 @@
+import itertools
+
+import keras
+import numpy as np
+import pytest
+
+from pipeline.params import Network
+from pipeline.training.network import build, first_noise, first_weights
+from pipeline.training.normalization import NoisyBatch, NoNorm
+
+NORMALIZED = {
+    "none": lambda z, _norm, _w: z,
+    "batch": lambda z, norm, w: (
+        w["gamma"] * (z - w["moving_mean"]) / np.sqrt(w["moving_variance"] + norm.epsilon)
+        + w["beta"]
+    ),
+    "layer": lambda z, norm, w: (
+        w["gamma"]
+        * (z - z.mean(1, keepdims=True))
+        / np.sqrt(z.var(1, keepdims=True) + norm.epsilon)
+        + w["beta"]
+    ),
+}
+
+
+def small(normalization=None, hidden_dims=(5, 5, 5), activation="tanh"):
+    network = Network(hidden_dims=hidden_dims, activation=activation)
+    return build(network, normalization or NoNorm(), image_shape=(2, 3), classes=4)
+
+
+def drawn(model, seed):
+    weights = first_weights(model, seed)
+    return {one.path: value for one, value in zip(model.weights, weights, strict=True)}
+
+
+def kernels(model, seed=0):
+    return [value for path, value in drawn(model, seed).items() if path.endswith("kernel")]
+
+
+def weights_by_name(model, layer):
+    return {variable.name: variable.numpy() for variable in model.get_layer(layer).variables}
+
+
+@pytest.mark.parametrize("hidden_dims", [(1,), (5, 3), (2, 2, 2, 2, 2)])
+@pytest.mark.parametrize(("image_shape", "pixels"), [((2, 3), 6), ((8, 8), 64)])
+def test_sizes_come_from_the_data_and_hidden_dims(hidden_dims, image_shape, pixels):
+    network = Network(hidden_dims=hidden_dims, activation="relu")
+    model = build(network, NoNorm(), image_shape=image_shape, classes=7)
+    sizes = [pixels, *hidden_dims, 7]
+    assert model.input_shape == (None, *image_shape)
+    assert model.output_shape == (None, 7)
+    assert [kernel.shape for kernel in kernels(model)] == list(itertools.pairwise(sizes))
+
+
+def test_normalization_stands_between_dense_layer_and_activation(normalization):
+    rng = np.random.default_rng(0)
+    model = small(normalization, hidden_dims=(5, 3))
+    # Positive, for a moving variance is among them.
+    model.set_weights([rng.uniform(0.1, 1, weight.shape) for weight in model.get_weights()])
+    images = rng.integers(0, 256, (7, 2, 3), np.uint8)
+
+    units = images.reshape(7, 6) / 255
+    for i in range(2):
+        dense, norm = weights_by_name(model, f"dense_{i}"), weights_by_name(model, f"norm_{i}")
+        z = units @ dense["kernel"] + dense["bias"]
+        units = np.tanh(NORMALIZED[normalization.at_inference.kind](z, normalization, norm))
+    last = weights_by_name(model, "logits")
+
+    logits = units @ last["kernel"] + last["bias"]
+    np.testing.assert_allclose(model(images, training=False), logits, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("activation", ["relu", "sigmoid"])
+def test_activation_is_the_one_asked_for(activation):
+    layer = small(activation=activation).get_layer("activation_0")
+    expected = {"relu": [0, 0, 2], "sigmoid": 1 / (1 + np.exp([1, 0, -2]))}[activation]
+    np.testing.assert_allclose(layer(np.array([-1.0, 0, 2])), expected, rtol=1e-6)
+
+
+def test_variants_start_from_the_same_kernels(normalization):
+    expected = kernels(small(), seed=3)
+    for kernel, same in zip(kernels(small(normalization), seed=3), expected, strict=True):
+        np.testing.assert_array_equal(kernel, same)
+
+
+def test_kernels_differ_between_seeds():
+    model = small()
+    first, other, again = (kernels(model, seed) for seed in (0, 1, 0))
+    assert all((kernel != one).all() for kernel, one in zip(other, first, strict=True))
+    np.testing.assert_array_equal(again[0], first[0])
+
+
+def test_kernels_differ_between_layers_of_equal_shape():
+    given = kernels(small(hidden_dims=(5, 5, 5)))
+    assert (given[1] != given[2]).all()
+
+
+def test_first_weights_are_those_of_the_model_but_for_the_kernels(normalization):
+    model = small(normalization)
+    given = drawn(model, seed=0)
+    for variable in model.weights:
+        same = (given[variable.path] == variable.numpy()).all()
+        assert same == (variable.name != "kernel")
+
+
+NOISY = NoisyBatch(
+    momentum=0.9,
+    epsilon=0.01,
+    center=True,
+    scale=True,
+    offset_max=0.5,
+    factor_max=1.25,
+    jitter=0.1,
+)
+
+
+def test_noise_differs_between_seeds_and_layers_and_from_other_draws():
+    model = small(NOISY)
+    states = [tuple(state) for seed in range(100) for state in first_noise(model, seed).values()]
+    assert len(set(states)) == 100 * 3
+    kernels_drawn_from = np.random.SeedSequence(0, spawn_key=(1, 0)).generate_state(2)
+    assert (np.array(states) != kernels_drawn_from).all()
+
+
+def test_noise_depends_on_the_seed_and_the_layer_alone():
+    first, again = first_noise(small(NOISY), 5), first_noise(small(NOISY, hidden_dims=(9, 2)), 5)
+    assert len(again) == 2
+    for state, same in zip(again.values(), first.values(), strict=False):
+        np.testing.assert_array_equal(state, same)
+
+
+def test_only_a_noisy_model_has_variables_that_noise_is_drawn_from(normalization):
+    model = small(normalization)
+    given = first_noise(model, 0)
+    assert bool(given) == (normalization.kind == "noisy_batch")
+    weights = {variable.path for variable in model.weights}
+    assert given.keys() | weights == {variable.path for variable in model.variables}
+    assert not given.keys() & weights
+
+
+def test_kernels_are_glorot_uniform():
+    # Glorot & Bengio 2010, equation 16: U[-a, a] with a² = 6 / (inputs + outputs).
+    kernel, limit = kernels(small(hidden_dims=(100, 200)))[1], np.sqrt(6 / 300)
+    assert np.abs(kernel).max() <= limit
+    assert kernel.mean() == pytest.approx(0, abs=0.01 * limit)
+    assert kernel.std() == pytest.approx(limit / np.sqrt(3), rel=0.01)
+
+
+def test_equal_parameters_give_an_equal_architecture(normalization):
+    first = small(normalization).to_json()
+    keras.layers.Dense(3)  # Keras numbers layers without a name by how many there were before.
+    assert small(normalization).to_json() == first
+    assert small(normalization, hidden_dims=(5, 5)).to_json() != first

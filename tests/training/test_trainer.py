@@ -1,0 +1,240 @@
+from multiprocessing.pool import ThreadPool
+
+import keras
+import numpy as np
+import pytest
+
+from pipeline.examples.dataset import Dataset, Examples
+from pipeline.params import Network, Optimizer, Variant
+from pipeline.params import Training as TrainingParams
+from pipeline.training.batches import epoch_batches
+from pipeline.training.network import build
+from pipeline.training.normalization import BatchNorm, BatchRenorm, NoisyBatch, NoNorm
+from pipeline.training.solver import Solver
+from pipeline.training.trainer import Hooks, Task, Trainer, train_seeds
+
+
+class InTurn:
+    """A pool of nobody."""
+
+    def imap_unordered(self, function, values):
+        return map(function, values)
+
+
+class Backwards:
+    """A pool that finishes last what it was given first."""
+
+    def imap_unordered(self, function, values):
+        return map(function, reversed(list(values)))
+
+
+class Told(Hooks):
+    """Keeps what it is told of each epoch."""
+
+    def __init__(self, told):
+        self.tell = told.append
+
+
+def examples(rng, count):
+    labels = rng.integers(0, 3, count).astype(np.uint8)
+    return Examples(rng.integers(0, 256, (count, 3, 3), np.uint8), labels)
+
+
+def variant(normalization, **optimizer):
+    return Variant(
+        label=normalization.kind.replace("_", " "),
+        normalization=normalization,
+        network=Network(hidden_dims=(4,), activation="relu"),
+        training=TrainingParams(
+            epochs=2,
+            batch_size=5,
+            optimizer=Optimizer(**{"name": "adam", "learning_rate": 0.05} | optimizer),
+            seeds=3,
+        ),
+    )
+
+
+def slower(one):
+    optimizer = Optimizer(name="adam", learning_rate=0.001)
+    training = one.training.model_copy(update={"optimizer": optimizer})
+    return one.model_copy(update={"training": training})
+
+
+LIKE_BATCH = {"momentum": 0.9, "epsilon": 0.001, "center": True, "scale": True}
+BATCH_NORM = variant(BatchNorm(**LIKE_BATCH))
+NO_NORM = variant(NoNorm())
+RENORM = variant(BatchRenorm(**LIKE_BATCH, r_max=3.0, d_max=5.0))
+NOISY = variant(NoisyBatch(**LIKE_BATCH, offset_max=0.5, factor_max=1.25, jitter=0.1))
+VARIANTS = {one.label: one for one in (BATCH_NORM, NO_NORM, RENORM, NOISY)}
+
+
+@pytest.fixture(scope="module")
+def dataset():
+    rng = np.random.default_rng(0)
+    return Dataset(examples(rng, 23), examples(rng, 9), examples(rng, 7))
+
+
+@pytest.fixture(scope="module")
+def trained(dataset):
+    """What training one seed after the other gives: runs and what was told, by variant."""
+    given = {}
+    for one in VARIANTS.values():
+        told = []
+        given[one.label] = (
+            train_seeds(one, range(3), Trainer(dataset, Told(told)), InTurn()),
+            told,
+        )
+    return given
+
+
+def assert_same_run(run, expected):
+    assert run.seed == expected.seed
+    assert run.history == expected.history
+    assert run.architecture == expected.architecture
+    for weight, same in zip(run.weights, expected.weights, strict=True):
+        np.testing.assert_array_equal(weight, same)
+
+
+@pytest.mark.parametrize(
+    "make_pool", [lambda: ThreadPool(1), lambda: ThreadPool(2)], ids=["1 thread", "2 threads"]
+)
+@pytest.mark.parametrize("one", [BATCH_NORM, NOISY], ids=lambda one: one.label)
+def test_runs_do_not_depend_on_the_number_of_threads(dataset, trained, make_pool, one):
+    told = []
+    with make_pool() as pool:
+        runs = train_seeds(one, range(3), Trainer(dataset, Told(told)), pool)
+    expected, told_in_turn = trained[one.label]
+    for run, same in zip(runs, expected, strict=True):
+        assert_same_run(run, same)
+    assert sorted(told, key=lambda at: (at.seed, at.epoch)) == told_in_turn
+
+
+def test_runs_come_by_seed_whichever_is_finished_first(dataset, trained):
+    runs = train_seeds(NO_NORM, range(3), Trainer(dataset), Backwards())
+    assert [run.seed for run in runs] == [0, 1, 2]
+    for run, same in zip(runs, trained["none"][0], strict=True):
+        assert_same_run(run, same)
+
+
+def test_a_run_depends_on_nothing_that_its_thread_trained_before(dataset, trained):
+    train = Trainer(dataset)
+    train(Task(NO_NORM, seed=1))
+    # It compiles to the same as the next; its learning rate is not the next one's.
+    train(Task(slower(BATCH_NORM), seed=1))
+    assert_same_run(train(Task(BATCH_NORM, seed=2)), trained["batch"][0][2])
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        variant(BatchNorm(**LIKE_BATCH | {"momentum": 0.5})),
+        variant(NoNorm(), beta_1=0.5),
+        variant(NoNorm(), epsilon=0.1),
+        variant(NoNorm(), learning_rate=0.01),
+    ],
+    ids=["momentum", "beta_1", "epsilon", "learning rate"],
+)
+def test_variants_that_differ_in_one_setting_do_not_get_in_each_others_way(dataset, trained, other):
+    expected = trained[other.label][0][1]
+    alone = Trainer(dataset)(Task(other, seed=1))
+    both = Trainer(dataset)
+
+    assert_same_run(both(Task(VARIANTS[other.label], seed=1)), expected)
+    assert_same_run(both(Task(other, seed=1)), alone)
+    weights = zip(alone.weights, expected.weights, strict=True)
+    assert any((weight != same).any() for weight, same in weights)
+
+
+class Memory(Told):
+    """Keeps snapshots; may break training off after so many."""
+
+    def __init__(self, told, after=None):
+        super().__init__(told)
+        self.kept, self.after = {}, after
+
+    def begin(self, seed):
+        return self.kept.get(seed)
+
+    def keep(self, seed, snapshot):
+        self.kept[seed] = snapshot
+        if self.after == sum(len(one.history) for one in self.kept.values()):
+            raise TimeoutError
+
+
+# Two epochs a seed: within a run, between two, and when all is done.
+@pytest.mark.parametrize(
+    ("one", "after"), [(BATCH_NORM, 1), (NO_NORM, 2), (NO_NORM, 6), (NOISY, 3)]
+)
+def test_a_run_that_was_broken_off_comes_to_the_same_end(dataset, trained, monkeypatch, one, after):
+    told, steps = [], []
+    memory = Memory(told, after)
+    training = Trainer(dataset, memory)
+    with pytest.raises(TimeoutError):
+        train_seeds(one, range(3), training, InTurn())
+    memory.after, train_epoch = None, Solver.train_epoch
+    told.clear()
+    monkeypatch.setattr(Solver, "train_epoch", lambda *to: steps.append(1) or train_epoch(*to))
+
+    runs = train_seeds(one, range(3), training, InTurn())
+
+    expected, told_at_once = trained[one.label]
+    for run, same in zip(runs, expected, strict=True):
+        assert_same_run(run, same)
+    assert told == told_at_once
+    assert len(steps) == 3 * 2 - after
+
+
+def test_noise_makes_a_difference(trained):
+    for noisy, plain in zip(trained["noisy batch"][0], trained["batch"][0], strict=True):
+        assert noisy.history[0].train.loss != plain.history[0].train.loss
+
+
+@pytest.mark.parametrize("one", VARIANTS.values(), ids=VARIANTS)
+def test_what_is_kept_is_built_of_keras_own_layers(trained, one):
+    for run in trained[one.label][0]:
+        layers = keras.models.model_from_json(run.architecture).layers
+        assert all(type(layer).__module__.startswith("keras.") for layer in layers)
+        assert run.architecture == trained[one.normalization.at_inference.kind][0][0].architecture
+
+
+def test_seeds_give_different_runs(trained):
+    runs = trained["batch"][0] + trained["noisy batch"][0]
+    for i, run in enumerate(runs):
+        other = runs[i - 1]
+        assert run.history[-1].train.loss != other.history[-1].train.loss
+        assert (run.weights[0] != other.weights[0]).any()
+
+
+def test_each_epoch_is_told_once_and_counts_from_0(trained):
+    for runs, told in trained.values():
+        assert [(at.seed, at.epoch) for at in told] == [
+            (seed, epoch) for seed in range(3) for epoch in range(2)
+        ]
+        assert told == [at for run in runs for at in run.history]
+
+
+@pytest.mark.parametrize("one", VARIANTS.values(), ids=VARIANTS)
+def test_last_scores_are_those_of_the_model_that_is_returned(dataset, trained, one):
+    for run in trained[one.label][0]:
+        model = keras.models.model_from_json(run.architecture)
+        model.set_weights(run.weights)
+        for split in ("train", "validation"):
+            data, scores = getattr(dataset, split), getattr(run.history[-1], split)
+            logits = model(data.images, training=False).numpy().astype(np.float64)
+            losses = np.log(np.exp(logits).sum(1)) - logits[np.arange(len(data)), data.labels]
+            assert scores.loss == pytest.approx(losses.mean(), rel=1e-5)
+            assert scores.accuracy == pytest.approx((logits.argmax(1) == data.labels).mean())
+
+
+@pytest.mark.parametrize("one", VARIANTS.values(), ids=VARIANTS)
+def test_every_variant_starts_from_the_seeds_kernels_and_sees_the_seeds_batches(
+    dataset, trained, one
+):
+    model = build(one.network, one.normalization, image_shape=(3, 3), classes=3)
+    solver = Solver(model, one.training.optimizer)
+    state = solver.start(seed=2)
+    for epoch in range(2):
+        batches = epoch_batches(2, epoch, examples=23, batch_size=5)
+        solver.train_epoch(state, dataset.train.images, dataset.train.labels, batches)
+    for weight, same in zip(trained[one.label][0][2].weights, solver.weights(state), strict=True):
+        np.testing.assert_array_equal(weight, same)

@@ -1,0 +1,173 @@
+"""Values that tests of several rooms are made of."""
+
+import dataclasses
+import functools
+from itertools import product
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from pipeline.comparison.published import NOTEBOOK
+from pipeline.comparison.results import VariantResults, compare
+from pipeline.params import (
+    Comparison,
+    Data,
+    Network,
+    Optimizer,
+    Params,
+    Tracking,
+    Training,
+    Variant,
+)
+from pipeline.studies.study import About, Point, Study
+from pipeline.training.normalization import NoNorm
+
+BETTER = (0.98, 0.97, 0.96, 0.98, 0.97, 0.99, 0.95, 0.96)
+WORSE = (0.95, 0.94, 0.95, 0.96, 0.94, 0.95, 0.94, 0.93)
+
+
+@pytest.fixture(scope="session")
+def true_labels():
+    return np.tile(np.arange(4, dtype=np.uint8), 25)
+
+
+@pytest.fixture(scope="session")
+def variant_results(true_labels):
+    """Makes the results of a variant of which each run's test accuracy is given.
+
+    The training loss of runs that `diverged`, given by seed, is 1e30 after the last epoch.
+    """
+
+    def make(label, accuracy, diverged=(), **fields):
+        rng = np.random.default_rng(len(label))
+        seeds, images = len(accuracy), len(true_labels)
+        wrong = np.arange(images) >= 100 * np.reshape(accuracy, (-1, 1))
+        epochs = pd.MultiIndex.from_product(
+            [range(seeds), range(3), ["train", "validation"]], names=["seed", "epoch", "split"]
+        ).to_frame(index=False)
+        loss = rng.random(len(epochs))
+        last = epochs["seed"].isin(diverged) & epochs.eval("epoch == 2 and split == 'train'")
+        loss[last] = 1e30
+        return VariantResults(
+            **{
+                "label": label,
+                "color": "#0072B2",
+                "parameters": {"normalization": "none", "network": {"hidden_dims": [4]}},
+                "history": epochs.assign(loss=loss, accuracy=rng.random(len(epochs))),
+                "scores": pd.DataFrame(
+                    {
+                        "seed": range(seeds),
+                        "loss": 1 - np.array(accuracy),
+                        "accuracy": accuracy,
+                        "expected_calibration_error": 0.01,
+                    }
+                ),
+                "predicted": ((true_labels + wrong) % 4).astype(np.uint8),
+            }
+            | fields
+        )
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def experiment(variant_results, true_labels):
+    """Makes the parameters, results and comparison of two variants."""
+
+    @functools.cache
+    def compared(candidate, baseline, confidence, diverged):
+        results = (
+            variant_results("With BN", candidate),
+            variant_results("Without BN", baseline, diverged),
+        )
+        return compare(*results, true_labels, confidence)
+
+    def make(
+        candidate=BETTER,
+        baseline=WORSE,
+        *,
+        label="With BN",
+        dataset="digits",
+        confidence=0.95,
+        published=(),
+        diverged=(),
+        **changes,
+    ):
+        params = Params(
+            data=Data(dataset=dataset, validation_size=300),
+            network=Network(hidden_dims=[4], activation="relu"),
+            training=Training(
+                epochs=3, batch_size=8, optimizer=Optimizer(name="sgd", learning_rate=0.1), seeds=8
+            ),
+            variants={},
+            comparison=Comparison(baseline="no_norm", candidate="bn", confidence=confidence),
+            tracking=Tracking(experiment="test"),
+        )
+        bn = {"normalization": "batch", "momentum": 0.99, "network": {"hidden_dims": [4]}}
+        by_kind = {curve.parameters["normalization"]: curve for curve in NOTEBOOK}
+        curves = {kind: by_kind[kind] if kind in published else None for kind in by_kind}
+        results = {
+            "bn": variant_results(label, candidate, parameters=bn, published=curves["batch"]),
+            "no_norm": variant_results(
+                "Without BN", baseline, diverged, published=curves["none"], color="#D55E00"
+            ),
+        }
+        comparison = compared(candidate, baseline, confidence, diverged)
+        accuracy = dataclasses.replace(comparison.accuracy, **changes)
+        comparison = dataclasses.replace(comparison, accuracy=accuracy)
+        return params, results, comparison
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def study():
+    """Makes a study of A and B on eight seeds over three learning rates, or other axes."""
+    rates = {"training.optimizer.learning_rate": (0.01, 0.1, 1.0)}
+
+    def params():
+        network = Network(hidden_dims=(4,), activation="relu")
+        optimizer = Optimizer(name="sgd", learning_rate=0.1)
+        training = Training(epochs=1, batch_size=2, optimizer=optimizer, seeds=8)
+        variants = {
+            name: Variant(
+                label=name.upper(), normalization=NoNorm(), network=network, training=training
+            )
+            for name in ("a", "b")
+        }
+        return Params(
+            data=Data(dataset="digits", validation_size=200),
+            network=network,
+            training=training,
+            variants=variants,
+            comparison=Comparison(baseline="b", candidate="a", confidence=0.95),
+            tracking=Tracking(experiment="study"),
+        )
+
+    def make(*rules, axes=rates, is_quick=False, **about):
+        told = {"claim": "A > B", "source": "us", "published": "none", "probes": ()} | about
+        points = [
+            Point(dict(zip(axes, at, strict=True)), params()) for at in product(*axes.values())
+        ]
+        return Study("test", About(**told, rules=rules), axes, tuple(points), is_quick=is_quick)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def model():
+    """A small network with kernels drawn from a seed, statistics that are not fresh, 3 classes."""
+    # TensorFlow takes seconds to import, which not all tests need.
+    from pipeline.training import network  # noqa: PLC0415
+    from pipeline.training.normalization import BatchNorm  # noqa: PLC0415
+
+    built = network.build(
+        Network(hidden_dims=(5,), activation="tanh"),
+        BatchNorm(momentum=0.9, epsilon=0.001, center=True, scale=True),
+        image_shape=(4, 3),
+        classes=3,
+    )
+    built.set_weights(network.first_weights(built, seed=0))
+    built.get_layer("norm_0").moving_variance.assign([1, 2, 3, 4, 5])
+    return built

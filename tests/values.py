@@ -8,8 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from pipeline.comparison.cells import Cell
+from pipeline.comparison.contrast import contrasts
 from pipeline.comparison.published import NOTEBOOK
-from pipeline.comparison.results import VariantResults, compare
 from pipeline.params import (
     Comparison,
     Data,
@@ -33,8 +34,8 @@ def true_labels():
 
 
 @pytest.fixture(scope="session")
-def variant_results(true_labels):
-    """Makes the results of a variant of which each run's test accuracy is given.
+def make_cell(true_labels):
+    """Makes a cell of which each run's test accuracy is given.
 
     The training loss of runs that `diverged`, given by seed, is 1e30 after the last epoch.
     """
@@ -49,9 +50,13 @@ def variant_results(true_labels):
         loss = rng.random(len(epochs))
         last = epochs["seed"].isin(diverged) & epochs.eval("epoch == 2 and split == 'train'")
         loss[last] = 1e30
-        return VariantResults(
+        return Cell(
             **{
+                "variant": label,
                 "label": label,
+                "origin": "workspace",
+                "data_sha256": "da7a",
+                "code_sha256": "c0de",
                 "color": "#0072B2",
                 "parameters": {"normalization": "none", "network": {"hidden_dims": [4]}},
                 "history": epochs.assign(loss=loss, accuracy=rng.random(len(epochs))),
@@ -72,16 +77,17 @@ def variant_results(true_labels):
 
 
 @pytest.fixture(scope="session")
-def experiment(variant_results, true_labels):
-    """Makes the parameters, results and comparison of two variants."""
+def experiment(make_cell, true_labels):
+    """Makes the parameters, the cells and the contrast of two variants."""
 
     @functools.cache
     def compared(candidate, baseline, confidence, diverged):
-        results = (
-            variant_results("With BN", candidate),
-            variant_results("Without BN", baseline, diverged),
+        pair = (
+            make_cell("With BN", candidate),
+            make_cell("Without BN", baseline, diverged),
         )
-        return compare(*results, true_labels, confidence)
+        (contrast,) = contrasts([pair], confidence, {"da7a": true_labels})
+        return contrast
 
     def make(
         candidate=BETTER,
@@ -107,16 +113,18 @@ def experiment(variant_results, true_labels):
         bn = {"normalization": "batch", "momentum": 0.99, "network": {"hidden_dims": [4]}}
         by_kind = {curve.parameters["normalization"]: curve for curve in NOTEBOOK}
         curves = {kind: by_kind[kind] if kind in published else None for kind in by_kind}
-        results = {
-            "bn": variant_results(label, candidate, parameters=bn, published=curves["batch"]),
-            "no_norm": variant_results(
+        cells = {
+            "bn": make_cell(label, candidate, parameters=bn, published=curves["batch"]),
+            "no_norm": make_cell(
                 "Without BN", baseline, diverged, published=curves["none"], color="#D55E00"
             ),
         }
-        comparison = compared(candidate, baseline, confidence, diverged)
-        accuracy = dataclasses.replace(comparison.accuracy, **changes)
-        comparison = dataclasses.replace(comparison, accuracy=accuracy)
-        return params, results, comparison
+        contrast = compared(candidate, baseline, confidence, diverged)
+        effect, verdict = contrast.effect, changes.pop("verdict", contrast.effect.verdict)
+        paired = dataclasses.replace(effect.paired, **changes)
+        effect = dataclasses.replace(effect, paired=paired, verdict=verdict)
+        a = dataclasses.replace(contrast.a, label=label)
+        return params, cells, dataclasses.replace(contrast, a=a, effect=effect)
 
     return make
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pipeline.commands.compare import FOLDER, Form, as_json, safe
-from pipeline.comparison.grid import Ablation, Experiment, ablation, record
+from pipeline.comparison.grid import Experiment, Grid, grid, record
 from pipeline.lookup import experiments
 from pipeline.lookup.experiments import Unfinished
 from pipeline.lookup.sources import Source
@@ -28,7 +28,7 @@ def run(
         sources += grown
     # Named twice, it is one all the same.
     sources = list({one.told: one for one in reversed(sources)}.values())[::-1]
-    found = ablation(
+    found = grid(
         [_experiment(one, list(params.variants)) for one in sources],
         params.comparison.baseline,
         params.comparison.confidence,
@@ -50,7 +50,7 @@ def _stem(names: Sequence[str], since: str | None) -> str:
 
 
 def _told(
-    found: Ablation,
+    found: Grid,
     sources: Sequence[Source],
     unfinished: Sequence[Unfinished],
     path: Path,
@@ -67,7 +67,7 @@ def _told(
 
 
 def _json(
-    found: Ablation, sources: Sequence[Source], unfinished: Sequence[Unfinished], path: Path
+    found: Grid, sources: Sequence[Source], unfinished: Sequence[Unfinished], path: Path
 ) -> str:
     whole = {
         "experiments": [{"name": one.name, "is": one.told} for one in sources],

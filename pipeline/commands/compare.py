@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from pipeline.comparison.contrast import Contrast, Side, contrast, record
+from pipeline.comparison.contrast import Contrast, contrasts, record
 from pipeline.errors import ArgumentError
 from pipeline.lookup import names
 from pipeline.lookup.sources import Source, true_labels
@@ -25,16 +25,16 @@ _CAPTION = "Test accuracy of each pair, the differences, and how both sides lear
 def run(params: Params, a: str, b: str, form: Form, figure: Path | None) -> None:
     """Prints how `a` compares with `b` and draws it, in `FOLDER` unless `figure` says where."""
     left, right = names.find(a, params), names.find(b, params)
-    contrasts = [
-        _contrast(left.read(one), right.read(other), params.comparison.confidence)
-        for one, other in _chosen(left, right)
-    ]
+    pairs = [(left.read(one), right.read(other)) for one, other in _chosen(left, right)]
+    labels = {one.data_sha256: true_labels(one.data_sha256) for one, _ in pairs}
+    known = {data: classes for data, classes in labels.items() if classes is not None}
+    found = contrasts(pairs, params.comparison.confidence, known)
 
     path = None
-    if any(one.comparison for one in contrasts):
+    if not all(one.same_scores for one in found):
         path = figure or FOLDER / f"{safe(a)}-against-{safe(b)}.png"
-        write_figure(path, figures.contrasts(contrasts))
-    print(_told(left, right, contrasts, path, form), end="")
+        write_figure(path, figures.contrasts(found))
+    print(_told(left, right, found, path, form), end="")
 
 
 def _chosen(left: Source, right: Source) -> list[tuple[str, str]]:
@@ -48,24 +48,13 @@ def _chosen(left: Source, right: Source) -> list[tuple[str, str]]:
     return [(name, name) for name in shared]
 
 
-def _contrast(a: Side, b: Side, confidence: float) -> Contrast:
-    labels = true_labels(a.data_sha256) if a.data_sha256 == b.data_sha256 else None
-    found = contrast(a, b, labels, confidence)
-    if found is None:
-        raise ArgumentError(
-            f"{a.results.label} ({a.origin}) and {b.results.label} ({b.origin}) have no run of the "
-            "same seed: there is nothing to pair"
-        )
-    return found
-
-
 def _told(
-    left: Source, right: Source, contrasts: Sequence[Contrast], path: Path | None, form: Form
+    left: Source, right: Source, found: Sequence[Contrast], path: Path | None, form: Form
 ) -> str:
     if form == "json":
-        return _json(left, right, contrasts, path)
+        return _json(left, right, found, path)
     page = _found(left, right)
-    for one in contrasts:
+    for one in found:
         page += contrast_report.blocks(one)
     if path:
         page.append(pages.Picture(_CAPTION, str(path)))
@@ -84,11 +73,11 @@ def _found(left: Source, right: Source) -> list[pages.Block]:
     return page
 
 
-def _json(left: Source, right: Source, contrasts: Sequence[Contrast], path: Path | None) -> str:
+def _json(left: Source, right: Source, found: Sequence[Contrast], path: Path | None) -> str:
     whole: dict[str, Any] = {
         "a": {"name": left.name, "is": left.told},
         "b": {"name": right.name, "is": right.told},
-        "comparisons": [record(one) for one in contrasts],
+        "comparisons": [record(one) for one in found],
         "figure": path and str(path),
     }
     return as_json(whole)

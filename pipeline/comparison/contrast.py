@@ -1,39 +1,28 @@
-"""Any two variants, of any two commits or experiments, set against each other pair by pair."""
+"""Two cells set against each other, pair by pair: what differs, and by how much."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.comparison.results import Comparison, VariantResults, compare
-from pipeline.comparison.statistics import Summary, summary
+from pipeline.comparison.cells import Cell, table
+from pipeline.comparison.effects import Effect, effects, paired_seeds
+from pipeline.comparison.statistics import (
+    Interval,
+    PairedComparison,
+    beyond_test_set,
+    paired_comparison,
+)
+from pipeline.comparison.verdict import Verdict
 from pipeline.comparison.words import verdict_sentence
+from pipeline.errors import ArgumentError
 from pipeline.params import flat
 
 MEASURES = ("accuracy", "loss")
-
-
-@dataclass(frozen=True, eq=False)
-class Side:
-    """A variant's runs, or one of them, as a name stands for them.
-
-    Attributes:
-        results: its runs; where the predictions are not known, they are of no images.
-        variant: its name in params.yaml.
-        origin: what tells it from its namesake elsewhere: `workspace`, a revision, a run.
-        data_sha256: of the prepared data.
-        code_sha256: of the modules that training depends on.
-    """
-
-    results: VariantResults
-    variant: str
-    origin: str
-    data_sha256: str
-    code_sha256: str
 
 
 @dataclass(frozen=True)
@@ -47,167 +36,141 @@ class Difference:
 
 @dataclass(frozen=True, eq=False)
 class Contrast:
-    """Two sides and what tells them from each other.
+    """A cell against another, and what tells them from each other.
 
     Attributes:
-        a: the first side, its runs those of the pairs.
-        b: the second side, its runs in the same order.
-        left_out: seeds that only the first side has, and only the second.
+        a: the candidate, its runs those of the pairs.
+        b: the baseline, its runs in the same order.
+        effect: of `a` over `b` on the accuracy on the test set.
+        loss: of the test losses; lower is better, so its wins mean nothing.
+        beyond_test_set: the interval of the mean difference in accuracy over other images too,
+            where the predictions are known.
+        steady: the accuracy over those pairs alone in which neither run diverged; None if there are
+            none.
         parameters: those that differ.
-        same_inputs: whether both sides were made from the same.
-        comparison: a against b; None where every pair has the same test scores.
-        confidence: of its intervals.
+        confidence: of every interval.
     """
 
-    a: Side
-    b: Side
-    left_out: tuple[tuple[int, ...], tuple[int, ...]]
+    a: Cell
+    b: Cell
+    effect: Effect
+    loss: PairedComparison
+    beyond_test_set: Interval | None
+    steady: PairedComparison | None
     parameters: tuple[Difference, ...]
-    same_inputs: bool
-    comparison: Comparison | None
     confidence: float
 
     @property
-    def seeds(self) -> list[tuple[int, int]]:
-        """The seeds of each pair."""
-        return list(zip(_seeds(self.a), _seeds(self.b), strict=True))
+    def accuracy(self) -> PairedComparison:
+        """The statistics of the effect."""
+        return self.effect.paired
+
+    @property
+    def verdict(self) -> Verdict | Literal["same"]:
+        """That of the effect; `same` where every pair has the same test scores."""
+        return "same" if self.same_scores else self.effect.verdict
 
     @property
     def same_seeds(self) -> bool:
         """Whether each pair shares its initial weights and batches."""
-        return all(a == b for a, b in self.seeds)
+        return all(a == b for a, b in self.effect.seeds)
 
     @property
     def same_data(self) -> bool:
-        """Whether both sides learnt and were tested on the same prepared data."""
+        """Whether both learnt and were tested on the same prepared data."""
         return self.a.data_sha256 == self.b.data_sha256
 
     @property
     def same_code(self) -> bool:
-        """Whether both sides were trained by the same code."""
+        """Whether both were trained by the same code."""
         return self.a.code_sha256 == self.b.code_sha256
 
-    def summary(self, side: Side, measure: str) -> Summary:
-        """Returns mean and spread of a side's test scores, over the pairs."""
-        return summary(side.results.scores[measure].to_numpy(), self.confidence)
+    @property
+    def same_inputs(self) -> bool:
+        """Whether both were made from the same."""
+        same = not self.parameters and self.same_data and self.same_code and self.same_seeds
+        return same and self.a.variant == self.b.variant
+
+    @property
+    def same_scores(self) -> bool:
+        """Whether every pair has the same test scores."""
+        a, b = (cell.scores[list(MEASURES)].to_numpy(float) for cell in (self.a, self.b))
+        return np.array_equal(a, b, equal_nan=True)
 
 
-def contrast(
-    a: Side, b: Side, labels: NDArray[np.uint8] | None, confidence: float
-) -> Contrast | None:
-    """Returns the contrast of two sides, or None if they have no seed in common.
-
-    A single run is set against a single run whatever their seeds.
+def contrasts(
+    pairs: Sequence[tuple[Cell, Cell]],
+    confidence: float,
+    labels: Mapping[str, NDArray[np.uint8]] | None = None,
+) -> list[Contrast]:
+    """Returns the contrast of each pair of cells; their p values are adjusted together.
 
     Args:
-        a: one side.
-        b: the other; differences are a minus b.
-        labels: [images], the true classes of the test images, if they are at hand.
+        pairs: candidate and baseline.
         confidence: in (0, 1).
+        labels: true classes [images] of the test images, by the hash of the prepared data. Where
+            they are known, the contrast speaks of other images too, which takes a second each.
+
+    Raises:
+        ArgumentError: if a pair has no run of the same seed.
     """
-    seeds_a, seeds_b = _seeds(a), _seeds(b)
-    shared = [seed for seed in seeds_a if seed in seeds_b]
-    if shared:
-        a, b = _of_seeds(a, shared), _of_seeds(b, shared)
-    elif not len(seeds_a) == len(seeds_b) == 1:
+    cells = [cell for pair in pairs for cell in pair]
+    for a, b in pairs:
+        if not paired_seeds(a.seeds, b.seeds):
+            raise ArgumentError(
+                f"{a.label} ({a.origin}) and {b.label} ({b.origin}) have no run of the same seed: "
+                "there is nothing to pair"
+            )
+    places = [(2 * place, 2 * place + 1) for place in range(len(pairs))]
+    found = effects(table(cells), places, "accuracy", confidence)
+    return [
+        _contrast(*pair, effect, confidence, labels or {})
+        for pair, effect in zip(pairs, found, strict=True)
+    ]
+
+
+def _contrast(
+    a: Cell,
+    b: Cell,
+    effect: Effect,
+    confidence: float,
+    labels: Mapping[str, NDArray[np.uint8]],
+) -> Contrast:
+    own, others = zip(*effect.seeds, strict=True)
+    parameters = _differing(a.parameters, b.parameters)
+    a, b = _told_apart(a.of_seeds(own), b.of_seeds(others))
+    loss = paired_comparison(a.scores["loss"].to_numpy(), b.scores["loss"].to_numpy(), confidence)
+    truth = labels.get(a.data_sha256) if a.data_sha256 == b.data_sha256 else None
+    beyond = None
+    if truth is not None and len(truth) == a.predicted.shape[1] == b.predicted.shape[1]:
+        beyond = beyond_test_set(a.predicted == truth, b.predicted == truth, confidence)
+    steady = _steady(a, b, effect.paired, confidence)
+    return Contrast(a, b, effect, loss, beyond, steady, parameters, confidence)
+
+
+def _steady(
+    a: Cell, b: Cell, every: PairedComparison, confidence: float
+) -> PairedComparison | None:
+    """Returns the comparison of accuracy without the pairs of which a run diverged."""
+    chosen = np.logical_and(
+        *(~cell.scores["seed"].isin(cell.diverged).to_numpy() for cell in (a, b))
+    )
+    if chosen.all():
+        return every
+    if not chosen.any():
         return None
-    a, b = _told_apart(a, b)
-    return Contrast(
-        a=a,
-        b=b,
-        left_out=(_without(seeds_a, _seeds(a)), _without(seeds_b, _seeds(b))),
-        parameters=_differing(a.results.parameters, b.results.parameters),
-        same_inputs=_inputs(a) == _inputs(b),
-        comparison=None
-        if _same_scores(a, b)
-        else compare(a.results, b.results, _known(labels, a, b), confidence),
-        confidence=confidence,
-    )
+    ours, theirs = (cell.scores["accuracy"].to_numpy()[chosen] for cell in (a, b))
+    return paired_comparison(ours, theirs, confidence)
 
 
-def record(one: Contrast) -> dict[str, Any]:
-    """Returns all of a contrast but its tables of runs, ready for JSON."""
-    return {
-        "a": _side_record(one, one.a),
-        "b": _side_record(one, one.b),
-        "pairs": [{"a": a, "b": b} for a, b in one.seeds],
-        "left_out": dict(zip("ab", map(list, one.left_out), strict=True)),
-        "parameters": [asdict(difference) for difference in one.parameters],
-        "same_data": one.same_data,
-        "same_code": one.same_code,
-        "same_inputs": one.same_inputs,
-        "same_scores": one.comparison is None,
-        "test": one.comparison and _test_record(one, one.comparison),
-    }
-
-
-def _test_record(one: Contrast, comparison: Comparison) -> dict[str, Any]:
-    loss = asdict(comparison.loss)
-    return {
-        # In the verdict, a is the candidate and b the baseline.
-        "sentence": verdict_sentence(comparison.accuracy, one.a.results.label, one.b.results.label),
-        "accuracy": asdict(comparison.accuracy),
-        "beyond_test_set": comparison.beyond_test_set and asdict(comparison.beyond_test_set),
-        "loss": {key: loss[key] for key in ("mean", "ci_low", "ci_high", "wilcoxon_p")},
-    }
-
-
-def _side_record(one: Contrast, side: Side) -> dict[str, Any]:
-    return {
-        "label": side.results.label,
-        "variant": side.variant,
-        "origin": side.origin,
-        "parameters": dict(side.results.parameters),
-        "data_sha256": side.data_sha256,
-        "code_sha256": side.code_sha256,
-        "diverged": len(side.results.diverged),
-        "test": {measure: vars(one.summary(side, measure)) for measure in MEASURES},
-    }
-
-
-def _seeds(side: Side) -> list[int]:
-    return [int(seed) for seed in side.results.scores["seed"]]
-
-
-def _without(seeds: list[int], paired: list[int]) -> tuple[int, ...]:
-    return tuple(seed for seed in seeds if seed not in paired)
-
-
-def _of_seeds(side: Side, seeds: list[int]) -> Side:
-    """Returns the side with the runs of these seeds alone, in this order."""
-    own, results = _seeds(side), side.results
-    rows = [own.index(seed) for seed in seeds]
-    return replace(
-        side,
-        results=replace(
-            results,
-            history=results.history[results.history["seed"].isin(seeds)],
-            scores=results.scores.iloc[rows].reset_index(drop=True),
-            predicted=results.predicted[rows],
-        ),
-    )
-
-
-def _told_apart(a: Side, b: Side) -> tuple[Side, Side]:
+def _told_apart(a: Cell, b: Cell) -> tuple[Cell, Cell]:
     """Returns both with labels that differ: a variant of two commits has the same in either."""
-    if a.results.label != b.results.label:
+    if a.label != b.label:
         return a, b
-    a, b = (
-        replace(side, results=replace(side.results, label=f"{side.results.label} ({side.origin})"))
-        for side in (a, b)
+    return (
+        replace(a, label=f"{a.label} ({a.origin})"),
+        replace(b, label=f"{b.label} ({b.origin})"),
     )
-    return a, b
-
-
-def _inputs(side: Side) -> tuple[Any, ...]:
-    """Returns what makes the fingerprints of the runs."""
-    parameters = dict(side.results.parameters)
-    return side.variant, parameters, side.data_sha256, side.code_sha256, _seeds(side)
-
-
-def _same_scores(a: Side, b: Side) -> bool:
-    tables = [side.results.scores[list(MEASURES)].to_numpy(float) for side in (a, b)]
-    return np.array_equal(*tables, equal_nan=True)
 
 
 def _differing(a: Mapping[str, Any], b: Mapping[str, Any]) -> tuple[Difference, ...]:
@@ -220,9 +183,42 @@ def _differing(a: Mapping[str, Any], b: Mapping[str, Any]) -> tuple[Difference, 
     )
 
 
-def _known(labels: NDArray[np.uint8] | None, a: Side, b: Side) -> NDArray[np.uint8] | None:
-    """Returns the labels, if they are those of the images that both sides predicted."""
-    if labels is None or not len(labels):
-        return None
-    images = {side.results.predicted.shape[1] for side in (a, b)}
-    return labels if images == {len(labels)} else None
+def record(one: Contrast) -> dict[str, Any]:
+    """Returns all of a contrast but its tables of runs, ready for JSON."""
+    return {
+        "a": _side_record(one.a, one.confidence),
+        "b": _side_record(one.b, one.confidence),
+        "pairs": [{"a": a, "b": b} for a, b in one.effect.seeds],
+        "left_out": dict(zip("ab", map(list, one.effect.left_out), strict=True)),
+        "parameters": [asdict(difference) for difference in one.parameters],
+        "same_data": one.same_data,
+        "same_code": one.same_code,
+        "same_inputs": one.same_inputs,
+        "same_scores": one.same_scores,
+        "test": None if one.same_scores else statistics_record(one),
+    }
+
+
+def statistics_record(one: Contrast) -> dict[str, Any]:
+    """Returns the statistics of a contrast, ready for JSON."""
+    loss = asdict(one.loss)
+    return {
+        "sentence": verdict_sentence(one.effect.verdict, one.a.label, one.b.label),
+        "accuracy": asdict(one.accuracy) | {"verdict": one.effect.verdict},
+        "p_holm": one.effect.p,
+        "beyond_test_set": one.beyond_test_set and asdict(one.beyond_test_set),
+        "loss": {key: loss[key] for key in ("mean", "ci_low", "ci_high", "wilcoxon_p")},
+    }
+
+
+def _side_record(cell: Cell, confidence: float) -> dict[str, Any]:
+    return {
+        "label": cell.label,
+        "variant": cell.variant,
+        "origin": cell.origin,
+        "parameters": dict(cell.parameters),
+        "data_sha256": cell.data_sha256,
+        "code_sha256": cell.code_sha256,
+        "diverged": len(cell.diverged),
+        "test": {measure: vars(cell.summary(measure, confidence)) for measure in MEASURES},
+    }

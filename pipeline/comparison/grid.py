@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from itertools import chain
-from typing import Any, Literal
+from typing import Any
 
-from pipeline.comparison.contrast import MEASURES, Contrast, Side, contrast
-from pipeline.comparison.results import Comparison
-from pipeline.comparison.statistics import Summary, holm, summary
+from pipeline.comparison.cells import Cell
+from pipeline.comparison.contrast import MEASURES, Contrast, contrasts
 from pipeline.comparison.words import ABSENT
 from pipeline.errors import ArgumentError
 from pipeline.params import flat
-
-Verdict = Literal["better", "worse", "not settled", "too few pairs", "the same"]
 
 _SHORT = 8
 # The last part of a parameter's name that says nothing without the part before it.
@@ -24,56 +21,37 @@ _VAGUE = "name"
 
 @dataclass(frozen=True, eq=False)
 class Experiment:
-    """An experiment's name, and the runs of its variants by the names of these."""
+    """An experiment's name, and its cells by the names of their variants."""
 
     name: str
-    sides: Mapping[str, Side]
+    cells: Mapping[str, Cell]
 
 
 @dataclass(frozen=True, eq=False)
-class Effect:
-    """What a cell gains over the baseline of its own experiment.
+class Row:
+    """A cell as one or more experiments have it.
 
     Attributes:
-        reference: where the baseline is, as in `Cell.at`.
-        contrast: of the cell and that baseline, pair by pair.
-        p: of Wilcoxon's test, Holm-adjusted over all effects; None where there is none.
-        verdict: that of the comparison, which `p` must bear out.
-    """
-
-    reference: Mapping[str, Any]
-    contrast: Contrast
-    p: float | None
-    verdict: Verdict
-
-
-@dataclass(frozen=True, eq=False)
-class Cell:
-    """A variant as one or more experiments have it.
-
-    Attributes:
-        side: its runs.
+        cell: its runs.
         experiments: the names of all in which it, and what it is set against, is the same.
         at: its value on each axis that its variant has; None where it leaves a parameter out.
-        effect: None for a baseline.
+        against: where the baseline of its experiment is, as in `at`; None for a baseline.
+        contrast: of the cell and that baseline; None for a baseline.
     """
 
-    side: Side
+    cell: Cell
     experiments: tuple[str, ...]
     at: Mapping[str, Any]
-    effect: Effect | None
-
-    def summary(self, measure: str, confidence: float) -> Summary:
-        """Returns mean and spread of its test scores over all of its seeds."""
-        return summary(self.side.results.scores[measure].to_numpy(), confidence)
+    against: Mapping[str, Any] | None
+    contrast: Contrast | None
 
 
 @dataclass(frozen=True, eq=False)
-class Ablation:
+class Grid:
     """All cells of some experiments, each once, in the order of the grid.
 
     Attributes:
-        cells: sorted along the axes, the baseline's before those that are set against it.
+        rows: sorted along the axes, the baseline's before those that are set against it.
         axes: what differs among the cells, by the shortest name that is clear.
         variants: the names of all, in the order of the experiments.
         baseline: the name of the variant that the others are set against.
@@ -81,7 +59,7 @@ class Ablation:
         confidence: of every interval.
     """
 
-    cells: tuple[Cell, ...]
+    rows: tuple[Row, ...]
     axes: tuple[str, ...]
     variants: tuple[str, ...]
     baseline: str
@@ -89,25 +67,25 @@ class Ablation:
     confidence: float
 
     @property
-    def effects(self) -> list[tuple[Cell, Effect]]:
-        """The cells that are set against a baseline."""
-        return [(cell, cell.effect) for cell in self.cells if cell.effect]
-
-    @property
-    def disagreeing(self) -> list[Cell]:
-        """The cells made from the same as another, with other scores all the same."""
-        scores: dict[tuple[str, str], set[bytes]] = {}
-        for cell in self.cells:
-            scores.setdefault(_made_from(cell), set()).add(_scores(cell.side))
-        return [cell for cell in self.cells if len(scores[_made_from(cell)]) > 1]
+    def contrasts(self) -> list[tuple[Row, Contrast]]:
+        """The rows that are set against a baseline."""
+        return [(row, row.contrast) for row in self.rows if row.contrast]
 
     @property
     def family(self) -> int:
         """How many p values were adjusted together."""
-        return sum(effect.p is not None for _, effect in self.effects)
+        return max((contrast.effect.family for _, contrast in self.contrasts), default=0)
+
+    @property
+    def disagreeing(self) -> list[Row]:
+        """The rows made from the same as another, with other scores all the same."""
+        scores: dict[tuple[str, str], set[bytes]] = {}
+        for row in self.rows:
+            scores.setdefault(_made_from(row), set()).add(_scores(row.cell))
+        return [row for row in self.rows if len(scores[_made_from(row)]) > 1]
 
 
-def ablation(experiments: Sequence[Experiment], baseline: str, confidence: float) -> Ablation:
+def grid(experiments: Sequence[Experiment], baseline: str, confidence: float) -> Grid:
     """Returns all cells of the experiments, each variant set against its experiment's baseline.
 
     Args:
@@ -118,19 +96,50 @@ def ablation(experiments: Sequence[Experiment], baseline: str, confidence: float
     Raises:
         ArgumentError: if an experiment has no such variant, or no seed in common with it.
     """
-    axes = _axes([side for one in experiments for side in one.sides.values()])
-    cells = _with_effects(_merged(experiments, baseline), axes, confidence)
-    names, variants = tuple(axes.values()), tuple({cell.side.variant: None for cell in cells})
+    # Each variant once for every baseline that it meets, with the experiments in which it does.
+    met: dict[tuple[Any, ...], tuple[Cell, Cell | None, list[str]]] = {}
+    for one in experiments:
+        if baseline not in one.cells:
+            raise ArgumentError(
+                f"{one.name} has no variant {baseline!r}, which params.yaml names as the baseline; "
+                f"it has {', '.join(one.cells)}"
+            )
+        for name, cell in one.cells.items():
+            against = None if name == baseline else one.cells[baseline]
+            key = _identity(cell), against and _identity(against)
+            met.setdefault(key, (cell, against, []))[2].append(one.name)
+    pairs = [(cell, against) for cell, against, _ in met.values() if against]
+    found = iter(contrasts(pairs, confidence) if pairs else [])
+
+    axes = _axes([cell for one in experiments for cell in one.cells.values()])
+    has: dict[str, set[str]] = {}
+    for cell, *_ in met.values():
+        has.setdefault(cell.variant, set()).update(_inputs(cell))
+
+    def place(cell: Cell) -> dict[str, Any]:
+        values = _inputs(cell)
+        return {axis: values.get(key) for key, axis in axes.items() if key in has[cell.variant]}
+
+    rows = [
+        Row(
+            cell=cell,
+            experiments=tuple(names),
+            at=place(cell),
+            against=place(against) if against else None,
+            contrast=next(found) if against else None,
+        )
+        for cell, against, names in met.values()
+    ]
+    variants = tuple(dict.fromkeys(row.cell.variant for row in rows))
     order = [baseline, *variants]
-    cells.sort(key=lambda cell: (_place(cell.at, names), order.index(cell.side.variant)))
-    return Ablation(
-        cells=tuple(cells),
-        axes=names,
-        variants=variants,
-        baseline=baseline,
-        experiments=tuple(one.name for one in experiments),
-        confidence=confidence,
+    rows.sort(
+        key=lambda row: (
+            [_rank(row.at.get(axis)) for axis in axes.values()],
+            order.index(row.cell.variant),
+        )
     )
+    names = tuple(one.name for one in experiments)
+    return Grid(tuple(rows), tuple(axes.values()), variants, baseline, names, confidence)
 
 
 def named(at: Mapping[str, Any]) -> str:
@@ -143,157 +152,78 @@ def shown(value: Any) -> str:
     return ABSENT if value is None else str(value)
 
 
-def record(found: Ablation) -> dict[str, Any]:
-    """Returns all of an ablation but its tables of runs, ready for JSON."""
+def record(found: Grid) -> dict[str, Any]:
+    """Returns all of a grid but its tables of runs, ready for JSON."""
     return {
         "baseline": found.baseline,
         "axes": list(found.axes),
         "p_values_in_family": found.family,
-        "cells": [_cell_record(cell, found.confidence) for cell in found.cells],
+        "cells": [_row_record(row, found.confidence) for row in found.rows],
     }
 
 
-def _cell_record(cell: Cell, confidence: float) -> dict[str, Any]:
-    side = cell.side
+def _row_record(row: Row, confidence: float) -> dict[str, Any]:
+    cell = row.cell
     return {
-        "at": dict(cell.at),
-        "variant": side.variant,
-        "label": side.results.label,
-        "experiments": list(cell.experiments),
-        "seeds": [int(seed) for seed in side.results.scores["seed"]],
-        "diverged": list(side.results.diverged),
-        "parameters": dict(side.results.parameters),
-        "data_sha256": side.data_sha256,
-        "code_sha256": side.code_sha256,
+        "at": dict(row.at),
+        "variant": cell.variant,
+        "label": cell.label,
+        "experiments": list(row.experiments),
+        "seeds": cell.seeds,
+        "diverged": list(cell.diverged),
+        "parameters": dict(cell.parameters),
+        "data_sha256": cell.data_sha256,
+        "code_sha256": cell.code_sha256,
         "test": {measure: vars(cell.summary(measure, confidence)) for measure in MEASURES},
-        "difference": cell.effect and _effect_record(cell.effect),
+        "difference": row.contrast and _difference_record(row, row.contrast),
     }
 
 
-def _effect_record(effect: Effect) -> dict[str, Any]:
-    comparison = effect.contrast.comparison
-    own, others = effect.contrast.left_out
+def _difference_record(row: Row, contrast: Contrast) -> dict[str, Any]:
+    own, others = contrast.effect.left_out
+    same = contrast.same_scores
     return {
-        "baseline_at": dict(effect.reference),
+        "baseline_at": dict(row.against or {}),
         "left_out": {"cell": list(own), "baseline": list(others)},
-        "accuracy": comparison and asdict(comparison.accuracy),
-        "steady": comparison and comparison.steady and asdict(comparison.steady),
-        "p_holm": effect.p,
-        "verdict": effect.verdict,
+        "accuracy": None if same else asdict(contrast.accuracy),
+        "steady": None if same or contrast.steady is None else asdict(contrast.steady),
+        "p_holm": contrast.effect.p,
+        "verdict": contrast.verdict,
     }
 
 
-@dataclass(frozen=True, eq=False)
-class _Met:
-    """A variant of some experiments beside what it is set against in all of them."""
-
-    side: Side
-    reference: Side | None
-    experiments: tuple[str, ...]
-
-
-def _merged(experiments: Sequence[Experiment], baseline: str) -> list[_Met]:
-    """Returns each variant once for every baseline that it meets, in the order of experiments."""
-    met: dict[tuple[Any, ...], _Met] = {}
-    for one in experiments:
-        if baseline not in one.sides:
-            raise ArgumentError(
-                f"{one.name} has no variant {baseline!r}, which params.yaml names as the baseline; "
-                f"it has {', '.join(one.sides)}"
-            )
-        for name, side in one.sides.items():
-            reference = None if name == baseline else one.sides[baseline]
-            key = (_identity(side), reference and _identity(reference))
-            before = met.get(key, _Met(side, reference, ()))
-            met[key] = replace(before, experiments=(*before.experiments, one.name))
-    return list(met.values())
-
-
-def _with_effects(met: Sequence[_Met], axes: Mapping[str, str], confidence: float) -> list[Cell]:
-    contrasts = [
-        _contrast(one, one.reference, confidence) if one.reference else None for one in met
-    ]
-    adjusted = holm(
-        [
-            found.comparison.accuracy.wilcoxon_p if found and found.comparison else None
-            for found in contrasts
-        ]
-    )
-    had: dict[str, set[str]] = {}
-    for one in met:
-        had.setdefault(one.side.variant, set()).update(_inputs(one.side))
-
-    def at(side: Side) -> dict[str, Any]:
-        values, has = _inputs(side), had[side.variant]
-        return {axis: values.get(key) for key, axis in axes.items() if key in has}
-
-    return [
-        Cell(
-            side=one.side,
-            experiments=one.experiments,
-            at=at(one.side),
-            effect=Effect(at(one.reference), found, p, _verdict(found.comparison, p, confidence))
-            if one.reference and found
-            else None,
-        )
-        for one, found, p in zip(met, contrasts, adjusted, strict=True)
-    ]
-
-
-def _contrast(one: _Met, reference: Side, confidence: float) -> Contrast:
-    # Without labels: other images than these are not spoken of, which would take a second each.
-    found = contrast(one.side, reference, None, confidence)
-    if found is None:
-        raise ArgumentError(
-            f"{one.side.variant} and {reference.variant} of {one.experiments[0]} have no run of "
-            "the same seed: there is nothing to pair"
-        )
-    return found
-
-
-def _verdict(comparison: Comparison | None, p: float | None, confidence: float) -> Verdict:
-    if comparison is None:
-        return "the same"
-    found = comparison.accuracy.verdict
-    if found == "too_few_pairs":
-        return "too few pairs"
-    if p is None or p > 1 - confidence or found == "not_settled":
-        return "not settled"
-    return "better" if found == "candidate_better" else "worse"
-
-
-def _inputs(side: Side) -> dict[str, Any]:
+def _inputs(cell: Cell) -> dict[str, Any]:
     """Returns what a cell was made from, beside its variant, by the name of each."""
     rest = {
-        "seeds": len(side.results.scores),
-        "data": side.data_sha256[:_SHORT],
-        "code": side.code_sha256[:_SHORT],
+        "seeds": len(cell.scores),
+        "data": cell.data_sha256[:_SHORT],
+        "code": cell.code_sha256[:_SHORT],
     }
-    return dict(flat(side.results.parameters)) | rest
+    return dict(flat(cell.parameters)) | rest
 
 
-def _identity(side: Side) -> tuple[Any, ...]:
+def _identity(cell: Cell) -> tuple[Any, ...]:
     """Returns what two cells have in common only if they are the same one.
 
     The scores are part of it: what was made from the same may have come out otherwise.
     """
-    inputs = tuple(sorted((key, str(value)) for key, value in _inputs(side).items()))
-    return side.variant, inputs, _scores(side)
+    inputs = tuple(sorted((key, str(value)) for key, value in _inputs(cell).items()))
+    return cell.variant, inputs, _scores(cell)
 
 
-def _scores(side: Side) -> bytes:
-    return side.results.scores[["seed", *MEASURES]].to_numpy(float).tobytes()
+def _scores(cell: Cell) -> bytes:
+    return cell.scores[["seed", *MEASURES]].to_numpy(float).tobytes()
 
 
-def _made_from(cell: Cell) -> tuple[str, str]:
-    return cell.side.variant, named(cell.at)
+def _made_from(row: Row) -> tuple[str, str]:
+    return row.cell.variant, named(row.at)
 
 
-def _axes(sides: Sequence[Side]) -> dict[str, str]:
+def _axes(cells: Sequence[Cell]) -> dict[str, str]:
     """Returns what differs between namesakes, with its short name; first what most have."""
     by_variant: dict[str, list[dict[str, Any]]] = {}
-    for side in sides:
-        by_variant.setdefault(side.variant, []).append(_inputs(side))
+    for cell in cells:
+        by_variant.setdefault(cell.variant, []).append(_inputs(cell))
     having = Counter(key for inputs in by_variant.values() for key in dict.fromkeys(chain(*inputs)))
     differing = [
         key
@@ -319,12 +249,8 @@ def _shortened(keys: Sequence[str]) -> dict[str, str]:
     return short
 
 
-def _place(at: Mapping[str, Any], axes: Sequence[str]) -> tuple[Any, ...]:
-    """Returns what cells are sorted by: numbers by size, what an axis does not touch first."""
-    return tuple(_rank(at.get(axis)) for axis in axes)
-
-
 def _rank(value: Any) -> tuple[Any, ...]:
+    """Returns what places are sorted by: numbers by size, what an axis does not touch first."""
     match value:
         case None:
             return (0,)

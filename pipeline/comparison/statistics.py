@@ -5,18 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-# From which probability of outperforming on a difference is meaningful (Bouthillier et al. 2021).
-MEANINGFUL = 0.75
 # Resamples of the test set: enough that the calls do not count, few enough for memory.
 _DRAWN_AT_ONCE = 100
-
-Verdict = Literal["candidate_better", "baseline_better", "not_settled", "too_few_pairs"]
 
 
 @dataclass(frozen=True)
@@ -53,7 +48,6 @@ class PairedComparison:
         wilcoxon_p: two-sided Wilcoxon signed-rank test.
         t_test_p: two-sided paired t test.
         pairing_correlation: Pearson correlation of the pairs; near 0, pairing gained nothing.
-        verdict: see `verdict`.
     """
 
     n: int
@@ -69,7 +63,6 @@ class PairedComparison:
     wilcoxon_p: float | None
     t_test_p: float | None
     pairing_correlation: float | None
-    verdict: Verdict
 
 
 @dataclass(frozen=True)
@@ -78,14 +71,6 @@ class Interval:
 
     ci_low: float
     ci_high: float
-
-
-def fewest_pairs(confidence: float) -> int:
-    """Returns how many pairs it takes, all of them won, to tell a probability from 0.5: 6 at 95 %.
-
-    Of n wins in n the Clopper-Pearson bound is `((1 - confidence) / 2) ** (1 / n)`.
-    """
-    return math.floor(math.log((1 - confidence) / 2) / math.log(0.5)) + 1
 
 
 def summary(values: NDArray[np.floating], confidence: float) -> Summary:
@@ -142,34 +127,7 @@ def paired_comparison(
         wilcoxon_p=float(stats.wilcoxon(differences).pvalue) if finite and ties < n else None,
         t_test_p=float(stats.ttest_1samp(differences, 0).pvalue) if varies else None,
         pairing_correlation=_correlation(candidate, baseline) if finite else None,
-        verdict=verdict(
-            ci,
-            probability,
-            float(probability_low),
-            float(probability_high),
-            enough=n >= fewest_pairs(confidence),
-        ),
     )
-
-
-def verdict(
-    ci: Interval | None, probability: float, low: float, high: float, *, enough: bool
-) -> Verdict:
-    """Returns which variant is better, by a rule fixed beforehand.
-
-    A variant is better if the interval of the mean difference leaves out 0 on its side, and its
-    probability of outperforming can be told from 0.5 and reaches `MEANINGFUL` (Bouthillier et al.
-    2021, section 4). With fewer than `fewest_pairs`, even winning all leaves 0.5 in its interval.
-    """
-    if not enough:
-        return "too_few_pairs"
-    if ci is None:
-        return "not_settled"
-    if ci.ci_low > 0 and low > 0.5 and probability >= MEANINGFUL:
-        return "candidate_better"
-    if ci.ci_high < 0 and high < 0.5 and 1 - probability >= MEANINGFUL:
-        return "baseline_better"
-    return "not_settled"
 
 
 def beyond_test_set(

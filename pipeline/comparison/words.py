@@ -2,39 +2,35 @@
 
 from __future__ import annotations
 
-from pipeline.comparison.statistics import (
-    MEANINGFUL,
-    Interval,
-    PairedComparison,
-    Summary,
-    fewest_pairs,
-)
+from typing import Literal
+
+from pipeline.comparison.statistics import Interval, PairedComparison, Summary
+from pipeline.comparison.verdict import Verdict
 
 ABSENT = "–"  # noqa: RUF001
-
-
 # From here on a number is told by its digits and its power of ten, as diverged runs need it.
 _LARGE = 1e4
 
 
-def verdict_sentence(result: PairedComparison, candidate: str, baseline: str) -> str:
+def verdict_sentence(verdict: Verdict, candidate: str, baseline: str) -> str:
     """Returns the verdict in words; the labels of the variants name them."""
     return {
         "candidate_better": f"{candidate} is better than {baseline}",
         "baseline_better": f"{baseline} is better than {candidate}",
         "not_settled": f"Not settled whether {candidate} or {baseline} is better",
         "too_few_pairs": f"No verdict on {candidate} and {baseline}: too few pairs of runs",
-    }[result.verdict]
+    }[verdict]
 
 
-def rule(confidence: float) -> str:
-    """Returns by which rule the verdict came about."""
-    return (
-        "The rule, fixed beforehand: a variant is better if the interval of the mean difference "
-        f"leaves out 0, its probability of outperforming is at least {MEANINGFUL}, and the "
-        "interval of that leaves out 0.5 (Bouthillier et al. 2021); with fewer than "
-        f"{fewest_pairs(confidence)} pairs there is no verdict."
-    )
+def better_or_worse(verdict: Verdict | Literal["same"]) -> str:
+    """Returns the verdict as a table has it, of what is set against a baseline."""
+    return {
+        "candidate_better": "better",
+        "baseline_better": "worse",
+        "not_settled": "not settled",
+        "too_few_pairs": "too few pairs",
+        "same": "the same",
+    }[verdict]
 
 
 def level(confidence: float) -> str:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
-from pipeline.comparison.contrast import Side
+from pipeline.comparison.cells import Cell, read_cell
 from pipeline.errors import ArgumentError, MissingInputError
-from pipeline.lookup.sources import Source, side_of_files, side_of_run
+from pipeline.lookup.sources import Source, cell_of_run
 from pipeline.params import Params
 
 WORKSPACE = "workspace"
@@ -26,8 +26,8 @@ def find(text: str, params: Params) -> Source:
     return _revision(text) or _recorded(text, params)
 
 
-def _read_here(variant: str, params: Params) -> Side:
-    return side_of_files(variant, params.variants[variant].label, WORKSPACE, Path())
+def _read_here(variant: str, params: Params) -> Cell:
+    return read_cell(variant, params.variants[variant].label, WORKSPACE, Path())
 
 
 def _revision(text: str) -> Source | None:
@@ -52,4 +52,4 @@ def _recorded(text: str, params: Params) -> Source:
     run = recorded.read(found)
     told = f"MLflow run {run.name}, {run.id}"
     variant = run.manifest.variant
-    return Source(text, told, (variant,), whole=False, read=lambda _: side_of_run(run))
+    return Source(text, told, (variant,), whole=False, read=lambda _: cell_of_run(run))

@@ -14,10 +14,10 @@ from dvc.fs.dvc import DVCFileSystem
 from dvc.repo import Repo
 from dvc.scm import NoSCM, resolve_rev
 
-from pipeline.comparison.contrast import Side
+from pipeline.comparison.cells import Cell, read_cell
 from pipeline.errors import DataError, MissingInputError, ParamsError, one_line
 from pipeline.evaluation.test_scores import EVALUATION
-from pipeline.lookup.sources import Source, side_of_files
+from pipeline.lookup.sources import Source
 from pipeline.params_file import PARAMS_FILE, read_params
 from pipeline.runs.tables import RUNS
 
@@ -100,7 +100,7 @@ def _labels(files: DVCFileSystem) -> Mapping[str, str]:
 
 def _read(
     variant: str, *, files: DVCFileSystem, text: str, told: str, labels: Mapping[str, str]
-) -> Side:
+) -> Cell:
     needed = (
         RUNS / variant / "manifest.json",
         RUNS / variant / "history.csv",
@@ -118,7 +118,7 @@ def _read(
         with suppress(*_NOT_HERE):
             _copy(files, EVALUATION / variant / "predictions.npz", root)
         try:
-            return side_of_files(variant, labels.get(variant, variant), text, root)
+            return read_cell(variant, labels.get(variant, variant), text, root)
         except DataError as error:
             told_here = str(error).replace(f"{root}/", "")
             raise DataError(f"{told}: {told_here}") from None

@@ -4,27 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from pipeline.comparison.contrast import Side
-from pipeline.comparison.results import VariantResults
+from pipeline.comparison.cells import Cell
 from pipeline.errors import ArgumentError, MissingInputError
-from pipeline.evaluation.test_scores import EVALUATION, read_predictions, read_test_scores
 from pipeline.examples.prepared import PREPARED_FILE
-from pipeline.files import damaged, read_arrays, sha256
-from pipeline.runs.manifest import read_manifest
-from pipeline.runs.tables import read_history
+from pipeline.files import read_arrays, sha256
 
 if TYPE_CHECKING:
     from pipeline.tracking.recorded import RecordedRun
-
-# A figure gives each its own.
-_NO_COLOR = "black"
 
 
 @dataclass(frozen=True)
@@ -43,7 +35,7 @@ class Source:
     told: str
     variants: tuple[str, ...]
     whole: bool
-    read: Callable[[str], Side]
+    read: Callable[[str], Cell]
 
     def only(self, variant: str, told: str) -> Source:
         """Returns one variant of this source.
@@ -57,38 +49,24 @@ class Source:
         return Source(f"{self.name}:{variant}", told, (variant,), whole=False, read=self.read)
 
 
-def side_of_files(variant: str, label: str, origin: str, root: Path) -> Side:
-    """Returns the runs whose files lie below `root` as the stages leave them."""
-    manifest = read_manifest(variant, root)
-    scores = read_test_scores(variant, root)
-    results = VariantResults(
-        label=label,
-        color=_NO_COLOR,
-        parameters=manifest.parameters,
-        history=read_history(variant, root),
-        scores=_finite(scores),
-        predicted=_predicted(variant, len(scores), root),
-    )
-    return Side(results, variant, origin, manifest.data_sha256, manifest.code_sha256)
-
-
-def side_of_run(run: RecordedRun) -> Side:
-    """Returns a run as MLflow has it."""
+def cell_of_run(run: RecordedRun) -> Cell:
+    """Returns a run as MLflow has it, as a cell of its own."""
     manifest = run.manifest
     if "accuracy" not in run.test:
         raise MissingInputError(f"the MLflow run {run.name} has no test scores yet")
-    # MLflow holds no loss that is nan.
+    # MLflow holds no loss that is nan, and infinity has no difference from itself.
     row = {"seed": manifest.seeds[0], "loss": np.nan} | run.test
-    results = VariantResults(
+    return Cell(
+        variant=manifest.variant,
         label=run.name,
-        color=_NO_COLOR,
+        origin=f"run {run.id[:8]}",
         parameters=manifest.parameters,
+        data_sha256=manifest.data_sha256,
+        code_sha256=manifest.code_sha256,
         history=run.history,
-        scores=_finite(pd.DataFrame([row])),
+        scores=pd.DataFrame([row]).replace([np.inf, -np.inf], np.nan),
         predicted=np.empty((1, 0), np.uint8),
     )
-    origin = f"run {run.id[:8]}"
-    return Side(results, manifest.variant, origin, manifest.data_sha256, manifest.code_sha256)
 
 
 def true_labels(data_sha256: str) -> NDArray[np.uint8] | None:
@@ -96,20 +74,3 @@ def true_labels(data_sha256: str) -> NDArray[np.uint8] | None:
     if not PREPARED_FILE.is_file() or sha256(PREPARED_FILE) != data_sha256:
         return None
     return read_arrays(PREPARED_FILE, ["test_labels"])["test_labels"]
-
-
-def _finite(scores: pd.DataFrame) -> pd.DataFrame:
-    """Returns the scores with nan for infinity, which has no difference from itself."""
-    return scores.replace([np.inf, -np.inf], np.nan)
-
-
-def _predicted(variant: str, count: int, root: Path) -> NDArray[np.uint8]:
-    """Returns what each run predicted; of no images where that was not kept."""
-    try:
-        predicted = read_predictions(variant, root).predicted
-    except MissingInputError:
-        return np.empty((count, 0), np.uint8)
-    if len(predicted) != count:
-        path = root / EVALUATION / variant / "predictions.npz"
-        raise damaged(path, f"it has {len(predicted)} runs, test.csv {count}")
-    return predicted

@@ -13,7 +13,7 @@ from typing import Any
 
 import pandas as pd
 
-from pipeline.comparison.results import VariantResults
+from pipeline.comparison.cells import Cell
 from pipeline.comparison.statistics import PairedComparison
 from pipeline.reporting.curves import counted, most_of, printed
 
@@ -57,7 +57,7 @@ def paint(color: str) -> str:
     return f"var(--paint-{color.removeprefix('#')}, {color})"
 
 
-def pairs(candidate: VariantResults, baseline: VariantResults) -> Spec:
+def pairs(candidate: Cell, baseline: Cell) -> Spec:
     """Returns the test accuracy of both runs of each pair, a line a pair."""
     sides = (baseline, candidate)
     rows = [
@@ -109,9 +109,7 @@ def pairs(candidate: VariantResults, baseline: VariantResults) -> Spec:
     )
 
 
-def differences(
-    candidate: VariantResults, baseline: VariantResults, result: PairedComparison
-) -> Spec:
+def differences(candidate: Cell, baseline: Cell, result: PairedComparison) -> Spec:
     """Returns what each pair differs by, in percentage points, and the mean with its interval."""
     scores = candidate.scores.merge(baseline.scores, on="seed", suffixes=("", "_baseline"))
     rows = [
@@ -171,9 +169,7 @@ def differences(
     return _chart(rows, [*summed, zero, points], height=300)
 
 
-def learning_curve(
-    results: Sequence[VariantResults], panel: tuple[str, str], confidence: float
-) -> Spec:
+def learning_curve(results: Sequence[Cell], panel: tuple[str, str], confidence: float) -> Spec:
     """Returns a split's loss or accuracy by epoch: every run, the means with their intervals.
 
     Args:
@@ -199,9 +195,7 @@ def learning_curve(
     }
 
 
-def _scales(
-    results: Sequence[VariantResults], used: Sequence[VariantResults], panel: tuple[str, str]
-) -> Spec:
+def _scales(results: Sequence[Cell], used: Sequence[Cell], panel: tuple[str, str]) -> Spec:
     """Returns where a row stands and in which colour."""
     last = max(1, *(int(one.history["epoch"].max()) for one in results))
     shown_as = "%" if panel[1] == "accuracy" else "f"
@@ -268,7 +262,7 @@ def _mean_with_interval(result: PairedComparison, color: str) -> list[Spec]:
     return layers
 
 
-def _runs(results: Sequence[VariantResults], panel: tuple[str, str]) -> list[Spec]:
+def _runs(results: Sequence[Cell], panel: tuple[str, str]) -> list[Spec]:
     return [
         {"variant": place, "label": one.label, "seed": int(seed), "epoch": int(epoch)}
         | {"value": _finite(value)}
@@ -277,12 +271,12 @@ def _runs(results: Sequence[VariantResults], panel: tuple[str, str]) -> list[Spe
     ]
 
 
-def _of_split(one: VariantResults, panel: tuple[str, str]) -> pd.DataFrame:
+def _of_split(one: Cell, panel: tuple[str, str]) -> pd.DataFrame:
     split, measure = panel
     return one.history.loc[one.history["split"] == split, ["seed", "epoch", measure]]
 
 
-def _means(used: Sequence[VariantResults], panel: tuple[str, str], confidence: float) -> list[Spec]:
+def _means(used: Sequence[Cell], panel: tuple[str, str], confidence: float) -> list[Spec]:
     columns = ["mean", "ci_low", "ci_high"]
     return [
         {
@@ -294,7 +288,7 @@ def _means(used: Sequence[VariantResults], panel: tuple[str, str], confidence: f
     ]  # fmt: skip
 
 
-def _notebook(results: Sequence[VariantResults], panel: tuple[str, str]) -> list[Spec]:
+def _notebook(results: Sequence[Cell], panel: tuple[str, str]) -> list[Spec]:
     return [
         {"variant": place, "label": f"{one.label}, the notebook", "epoch": epoch, "value": value}
         for place, one in enumerate(results)
@@ -344,7 +338,7 @@ def _axis(field: str, **settings: object) -> Spec:
     return {"field": field, "type": "quantitative", "axis": {"title": None, **settings}}
 
 
-def _paints(results: Iterable[VariantResults]) -> dict[int, str]:
+def _paints(results: Iterable[Cell]) -> dict[int, str]:
     return {place: paint(one.color) for place, one in enumerate(results)}
 
 

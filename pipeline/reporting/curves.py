@@ -5,15 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
+from pipeline.comparison.cells import Cell
 from pipeline.runs.tables import write_table
-
-if TYPE_CHECKING:
-    from pipeline.comparison.results import VariantResults
 
 CURVES = Path("reports/curves")
 # Split and measure of each panel, in the order of reading.
@@ -25,7 +22,7 @@ PANELS = (
 )
 
 
-def counted(results: Sequence[VariantResults], score: str) -> Sequence[VariantResults]:
+def counted(results: Sequence[Cell], score: str) -> Sequence[Cell]:
     """Returns the variants with the runs that count in a panel; all of them for an accuracy."""
     if score == "accuracy":
         return results
@@ -36,12 +33,12 @@ def counted(results: Sequence[VariantResults], score: str) -> Sequence[VariantRe
     return steady if any(len(one.history) for one in steady) else results
 
 
-def printed(one: VariantResults, split: str, score: str) -> tuple[float, ...]:
+def printed(one: Cell, split: str, score: str) -> tuple[float, ...]:
     """Returns what the notebook printed for a panel, by epoch from 0; nothing if it did not."""
     return getattr(one.published, f"{split}_{score}", ())
 
 
-def most_of(results: Sequence[VariantResults], split: str, score: str) -> tuple[float, float]:
+def most_of(results: Sequence[Cell], split: str, score: str) -> tuple[float, float]:
     """Returns limits that show all but the rare far-off point, which would flatten the rest."""
     tables = [one.history for one in results]
     values = np.concatenate([t.loc[t["split"] == split, score].to_numpy() for t in tables])

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from textwrap import fill
-from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -13,15 +12,12 @@ from matplotlib.figure import Figure, SubFigure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 from numpy.typing import NDArray
 
+from pipeline.comparison.cells import Cell
+from pipeline.comparison.contrast import Contrast
+from pipeline.comparison.statistics import PairedComparison
 from pipeline.examples.dataset import Examples
-from pipeline.reporting.curves import PANELS, counted, most_of, printed
-
-if TYPE_CHECKING:
-    # `prepare` draws too, and need not import statistics for that.
-    from pipeline.comparison.contrast import Contrast
-    from pipeline.comparison.results import VariantResults
-    from pipeline.comparison.statistics import PairedComparison
 from pipeline.reporting.colors import COLORS
+from pipeline.reporting.curves import PANELS, counted, most_of, printed
 
 _GREY = "#666666"
 # In characters: what fits below half a panel, and above one.
@@ -44,7 +40,7 @@ def sample_digits(examples: Examples, each: int = 20) -> Figure:
     return figure
 
 
-def learning_curves(results: Sequence[VariantResults], confidence: float) -> Figure:
+def learning_curves(results: Sequence[Cell], confidence: float) -> Figure:
     """Shows loss and accuracy by epoch: each seed thin, the mean thick, its interval shaded.
 
     What a run that diverged has for a loss is in no mean and beyond the axes, unless all diverged.
@@ -70,8 +66,8 @@ def learning_curves(results: Sequence[VariantResults], confidence: float) -> Fig
 
 
 def paired_differences(
-    candidate: VariantResults,
-    baseline: VariantResults,
+    candidate: Cell,
+    baseline: Cell,
     result: PairedComparison,
     confidence: float,
 ) -> Figure:
@@ -85,15 +81,15 @@ def paired_differences(
 
 def contrasts(found: Sequence[Contrast]) -> Figure:
     """Shows each contrast in a row: its pairs, their differences, how both sides learn."""
-    rows = [(one, one.comparison) for one in found if one.comparison]
+    rows = [one for one in found if not one.same_scores]
     figure = Figure(figsize=(14, 4.4 * len(rows)), layout="constrained")
     parts = figure.subfigures(len(rows), 1, squeeze=False)[:, 0]
-    for part, (one, comparison) in zip(parts, rows, strict=True):
-        _draw_contrast(part, one, comparison.accuracy)
+    for part, one in zip(parts, rows, strict=True):
+        _draw_contrast(part, one)
     return figure
 
 
-def confusion_matrices(results: Sequence[VariantResults], labels: NDArray[np.uint8]) -> Figure:
+def confusion_matrices(results: Sequence[Cell], labels: NDArray[np.uint8]) -> Figure:
     """Shows what each digit is taken for by each variant; `labels` [images] are the true ones."""
     confusions = {one.label: one.mean_confusion(labels) for one in results}
     shares = {
@@ -126,9 +122,7 @@ def confusion_matrices(results: Sequence[VariantResults], labels: NDArray[np.uin
     return figure
 
 
-def divided_digits(
-    test: Examples, candidate: VariantResults, baseline: VariantResults, columns: int = 6
-) -> Figure:
+def divided_digits(test: Examples, candidate: Cell, baseline: Cell, columns: int = 6) -> Figure:
     """Shows the test digits on which two variants differ most, two rows of those of either."""
     labels = (candidate.label, baseline.label)
     shares = [(one.predicted == test.labels).mean(axis=0) for one in (candidate, baseline)]
@@ -172,10 +166,11 @@ def _draw_images(axis: Axes, images: NDArray[np.uint8], columns: int) -> None:
     axis.spines[:].set_visible(False)
 
 
-def _draw_contrast(part: SubFigure, one: Contrast, result: PairedComparison) -> None:
+def _draw_contrast(part: SubFigure, one: Contrast) -> None:
+    result = one.accuracy
     a, b = (
-        replace(side.results, label=_drawable(side.results.label), color=color)
-        for side, color in zip((one.a, one.b), COLORS, strict=False)
+        replace(cell, label=_drawable(cell.label), color=color)
+        for cell, color in zip((one.a, one.b), COLORS, strict=False)
     )
     # One pair has neither a mean nor an interval to show.
     widths = [1, 1.3, 1.3] if result.n > 1 else [1, 2]
@@ -199,7 +194,7 @@ def _drawable(label: str) -> str:
     return fill(label, _LABEL_WIDTH).replace("$", r"\$")
 
 
-def _draw_pairs(axis: Axes, candidate: VariantResults, baseline: VariantResults) -> None:
+def _draw_pairs(axis: Axes, candidate: Cell, baseline: Cell) -> None:
     pairs = np.array([baseline.scores["accuracy"], candidate.scores["accuracy"]])
     axis.plot([0, 1], pairs, color=_GREY, linewidth=0.8, zorder=1)
     for place, side in ((1, candidate), (0, baseline)):
@@ -213,8 +208,8 @@ def _draw_pairs(axis: Axes, candidate: VariantResults, baseline: VariantResults)
 
 def _draw_differences(
     axis: Axes,
-    candidate: VariantResults,
-    baseline: VariantResults,
+    candidate: Cell,
+    baseline: Cell,
     result: PairedComparison,
     confidence: float,
 ) -> None:
@@ -245,8 +240,8 @@ def _difference_title(candidate: str, baseline: str, confidence: float) -> str:
 
 def _draw_curve(
     axis: Axes,
-    one: VariantResults,
-    counted: VariantResults,
+    one: Cell,
+    counted: Cell,
     panel: tuple[str, str],
     confidence: float,
 ) -> None:

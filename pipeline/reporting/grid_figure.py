@@ -1,4 +1,4 @@
-"""An ablation's figure: a row a cell, its accuracy and what it gains, with their intervals."""
+"""A grid's figure: a row a cell, its accuracy and what it gains, with their intervals."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from pipeline.comparison.grid import Ablation, Cell, named
+from pipeline.comparison.cells import Cell
+from pipeline.comparison.grid import Grid, Row, named
 from pipeline.comparison.statistics import PairedComparison, Summary
 from pipeline.comparison.words import level
 from pipeline.reporting.colors import variant_colors
@@ -30,7 +31,7 @@ class _Group:
     """Cells at one place on the axes, which share a label; heights are in inches from the top."""
 
     label: str
-    cells: Sequence[Cell]
+    rows: Sequence[Row]
     top: float
     height: float
 
@@ -38,28 +39,28 @@ class _Group:
     def middle(self) -> float:
         return self.top + self.height / 2
 
-    def place(self, cell: Cell) -> float:
+    def place(self, row: Row) -> float:
         """Returns the height at which a cell is drawn."""
-        return self.middle + _CELL * (self.cells.index(cell) - (len(self.cells) - 1) / 2)
+        return self.middle + _CELL * (self.rows.index(row) - (len(self.rows) - 1) / 2)
 
 
-def figure(found: Ablation) -> Figure:
+def figure(found: Grid) -> Figure:
     """Shows each cell's mean test accuracy, and its mean difference, with their intervals."""
     groups = _groups(found)
     end = groups[-1].top + groups[-1].height
     drawn = Figure(figsize=(_WIDTH, _REST + end), layout="constrained")
-    axes = drawn.subplots(1, 2 if found.effects else 1, sharey=True, squeeze=False)[0]
+    axes = drawn.subplots(1, 2 if found.contrasts else 1, sharey=True, squeeze=False)[0]
     colors = variant_colors(found.variants)
     for group in groups:
-        for cell in group.cells:
-            color, place = colors[cell.side.variant], group.place(cell)
-            _draw(axes[0], place, cell.summary("accuracy", found.confidence), color)
-            if cell.effect and cell.effect.contrast.comparison:
-                _draw(axes[1], place, cell.effect.contrast.comparison.accuracy, color)
-            _draw_diverged(axes[0], place, cell)
+        for row in group.rows:
+            color, place = colors[row.cell.variant], group.place(row)
+            _draw(axes[0], place, row.cell.summary("accuracy", found.confidence), color)
+            if row.contrast and not row.contrast.same_scores:
+                _draw(axes[1], place, row.contrast.accuracy, color)
+            _draw_diverged(axes[0], place, row.cell)
     axes[0].set_title(f"Test accuracy: mean and {level(found.confidence)} interval", fontsize=11)
     axes[0].xaxis.set_major_formatter(lambda share, _: f"{100 * share:.4g}%")
-    if found.effects:
+    if found.contrasts:
         axes[1].axvline(0, color="black", linewidth=0.8)
         title = f"Difference to {_drawable(baseline_label(found))}, percentage points"
         axes[1].set_title(title, fontsize=11)
@@ -70,21 +71,21 @@ def figure(found: Ablation) -> Figure:
     return drawn
 
 
-def _groups(found: Ablation) -> list[_Group]:
+def _groups(found: Grid) -> list[_Group]:
     groups, top = [], 0.0
-    for _, of in groupby(found.cells, key=lambda cell: named(cell.at)):
-        cells = tuple(of)
-        label = _label(cells)
-        height = max(_CELL * len(cells), _LINE * len(label.splitlines())) + _BETWEEN
-        groups.append(_Group(label, cells, top, height))
+    for _, of in groupby(found.rows, key=lambda row: named(row.at)):
+        rows = tuple(of)
+        label = _label(rows)
+        height = max(_CELL * len(rows), _LINE * len(label.splitlines())) + _BETWEEN
+        groups.append(_Group(label, rows, top, height))
         top += height
     return groups
 
 
-def _label(cells: Sequence[Cell]) -> str:
+def _label(rows: Sequence[Row]) -> str:
     """Returns what a group is called, in lines: its place, or where there is none its variants."""
-    at = cells[0].at
-    parts = [named({axis: at[axis]}) for axis in at] or [one.side.results.label for one in cells]
+    at = rows[0].at
+    parts = [named({axis: at[axis]}) for axis in at] or [row.cell.label for row in rows]
     # What is one part should not be broken.
     whole = ", ".join(_drawable(part).replace(" ", _UNBROKEN) for part in parts)
     return "\n".join(wrap(whole, _LABEL_WIDTH, break_long_words=False)).replace(_UNBROKEN, " ")
@@ -98,8 +99,8 @@ def _draw(axis: Axes, place: float, of: Summary | PairedComparison, color: str) 
 
 
 def _draw_diverged(axis: Axes, place: float, cell: Cell) -> None:
-    mean = cell.side.results.scores["accuracy"].mean()
-    if count := len(cell.side.results.diverged):
+    mean = cell.scores["accuracy"].mean()
+    if count := len(cell.diverged):
         axis.annotate(
             f"{count} diverged", (mean, place), (0, 4), textcoords="offset points",
             fontsize=7, ha="center",
@@ -117,8 +118,8 @@ def _finish(axis: Axes, groups: Sequence[_Group], end: float) -> None:
     axis.grid(axis="x", alpha=0.25, linewidth=0.6)
 
 
-def _legend(drawn: Figure, found: Ablation, colors: dict[str, str]) -> None:
-    labels = {cell.side.variant: cell.side.results.label for cell in reversed(found.cells)}
+def _legend(drawn: Figure, found: Grid, colors: dict[str, str]) -> None:
+    labels = {row.cell.variant: row.cell.label for row in reversed(found.rows)}
     handles = [
         drawn.axes[0].plot([], [], "o-", color=color, label=_drawable(labels[name]))[0]
         for name, color in colors.items()

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.comparison.results import VariantResults
+from pipeline.comparison.cells import Cell
 from pipeline.examples.dataset import Examples
 
 
@@ -46,7 +46,7 @@ class Misread:
     total: int
 
 
-def misread_digits(test: Examples, results: Sequence[VariantResults], most: int) -> Misread:
+def misread_digits(test: Examples, results: Sequence[Cell], most: int) -> Misread:
     """Returns those digits of which some variant misreads the largest share.
 
     Args:

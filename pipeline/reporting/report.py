@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from pipeline.comparison.results import Comparison, VariantResults
-from pipeline.comparison.statistics import (
-    PairedComparison,
-    Summary,
-    fewest_pairs,
-    summary,
-)
+from pipeline.comparison.cells import Cell
+from pipeline.comparison.contrast import Contrast
+from pipeline.comparison.statistics import PairedComparison
+from pipeline.comparison.verdict import fewest_pairs, rule_in_words
 from pipeline.comparison.words import (
     ABSENT,
     interval,
@@ -20,79 +18,68 @@ from pipeline.comparison.words import (
     number,
     p_value,
     percent,
-    rule,
     verdict_sentence,
 )
-from pipeline.evaluation.divergence import HIGHEST_LOSS
 from pipeline.params import Params, flat
+from pipeline.reporting.certainty import certainty, diverged, without_diverged
 
 # A correlation nearer to 0 than this changes no interval that anybody would notice.
 _TIED = 0.2
 
 
-def divergence(
-    results: Sequence[VariantResults], comparison: Comparison | None, confidence: float
-) -> str:
+def divergence(cells: Sequence[Cell], contrast: Contrast | None) -> str:
     """Returns how many runs diverged and what that does to the difference; empty if none did.
 
     Args:
-        results: whose runs are counted.
-        comparison: of two of them, if they differ.
-        confidence: of its intervals.
+        cells: whose runs are counted.
+        contrast: of two of them, if they differ.
     """
-    counts = [f"{len(one.diverged)} of {len(one.scores)} of {one.label}" for one in results]
-    told = [count for count, one in zip(counts, results, strict=True) if one.diverged]
-    if not told:
+    counts = [
+        f"{len(cell.diverged)} of {len(cell.scores)} of {cell.label}"
+        for cell in cells
+        if cell.diverged
+    ]
+    if not counts:
         return ""
-    counted = (
-        f"Runs that diverged: {', '.join(told)}. Their training loss ended above "
-        f"{HIGHEST_LOSS:.1f}, twice that of a guess, or was no longer finite."
-    )
-    if comparison is None or comparison.steady == comparison.accuracy:
-        return counted
-    kept = "They count with the accuracy that they have, in the mean difference as in its interval"
-    left = comparison.steady
-    if left is None or left.mean is None:
-        return f"{counted} {kept}; there is no pair in which neither diverged."
-    return (
-        f"{counted} {kept}: over the pairs in which neither diverged, {left.n} of "
-        f"{comparison.accuracy.n}, the difference is {100 * left.mean:+z.2f} percentage points "
-        f"({level(confidence)} interval: {interval(left, 100, 2)})."
-    )
+    left = without_diverged(contrast) if contrast else ""
+    return " ".join([diverged(counts), *([f"{left[0].upper()}{left[1:]}."] if left else [])])
 
 
-def markdown(params: Params, results: Mapping[str, VariantResults], comparison: Comparison) -> str:
-    """Returns the report, its pictures linked as `figures/<name>.png`."""
-    confidence = params.comparison.confidence
-    return _ENVIRONMENT.get_template("report.md.j2").render(
-        params=params,
-        results=results,
-        candidate=results[params.comparison.candidate].label,
-        baseline=results[params.comparison.baseline].label,
-        result=comparison.accuracy,
-        beyond=comparison.beyond_test_set,
-        loss=comparison.loss,
-        level=level(confidence),
-        diverged=any(one.diverged for one in results.values()),
-        divergence=divergence(list(results.values()), comparison, confidence),
-        sentence=verdict_sentence,
-        summaries=summaries(results, confidence),
-        published=any(one.published for one in results.values()),
-        settings=settings(list(results.values())),
-        needed=fewest_pairs(confidence),
-        pairing=pairing(comparison.accuracy),
-        rule=rule(confidence),
-    )
+def markdown(params: Params, cells: Mapping[str, Cell], contrast: Contrast) -> str:
+    """Returns the report, its pictures linked as `figures/<name>.png`.
+
+    Args:
+        params: of the whole experiment.
+        cells: all variants, by name.
+        contrast: of the candidate and the baseline.
+    """
+    return _ENVIRONMENT.get_template("report.md.j2").render(shared(params, cells, contrast))
 
 
-def summaries(
-    results: Mapping[str, VariantResults], confidence: float
-) -> dict[str, dict[str, Summary]]:
-    """Returns what each variant scores on the test set, by measure."""
+def shared(params: Params, cells: Mapping[str, Cell], contrast: Contrast) -> dict[str, Any]:
+    """Returns what both reports tell, by the names that their templates use."""
+    every, confidence = list(cells.values()), contrast.confidence
     measures = ("accuracy", "loss", "expected_calibration_error")
     return {
-        name: {key: summary(one.scores[key].to_numpy(), confidence) for key in measures}
-        for name, one in results.items()
+        "params": params,
+        "cells": cells,
+        "candidate": cells[params.comparison.candidate],
+        "baseline": cells[params.comparison.baseline],
+        "result": contrast.accuracy,
+        "sentence": verdict_sentence(contrast.effect.verdict, contrast.a.label, contrast.b.label),
+        "certainty": certainty(contrast),
+        "level": level(confidence),
+        "needed": fewest_pairs(confidence),
+        "divergence": divergence(every, contrast),
+        "diverged": any(cell.diverged for cell in every),
+        "published": any(cell.published for cell in every),
+        "summaries": {
+            name: {measure: cell.summary(measure, confidence) for measure in measures}
+            for name, cell in cells.items()
+        },
+        "pairing": pairing(contrast.accuracy),
+        "rule": rule_in_words(confidence, contrast.effect.family),
+        "settings": settings(every),
     }
 
 
@@ -118,9 +105,9 @@ def pairing(result: PairedComparison) -> str:
     )
 
 
-def settings(results: Sequence[VariantResults]) -> list[tuple[str, list[str]]]:
+def settings(cells: Sequence[Cell]) -> list[tuple[str, list[str]]]:
     """Returns each parameter with its value in every variant; absent ones as a dash."""
-    columns = [dict(flat(one.parameters)) for one in results]
+    columns = [dict(flat(cell.parameters)) for cell in cells]
     keys = dict.fromkeys(key for column in columns for key in column)
     return [(key, [str(column.get(key, ABSENT)) for column in columns]) for key in keys]
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.comparison.results import Comparison, VariantResults
-from pipeline.comparison.statistics import fewest_pairs
-from pipeline.comparison.words import level, number, percent, rule, verdict_sentence
+from pipeline.comparison.cells import Cell
+from pipeline.comparison.contrast import Contrast
+from pipeline.comparison.words import number, percent
 from pipeline.params import Params
 from pipeline.reporting import charts, report
 from pipeline.reporting.curves import PANELS, counted
@@ -19,19 +19,6 @@ from pipeline.reporting.misread import Misread
 
 # Colours of figures that cannot be seen on a dark page, and what stands for them there.
 ON_DARK = {"#000000": "#FFFFFF"}
-
-
-@dataclass(frozen=True)
-class Origin:
-    """From what a variant's runs were made.
-
-    Attributes:
-        data_sha256: of the prepared data.
-        code_sha256: of the modules that training depends on.
-    """
-
-    data_sha256: str
-    code_sha256: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,7 +30,6 @@ class Enclosed:
         misread: the digits to browse.
         thumbnails: a PNG of each of them.
         figures: PNGs of `paired_differences` and `curves`, for who runs no scripts.
-        origins: by the variant's name.
         program: JavaScript that gives `vegaEmbed`.
     """
 
@@ -51,7 +37,6 @@ class Enclosed:
     misread: Misread
     thumbnails: Sequence[bytes]
     figures: Mapping[str, bytes]
-    origins: Mapping[str, Origin]
     program: str
 
 
@@ -79,70 +64,39 @@ class Panel:
     told: str
 
 
-def html(
-    params: Params,
-    results: Mapping[str, VariantResults],
-    comparison: Comparison,
-    enclosed: Enclosed,
-) -> str:
+def html(params: Params, cells: Mapping[str, Cell], contrast: Contrast, enclosed: Enclosed) -> str:
     """Returns the page: one text that needs nothing from elsewhere."""
-    every = list(results.values())
-    confidence = params.comparison.confidence
-    candidate = results[params.comparison.candidate]
-    baseline = results[params.comparison.baseline]
-    settings = report.settings(every)
+    every, confidence = list(cells.values()), contrast.confidence
+    candidate = cells[params.comparison.candidate]
+    baseline = cells[params.comparison.baseline]
+    told = report.shared(params, cells, contrast)
+    # A percentage is not broken before its sign.
+    unbroken = "\N{NO-BREAK SPACE}%"
+    told |= {"level": told["level"].replace(" %", unbroken), "unbroken": unbroken}
     return _ENVIRONMENT.get_template("report.html.j2").render(
-        params=params,
-        results=results,
-        candidate=candidate,
-        baseline=baseline,
-        result=comparison.accuracy,
-        beyond=comparison.beyond_test_set,
-        loss=comparison.loss,
-        sentence=verdict_sentence(comparison.accuracy, candidate.label, baseline.label),
-        # A percentage is not broken before its sign.
-        level=level(confidence).replace(" ", "\N{NO-BREAK SPACE}"),
-        needed=fewest_pairs(confidence),
-        divergence=report.divergence(every, comparison, confidence),
-        diverged=any(one.diverged for one in every),
-        published=any(one.published for one in every),
-        summaries=report.summaries(results, confidence),
-        pairing=report.pairing(comparison.accuracy),
-        rule=rule(confidence),
+        told,
         pairs=_pairs(candidate, baseline),
         panels=[_panel(every, panel, confidence) for panel in PANELS],
         epochs=_epochs(every, confidence),
-        seeds=sorted({int(seed) for one in every for seed in one.history["seed"]}),
+        seeds=sorted({int(seed) for cell in every for seed in cell.history["seed"]}),
         confusions=_confusions(every, enclosed.labels),
         digits=list(zip(enclosed.misread.digits, map(_inside, enclosed.thumbnails), strict=True)),
         misread=enclosed.misread.total,
-        differing=[(key, values) for key, values in settings if len(set(values)) > 1],
-        shared=[(key, values[0]) for key, values in settings if len(set(values)) == 1],
-        origins=_origins(results, enclosed.origins),
-        paints={one.color: ON_DARK.get(one.color, one.color) for one in every},
+        differing=[(key, values) for key, values in told["settings"] if len(set(values)) > 1],
+        shared=[(key, values[0]) for key, values in told["settings"] if len(set(values)) == 1],
+        origins=_origins(every),
+        paints={cell.color: ON_DARK.get(cell.color, cell.color) for cell in every},
         figures={name: _inside(content) for name, content in enclosed.figures.items()},
-        specs=_specs(every, candidate, baseline, comparison, confidence),
+        specs={
+            "differences-chart": charts.differences(candidate, baseline, contrast.accuracy),
+            "pairs-chart": charts.pairs(candidate, baseline),
+            **{_id(panel): charts.learning_curve(every, panel, confidence) for panel in PANELS},
+        },
         program=enclosed.program,
     )
 
 
-def _specs(
-    results: Sequence[VariantResults],
-    candidate: VariantResults,
-    baseline: VariantResults,
-    comparison: Comparison,
-    confidence: float,
-) -> dict[str, charts.Spec]:
-    """Returns what is drawn into each element, by its id."""
-    return {
-        "differences-chart": charts.differences(candidate, baseline, comparison.accuracy),
-        "pairs-chart": charts.pairs(candidate, baseline),
-    } | {_id(panel): charts.learning_curve(results, panel, confidence) for panel in PANELS}
-
-
-def _pairs(
-    candidate: VariantResults, baseline: VariantResults
-) -> list[tuple[int, float, float, float]]:
+def _pairs(candidate: Cell, baseline: Cell) -> list[tuple[int, float, float, float]]:
     """Returns seed, both accuracies and their difference of each pair."""
     both = candidate.scores.merge(baseline.scores, on="seed", suffixes=("", "_baseline"))
     columns = both["seed"], both["accuracy"], both["accuracy_baseline"]
@@ -152,7 +106,7 @@ def _pairs(
     ]
 
 
-def _panel(results: Sequence[VariantResults], panel: tuple[str, str], confidence: float) -> Panel:
+def _panel(results: Sequence[Cell], panel: tuple[str, str], confidence: float) -> Panel:
     split, measure = panel
     name = f"{split.capitalize()} {measure}"
     told = [
@@ -164,7 +118,7 @@ def _panel(results: Sequence[VariantResults], panel: tuple[str, str], confidence
     return Panel(_id(panel), name, f"{name} by epoch. Means after the last one: {means}.")
 
 
-def _epochs(results: Sequence[VariantResults], confidence: float) -> list[tuple[int, list[str]]]:
+def _epochs(results: Sequence[Cell], confidence: float) -> list[tuple[int, list[str]]]:
     """Returns each epoch with the means of every panel and variant, in that order."""
     curves = [
         (measure, one.curve(split, measure, confidence)["mean"])
@@ -183,7 +137,7 @@ def _score(measure: str, value: float) -> str:
     return f"{percent(known)} %" if measure == "accuracy" else number(known)
 
 
-def _confusions(results: Sequence[VariantResults], labels: NDArray[np.uint8]) -> list[Confusion]:
+def _confusions(results: Sequence[Cell], labels: NDArray[np.uint8]) -> list[Confusion]:
     counts = [one.mean_confusion(labels) for one in results]
     shares = [100 * each / np.maximum(each.sum(axis=1, keepdims=True), 1) for each in counts]
     # Colour speaks of mistakes: on one scale with the diagonal they would not be seen.
@@ -195,15 +149,13 @@ def _confusions(results: Sequence[VariantResults], labels: NDArray[np.uint8]) ->
     ]
 
 
-def _origins(
-    results: Mapping[str, VariantResults], origins: Mapping[str, Origin]
-) -> list[tuple[str, str, list[str]]]:
+def _origins(cells: Sequence[Cell]) -> list[tuple[str, str, list[str]]]:
     """Returns each hash once: of what it is, and the labels of the variants made from that."""
-    of = {"Prepared data": "data_sha256", "Training code": "code_sha256"}
     labels: dict[tuple[str, str], list[str]] = {}
-    for what, field in of.items():
-        for name, one in results.items():
-            labels.setdefault((what, getattr(origins[name], field)), []).append(one.label)
+    for what in ("Prepared data", "Training code"):
+        for cell in cells:
+            digest = cell.data_sha256 if what == "Prepared data" else cell.code_sha256
+            labels.setdefault((what, digest), []).append(cell.label)
     return [(what, digest, made) for (what, digest), made in labels.items()]
 
 

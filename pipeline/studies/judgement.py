@@ -2,17 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import numpy as np
 import pandas as pd
 
-from pipeline.comparison.statistics import PairedComparison, fewest_pairs, holm, paired_comparison
+from pipeline.comparison.effects import Effect, effects
+from pipeline.comparison.verdict import fewest_pairs
 from pipeline.studies.study import Rule, Study, short
 
 Verdict = Literal["supported", "refuted", "not settled"]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a rule where it was tested.
+
+    Attributes:
+        at: the point of the grid, if the rule is tested at each; else empty.
+        chosen: the points that the rule itself chose, by variant.
+        means: over the seeds, of the candidate's number and of the baseline's.
+        effect: of the candidate over the baseline; its p is adjusted over all of the study's.
+        verdict: of this point alone.
+    """
+
+    at: Mapping[str, Any]
+    chosen: Mapping[str, Mapping[str, Any]]
+    means: tuple[float, float]
+    effect: Effect
+    verdict: Verdict
 
 
 @dataclass(frozen=True)
@@ -23,21 +42,28 @@ class Judged:
         rule: as the study states it.
         candidate: the variant's name.
         baseline: the variant's name.
-        numbers: mean over the seeds of the candidate's number, and of the baseline's.
-        comparison: of the two over the seeds, candidate minus baseline.
-        p: of Wilcoxon's test, Holm-adjusted over the study's rules; None where there is none.
-        verdict: of this rule alone.
-        points: where the numbers were taken, where the rule itself chose: by variant.
+        outcomes: one, or one for each point of the grid.
     """
 
     rule: Rule
     candidate: str
     baseline: str
-    numbers: tuple[float, float]
-    comparison: PairedComparison
-    p: float | None
-    verdict: Verdict
-    points: dict[str, dict[str, Any]]
+    outcomes: tuple[Outcome, ...]
+
+    @property
+    def verdict(self) -> Verdict:
+        """Supported if it is wherever it was tested, refuted if it is anywhere."""
+        return _all_of(outcome.verdict for outcome in self.outcomes)
+
+
+@dataclass(frozen=True, eq=False)
+class _Question:
+    """One number a seed of the candidate and of the baseline: [seeds], indexed by seed."""
+
+    at: Mapping[str, Any]
+    chosen: Mapping[str, Mapping[str, Any]]
+    candidate: pd.Series[float]
+    baseline: pd.Series[float]
 
 
 def judge(study: Study, table: pd.DataFrame) -> list[Judged]:
@@ -45,53 +71,69 @@ def judge(study: Study, table: pd.DataFrame) -> list[Judged]:
 
     Args:
         study: its rules.
-        table: a row a point, variant and seed; see `studies.cells`.
+        table: a row a point, variant and seed; see `pipeline.studies.run`.
     """
-    level = study.params.comparison.confidence
-    found = [_compared(rule, study, table) for rule in study.about.rules]
-    adjusted = holm([comparison.wilcoxon_p for *_, comparison, _ in found])
+    settled = study.params.comparison
+    questions: list[_Question] = []
+    of_rule: list[tuple[str, str, range]] = []
+    for rule in study.about.rules:
+        candidate = rule.candidate or settled.candidate
+        baseline = rule.baseline or settled.baseline
+        first = len(questions)
+        questions += _questions(rule, study, table, candidate, baseline)
+        of_rule.append((candidate, baseline, range(first, len(questions))))
+    # A cell is one side of a question, and its runs are the seeds.
+    runs = pd.concat(
+        pd.DataFrame({"cell": 2 * place + role, "seed": side.index, "number": side.to_numpy(float)})
+        for place, question in enumerate(questions)
+        for role, side in enumerate((question.candidate, question.baseline))
+    )
+    pairs = [(2 * place, 2 * place + 1) for place in range(len(questions))]
+    found = effects(runs, pairs, "number", settled.confidence)
+
+    def outcome(rule: Rule, place: int) -> Outcome:
+        question, effect = questions[place], found[place]
+        return Outcome(
+            at=question.at,
+            chosen=question.chosen,
+            means=(float(question.candidate.mean()), float(question.baseline.mean())),
+            effect=effect,
+            verdict=_verdict(rule, effect, settled.confidence),
+        )
+
     return [
-        Judged(
-            rule=rule,
-            candidate=candidate,
-            baseline=baseline,
-            numbers=numbers,
-            comparison=comparison,
-            p=p,
-            verdict=_verdict(rule, comparison, p, level),
-            points=points,
-        )
-        for rule, (candidate, baseline, numbers, comparison, points), p in zip(
-            study.about.rules, found, adjusted, strict=True
-        )
+        Judged(rule, candidate, baseline, tuple(outcome(rule, place) for place in places))
+        for rule, (candidate, baseline, places) in zip(study.about.rules, of_rule, strict=True)
     ]
 
 
 def overall(judged: Sequence[Judged]) -> Verdict:
     """Returns the study's verdict: supported if every rule is, refuted if one is refuted."""
-    verdicts = {one.verdict for one in judged}
-    if "refuted" in verdicts:
+    return _all_of(one.verdict for one in judged)
+
+
+def _all_of(verdicts: Iterable[Verdict]) -> Verdict:
+    found = set(verdicts)
+    if "refuted" in found:
         return "refuted"
-    return "supported" if verdicts == {"supported"} else "not settled"
+    return "supported" if found == {"supported"} else "not settled"
 
 
-def _compared(
-    rule: Rule, study: Study, table: pd.DataFrame
-) -> tuple[str, str, tuple[float, float], PairedComparison, dict[str, dict[str, Any]]]:
-    settled = study.params.comparison
-    candidate, baseline = rule.candidate or settled.candidate, rule.baseline or settled.baseline
-    sides, points = [], {}
-    for variant in (candidate, baseline):
-        numbers, point = _numbers(rule, study, table[table["variant"] == variant])
-        sides.append(numbers.sort_index())
-        if point:
-            points[variant] = point
-    a, b = (side.to_numpy(np.float64) for side in sides)
-    comparison = paired_comparison(a, b, settled.confidence)
-    return candidate, baseline, (float(a.mean()), float(b.mean())), comparison, points
+def _questions(
+    rule: Rule, study: Study, table: pd.DataFrame, candidate: str, baseline: str
+) -> Iterator[_Question]:
+    """Yields what a rule asks: once, or at each point of the grid."""
+    for at in [point.at for point in study.points] if rule.everywhere else [{}]:
+        here = _at(table, at)
+        ours, our_point = _numbers(rule, study, here[here["variant"] == candidate])
+        theirs, their_point = _numbers(rule, study, here[here["variant"] == baseline])
+        chosen = {candidate: our_point, baseline: their_point} if our_point else {}
+        yield _Question(at, chosen, ours.sort_index(), theirs.sort_index())
 
 
-def _numbers(rule: Rule, study: Study, rows: pd.DataFrame) -> tuple[pd.Series[Any], dict[str, Any]]:
+def _numbers(
+    rule: Rule, study: Study, rows: pd.DataFrame
+) -> tuple[pd.Series[float], dict[str, Any]]:
     """Returns the one number of each seed, and the point that the rule chose."""
     axes = [short(axis) for axis in study.axes]
     if rule.best_by is not None:
@@ -111,26 +153,22 @@ def _numbers(rule: Rule, study: Study, rows: pd.DataFrame) -> tuple[pd.Series[An
     return number, {}
 
 
-def _at(rows: pd.DataFrame, point: dict[str, Any]) -> pd.DataFrame:
+def _at(rows: pd.DataFrame, point: Mapping[str, Any]) -> pd.DataFrame:
     for axis, value in point.items():
         rows = rows[rows[short(axis)] == value]
     return rows
 
 
-def _verdict(
-    rule: Rule, comparison: PairedComparison, p: float | None, confidence: float
-) -> Verdict:
-    low, high = comparison.ci_low, comparison.ci_high
-    if low is None or high is None or comparison.n < fewest_pairs(confidence):
-        return "not settled"
+def _verdict(rule: Rule, effect: Effect, confidence: float) -> Verdict:
     if rule.margin is not None:
+        low, high = effect.paired.ci_low, effect.paired.ci_high
+        if low is None or high is None or effect.paired.n < fewest_pairs(confidence):
+            return "not settled"
         # Two one-sided tests, at the interval's level.
         if -rule.margin < low and high < rule.margin:
             return "supported"
         return "refuted" if high < -rule.margin or low > rule.margin else "not settled"
-    if p is None or p > 1 - confidence:
-        return "not settled"
-    ahead = {"candidate_better": "greater", "baseline_better": "smaller"}.get(comparison.verdict)
+    ahead = {"candidate_better": "greater", "baseline_better": "smaller"}.get(effect.verdict)
     if ahead is None:
         return "not settled"
     return "supported" if ahead == rule.expected else "refuted"

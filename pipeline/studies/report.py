@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -12,9 +13,10 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from pipeline.comparison.statistics import summary
+from pipeline.comparison.verdict import rule_in_words
 from pipeline.comparison.words import ABSENT, level, number
 from pipeline.reporting.pages import Heading, Paragraph, Picture, Table, markdown, text
-from pipeline.studies.judgement import Judged, overall
+from pipeline.studies.judgement import Judged, Outcome, overall
 from pipeline.studies.study import Rule, Study, short
 from pipeline.studies.words import EXPLAINED, headed, is_share, words
 
@@ -33,22 +35,53 @@ def verdict(study: Study, judged: Sequence[Judged], course: pd.DataFrame) -> dic
         "published": study.about.published,
         "measured": " ".join(_measured(study, one) for one in judged),
         "verdict": overall(judged),
+        **_coverage(study),
         "rules": [
             {
                 "rule": _stated(study, one.rule),
                 "measured": _measured(study, one),
                 "candidate": one.candidate,
                 "baseline": one.baseline,
-                "means": dict(zip((one.candidate, one.baseline), one.numbers, strict=True)),
-                "chosen": one.points,
-                **asdict(one.comparison),
-                # Of the rule, whatever the comparison by itself is called.
+                **(
+                    {"points": [_outcome(one, outcome) for outcome in one.outcomes]}
+                    if one.rule.everywhere
+                    else _outcome(one, one.outcomes[0])
+                ),
                 "verdict": one.verdict,
-                "p_holm": one.p,
             }
             for one in judged
         ],
         **({"distance_from_published": distances} if distances else {}),
+    }
+
+
+def _coverage(study: Study) -> dict[str, Any]:
+    """Returns where the rules tested the claim, if that is a part of the grid, and where not."""
+    tested = study.tested()
+    missed = [point.at for point in study.points if point.at not in tested]
+    if not missed:
+        return {"where": None, "not_tested": []}
+    return {"where": f"at {_places(tested)}", "not_tested": [_at(place) for place in missed]}
+
+
+def _places(places: Sequence[Mapping[str, Any]]) -> str:
+    """Returns points of a grid: along one axis `learning rate 0.1, 0.3 and 1`."""
+    if len(places[0]) > 1:
+        return " and at ".join(map(_at, places))
+    ((axis, _),) = places[0].items()
+    *others, last = (_value(value) for place in places for value in place.values())
+    listed = f"{', '.join(others)} and {last}" if others else last
+    return f"{words(short(axis))} {listed}"
+
+
+def _outcome(one: Judged, outcome: Outcome) -> dict[str, Any]:
+    return {
+        **({"at": dict(outcome.at)} if outcome.at else {}),
+        "means": dict(zip((one.candidate, one.baseline), outcome.means, strict=True)),
+        "chosen": {name: dict(point) for name, point in outcome.chosen.items()},
+        **asdict(outcome.effect.paired),
+        "p_holm": outcome.effect.p,
+        "verdict": outcome.verdict,
     }
 
 
@@ -88,7 +121,7 @@ def page(
     about = study.about
     stage = "study" if about.course is None else "followed"
     blocks = [
-        Paragraph(f"**{told['verdict'].capitalize()}.** {told['measured']}"),
+        Paragraph(f"**{_answer(told)}.** {told['measured']}"),
         *(Paragraph(_distance_told(one)) for one in told.get("distance_from_published", ())),
         *([Paragraph(f"**{QUICK}**")] if study.is_quick else []),
         Picture(study.about.claim, "figure.png"),
@@ -97,7 +130,8 @@ def page(
         Paragraph(f"{about.claim} ({about.source}). Published: {about.published}."),
         Heading("The rule, fixed beforehand"),
         *(Paragraph(f"{_stated(study, one.rule)}: {one.verdict}.") for one in judged),
-        Paragraph(_HOW),
+        *([Paragraph(_not_tested(told))] if told["not_tested"] else []),
+        Paragraph(_how(study, judged)),
         Heading("Measured"),
         _table(study, table, judged),
         Paragraph(
@@ -123,13 +157,27 @@ def _caption(study: Study, measures: Sequence[str]) -> str:
     return " ".join([shown, *told])
 
 
-_HOW = (
-    "The unit is the seed: both variants of a pair share initial weights and batches. A "
-    "difference counts if the BCa interval of its mean leaves out 0, the share of pairs won can be "
-    "told from a half and reaches 0.75, and Wilcoxon's p, Holm-adjusted over the rules, is below "
-    "the level. Two are equal if the interval lies within the margin. The claim is supported if "
-    "every rule is, and refuted if one is."
-)
+def _answer(told: Mapping[str, Any]) -> str:
+    """Returns the verdict, and where it holds if that is a part of the grid."""
+    where = f" {told['where']}" if told["where"] else ""
+    return f"{told['verdict'].capitalize()}{where}"
+
+
+def _not_tested(told: Mapping[str, Any]) -> str:
+    return (
+        f"The rule tests the claim {told['where']} only. Not tested, though in the table and the "
+        f"figure: {'; '.join(told['not_tested'])}."
+    )
+
+
+def _how(study: Study, judged: Sequence[Judged]) -> str:
+    family = max(outcome.effect.family for one in judged for outcome in one.outcomes)
+    rule = rule_in_words(study.params.comparison.confidence, family)
+    return (
+        "The unit is the seed: both variants of a pair share initial weights and batches. "
+        f"{rule} Two are equal if the interval lies within the margin. The claim is supported if "
+        "every rule is, and refuted if one is."
+    )
 
 
 def _distance_told(one: Mapping[str, Any]) -> str:
@@ -144,7 +192,7 @@ def _distance_told(one: Mapping[str, Any]) -> str:
 
 def in_words(told: Mapping[str, Any]) -> str:
     """Returns a study's `verdict` in a few lines, for the terminal."""
-    said = [told["claim"], f"{told['verdict'].capitalize()}. {told['measured']}"]
+    said = [told["claim"], f"{_answer(told)}. {told['measured']}"]
     return text([*map(Paragraph, said), *([Paragraph(QUICK)] if told["quick"] else [])])
 
 
@@ -161,7 +209,7 @@ def gallery(verdicts: Sequence[Mapping[str, Any]]) -> str:
             [
                 [
                     f"[{one['claim']}]({one['study']}/README.md)",
-                    f"**{one['verdict']}**" + (" (quick)" if one["quick"] else ""),
+                    f"**{_answer(one).lower()}**" + (" (quick)" if one["quick"] else ""),
                     _in_short(one["rules"]),
                     f"{one['published']} ({one['source']})",
                 ]
@@ -188,7 +236,7 @@ def _stated(study: Study, rule: Rule) -> str:
     what = words(rule.measure)
     if rule.largest is not None:
         what = f"largest {words(short(rule.largest))} with {what} ≥ {rule.reaching:g}"
-    where = ""
+    where = ", at every point of the grid" if rule.everywhere else ""
     if rule.at is not None:
         where = f", at {_at(rule.at)}"
         if rule.minus is not None:
@@ -201,28 +249,44 @@ def _stated(study: Study, rule: Rule) -> str:
 
 
 def _measured(study: Study, one: Judged) -> str:
-    result, rule = one.comparison, one.rule
-    labels = [study.params.variants[name].label for name in (one.candidate, one.baseline)]
-    means = [
-        f"{_shown(rule, mean)} {label}" for mean, label in zip(one.numbers, labels, strict=True)
-    ]
-    at = [
-        f"{label} at {_at(point)}"
-        for label, name in zip(labels, (one.candidate, one.baseline), strict=True)
-        if (point := one.points.get(name))
-    ]
+    rule, names = one.rule, (one.candidate, one.baseline)
+    labels = [study.params.variants[name].label for name in names]
     what = f"Largest {words(short(rule.largest))}" if rule.largest else headed(rule.measure)
     if rule.minus is not None:
         what += f" at {_at(rule.at or {})} minus that at {_at(rule.minus)}"
-    ends = [_difference(rule, end) for end in (result.ci_low, result.ci_high)]
-    interval = "no interval" if result.ci_low is None else " to ".join(ends)
+    if rule.everywhere:
+        counts = Counter(outcome.verdict for outcome in one.outcomes)
+        held = ", ".join(f"{verdict} at {count}" for verdict, count in counts.items())
+        against = max if rule.expected == "smaller" else min
+        least = against(one.outcomes, key=lambda outcome: outcome.effect.paired.mean or 0.0)
+        return (
+            f"{what} of {labels[0]} and {labels[1]} at each of {len(one.outcomes)} points of the "
+            f"grid: {held}. Where it is least in favour, at {_at(least.at)}: "
+            f"{_difference_told(rule, least)}."
+        )
+    (outcome,) = one.outcomes
+    means = [
+        f"{_shown(rule, mean)} {label}" for mean, label in zip(outcome.means, labels, strict=True)
+    ]
+    at = [
+        f"{label} at {_at(outcome.chosen[name])}"
+        for label, name in zip(labels, names, strict=True)
+        if name in outcome.chosen
+    ]
     chosen = f" ({'; '.join(at)})" if at else ""
+    return f"{what}: {' and '.join(means)}{chosen}, {_difference_told(rule, outcome)}."
+
+
+def _difference_told(rule: Rule, outcome: Outcome) -> str:
+    paired = outcome.effect.paired
+    ends = [_difference(rule, end) for end in (paired.ci_low, paired.ci_high)]
+    interval = "no interval" if paired.ci_low is None else " to ".join(ends)
     unit = " points" if _in_points(rule) else ""
     smaller = rule.expected == "smaller"
-    pairs = result.n - result.wins - result.ties if smaller else result.wins
+    pairs = paired.n - paired.wins - paired.ties if smaller else paired.wins
     return (
-        f"{what}: {' and '.join(means)}{chosen}, difference {_difference(rule, result.mean)}{unit} "
-        f"({interval}), {'smaller' if smaller else 'greater'} in {pairs} of {result.n}."
+        f"difference {_difference(rule, paired.mean)}{unit} ({interval}), "
+        f"{'smaller' if smaller else 'greater'} in {pairs} of {paired.n}"
     )
 
 

@@ -43,6 +43,7 @@ class Rule(Section):
         candidate: another than the study's.
         at: the grid's point at which `measure` is taken, where the grid has more than one.
         minus: the point at which it is taken off: the number is then a change.
+        everywhere: test the rule at each point of the grid; it holds if it holds at every one.
         best_by: take it instead at the point that is best for the variant by this measure, on
             average over `chosen_on` seeds of their own, which are then left out.
         chosen_on: how many seeds, the first of them, choose.
@@ -58,6 +59,7 @@ class Rule(Section):
     candidate: str | None = None
     at: dict[str, Annotated[Value, BeforeValidator(named)]] | None = None
     minus: dict[str, Annotated[Value, BeforeValidator(named)]] | None = None
+    everywhere: Literal[True] | None = None
     best_by: str | None = None
     chosen_on: Count | None = None
     largest: str | None = None
@@ -66,8 +68,9 @@ class Rule(Section):
 
     @model_validator(mode="after")
     def _belongs_together(self) -> Rule:
-        if sum(one is not None for one in (self.at, self.best_by, self.largest)) > 1:
-            raise ValueError("give one of `at`, `best_by` and `largest`")
+        places = (self.at, self.everywhere, self.best_by, self.largest)
+        if sum(one is not None for one in places) > 1:
+            raise ValueError("give one of `at`, `everywhere`, `best_by` and `largest`")
         for one, other in (
             ("best_by", "chosen_on"), ("largest", "reaching"),
         ):  # fmt: skip
@@ -139,6 +142,29 @@ class Study:
     def params(self) -> Params:
         """What all points share: data, comparison, the variants' labels, the number of seeds."""
         return self.points[0].params
+
+    def tested(self) -> list[Mapping[str, Any]]:
+        """Returns the points of the grid that the rules test, in the order of the grid.
+
+        A rule that chooses its point looks at all of them.
+        """
+        places = [
+            place
+            for rule in self.about.rules
+            for place in (rule.at, rule.minus)
+            if place is not None
+        ]
+        if any(rule.at is None for rule in self.about.rules):
+            return [point.at for point in self.points]
+        named_short = [{short(axis): value for axis, value in place.items()} for place in places]
+        return [
+            point.at
+            for point in self.points
+            if any(
+                all(value == place.get(short(axis), value) for axis, value in point.at.items())
+                for place in named_short
+            )
+        ]
 
     def trials(self) -> Iterator[tuple[Point, str, int]]:
         """Yields every point, variant and seed, in the order of the grid and of names."""

@@ -11,7 +11,17 @@ from pipeline.errors import ArgumentError, ParamsError
 from pipeline.params_file import PARAMS_FILE, load, params_of, section
 from pipeline.studies.measures.course import DRIFT, MEAN
 from pipeline.studies.measures.probes import PROBES
-from pipeline.studies.study import MEASURES, SCORES, STUDIES, About, Point, Study, named, short
+from pipeline.studies.study import (
+    MEASURES,
+    SCORES,
+    STUDIES,
+    About,
+    Point,
+    Rule,
+    Study,
+    named,
+    short,
+)
 
 _OWN = (*About.model_fields, "grid", "quick")
 
@@ -129,6 +139,7 @@ def _check(study: Study) -> None:
         _check_published(study, variant, told, known)
     variants, axes = study.params.variants, {*study.axes, *map(short, study.axes)}
     for place, rule in enumerate(study.about.rules):
+        where = f"({PARAMS_FILE}, rules[{place}])"
         for key, value, allowed in (
             ("measure", rule.measure, known),
             ("best_by", rule.best_by, known),
@@ -140,8 +151,27 @@ def _check(study: Study) -> None:
         ):
             if value is not None and value not in allowed:
                 listed = ", ".join(sorted(allowed))
-                where = f"({PARAMS_FILE}, rules[{place}])"
                 raise ParamsError(f"`{key}` must be one of {listed}, got {value!r} {where}")
+        _check_place(study, rule, where)
+
+
+def _check_place(study: Study, rule: Rule, where: str) -> None:
+    """Checks that a rule takes one number a seed: seeds of several points are no pairs."""
+    chooses = rule.everywhere or rule.best_by or rule.largest
+    if not chooses and rule.at is None and len(study.points) > 1:
+        ways = "`at`, `everywhere: true`, `best_by` or `largest`"
+        raise ParamsError(f"give {ways}: the grid has {len(study.points)} points {where}")
+    for key, point in (("at", rule.at), ("minus", rule.minus)):
+        if point is None:
+            continue
+        values = {short(axis): value for axis, value in point.items()}
+        for axis, along in study.axes.items():
+            name, listed = short(axis), ", ".join(map(str, along))
+            if name not in values and len(along) > 1:
+                raise ParamsError(f"`{key}` needs a value of {name}, one of {listed} {where}")
+            if name in values and values[name] not in along:
+                rule_told = f"must have of {name} one of {listed}, got {values[name]!r}"
+                raise ParamsError(f"`{key}` {rule_told} {where}")
 
 
 def _check_published(

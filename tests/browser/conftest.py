@@ -10,7 +10,7 @@ from pipeline.examples.dataset import Examples
 from pipeline.reporting.drawing import program
 from pipeline.reporting.misread import misread_digits
 from pipeline.reporting.pictures import ink_png
-from pipeline.reporting.report_page import Enclosed, Origin, html
+from pipeline.reporting.report_page import Enclosed, html
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
 # The first keeps all names from being resolved, so that nothing outside can be reached.
@@ -37,19 +37,18 @@ def write_page(experiment, true_labels, tmp_path_factory):
     vega = program()
 
     def write(javascript=vega, **kwargs):
-        params, results, comparison = experiment(**kwargs)
+        params, cells, contrast = experiment(**kwargs)
         images = true_labels[:, None, None].repeat(8, 1).repeat(8, 2) * 60
-        misread = misread_digits(Examples(images, true_labels), list(results.values()), 100)
+        misread = misread_digits(Examples(images, true_labels), list(cells.values()), 100)
         enclosed = Enclosed(
             labels=true_labels,
             misread=misread,
             thumbnails=[ink_png(digit.image) for digit in misread.digits],
             figures=dict.fromkeys(("paired_differences", "curves"), ink_png(images[1])),
-            origins={name: Origin("da7a", "c0de") for name in results},
             program=javascript,
         )
         path = tmp_path_factory.mktemp("page") / "report.html"
-        path.write_text(html(params, results, comparison, enclosed), encoding="utf-8")
+        path.write_text(html(params, cells, contrast, enclosed), encoding="utf-8")
         return path
 
     return write

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from pipeline.comparison.contrast import Side
-from pipeline.comparison.grid import Experiment, ablation, named, record
+from pipeline.comparison.grid import Experiment, grid, named, record
 from pipeline.errors import ArgumentError
 from pipeline.reporting import grid_report, pages
 
@@ -18,22 +17,22 @@ WORSE = WITHOUT - np.array([3, 4, 5, 3, 4, 6, 2, 5, 4, 3]) / 100
 
 
 @pytest.fixture(scope="module")
-def side(variant_results):
-    """Makes a side from its variant, the accuracy of each run, and parameters."""
+def cell(make_cell):
+    """Makes a cell from its variant, the accuracy of each run, and parameters."""
 
     def make(variant, accuracy, *, diverged=(), data="da7a", code="c0de", **parameters):
         rate = parameters.pop("learning_rate", 0.01)
         whole = {"normalization": variant, "training": {"optimizer": {"learning_rate": rate}}}
-        results = variant_results(
-            variant.upper(), list(accuracy), diverged, parameters=whole | parameters
-        )
-        return Side(results, variant, "HEAD", data * 16, code * 16)
+        return make_cell(
+            variant.upper(), list(accuracy), diverged, parameters=whole | parameters,
+            variant=variant, origin="HEAD", data_sha256=data * 16, code_sha256=code * 16,
+        )  # fmt: skip
 
     return make
 
 
 @pytest.fixture(scope="module")
-def grid(side):
+def experiments(cell):
     """Two learning rates by two momenta, of which the baseline has none."""
     accuracy = {(0.1, 0.9): CLEAR, (0.1, 0.99): WEAK, (0.01, 0.9): NONE, (0.01, 0.99): WORSE}
     without = {0.1: WITHOUT, 0.01: WITHOUT.round(2)}
@@ -41,8 +40,8 @@ def grid(side):
         Experiment(
             f"exp-{rate}-{momentum}",
             {
-                "bn": side("bn", values, learning_rate=rate, momentum=momentum),
-                "no": side("no", without[rate], learning_rate=rate),
+                "bn": cell("bn", values, learning_rate=rate, momentum=momentum),
+                "no": cell("no", without[rate], learning_rate=rate),
             },
         )
         for (rate, momentum), values in accuracy.items()
@@ -50,18 +49,18 @@ def grid(side):
 
 
 @pytest.fixture(scope="module")
-def found(grid):
-    return ablation(grid, "no", 0.95)
+def found(experiments):
+    return grid(experiments, "no", 0.95)
 
 
 def of(found, *at):
-    """Returns the effect of the cell at these values."""
-    (effect,) = [one for cell, one in found.effects if tuple(cell.at.values()) == at]
-    return effect
+    """Returns the contrast of the cell at these values."""
+    (contrast,) = [one for row, one in found.contrasts if tuple(row.at.values()) == at]
+    return contrast
 
 
 def names(found):
-    return [f"{cell.side.variant}: {named(cell.at)}" for cell in found.cells]
+    return [f"{row.cell.variant}: {named(row.at)}" for row in found.rows]
 
 
 def text(found):
@@ -85,14 +84,14 @@ def test_cells_are_named_by_what_differs_and_sorted_along_it(found):
 
 
 def test_a_variant_that_nothing_touches_appears_once_with_all_its_experiments(found):
-    first, fourth = found.cells[0], found.cells[3]
+    first, fourth = found.rows[0], found.rows[3]
     assert first.experiments == ("exp-0.01-0.9", "exp-0.01-0.99")
     assert fourth.experiments == ("exp-0.1-0.9", "exp-0.1-0.99")
     assert "exp-0.01-0.9 +1" in text(found)
 
 
 def test_each_cell_is_set_against_the_baseline_of_its_own_experiment(found):
-    accuracy = of(found, 0.1, 0.9).contrast.comparison.accuracy
+    accuracy = of(found, 0.1, 0.9).accuracy
     differences = (CLEAR - WITHOUT).round(9)
     assert accuracy.mean == pytest.approx(0.039)
     assert accuracy.wins == 10
@@ -100,11 +99,11 @@ def test_each_cell_is_set_against_the_baseline_of_its_own_experiment(found):
         (differences,), np.mean, n_resamples=10_000, method="BCa", rng=np.random.default_rng(0)
     ).confidence_interval
     assert (accuracy.ci_low, accuracy.ci_high) == pytest.approx(tuple(expected))
-    assert of(found, 0.1, 0.9).reference == {"learning_rate": 0.1}
+    assert found.rows[4].against == {"learning_rate": 0.1}
 
 
 def test_p_is_wilcoxons_adjusted_over_all_effects(found):
-    effects = [effect for _, effect in found.effects]
+    effects = [one.effect for _, one in found.contrasts]
     none, worse, clear, weak = (
         stats.wilcoxon((values - WITHOUT).round(9)).pvalue for values in (NONE, WORSE, CLEAR, WEAK)
     )
@@ -116,118 +115,123 @@ def test_p_is_wilcoxons_adjusted_over_all_effects(found):
 
 
 def test_a_verdict_must_be_borne_out_by_the_adjusted_p(found):
-    verdicts = [effect.verdict for _, effect in found.effects]
-    assert verdicts == ["not settled", "worse", "better", "not settled"]
+    verdicts = [one.verdict for _, one in found.contrasts]
+    assert verdicts == ["not_settled", "baseline_better", "candidate_better", "not_settled"]
 
 
-def test_what_alone_would_be_settled_is_not_among_many(side):
+def test_what_alone_would_be_settled_is_not_among_many(cell):
     # All six pairs won: p = 2 / 2**6 = 0.03125 alone, twice that in a family of two.
     without, ahead = WITHOUT[:6], CLEAR[:6]
-    alone = [Experiment("a", {"bn": side("bn", ahead, momentum=0.9), "no": side("no", without)})]
+    alone = [Experiment("a", {"bn": cell("bn", ahead, momentum=0.9), "no": cell("no", without)})]
     two = [
         *alone,
-        Experiment("b", {"bn": side("bn", ahead, momentum=0.8), "no": side("no", without)}),
+        Experiment("b", {"bn": cell("bn", ahead, momentum=0.8), "no": cell("no", without)}),
     ]
 
-    ((_, one),) = ablation(alone, "no", 0.95).effects
-    assert (one.p, one.verdict) == (0.03125, "better")
-    both = ablation(two, "no", 0.95)
-    assert [(one.p, one.verdict) for _, one in both.effects] == [(0.0625, "not settled")] * 2
+    ((_, one),) = grid(alone, "no", 0.95).contrasts
+    assert (one.effect.p, one.verdict) == (0.03125, "candidate_better")
+    both = grid(two, "no", 0.95)
+    verdicts = [(one.effect.p, one.verdict) for _, one in both.contrasts]
+    assert verdicts == [(0.0625, "not_settled")] * 2
     told = "With 6 pairs no p can be small enough for a verdict where 2 are adjusted together"
     # 2 / 2**7 * 2 = 0.03125.
     assert f"{told}: that takes 7 seeds." in words(both)
 
 
-def test_few_pairs_have_no_verdict(side):
-    few = {"bn": side("bn", CLEAR[:3]), "no": side("no", WITHOUT[:3])}
-    found = ablation([Experiment("a", few)], "no", 0.95)
-    ((_, one),) = found.effects
-    assert one.verdict == "too few pairs"
+def test_few_pairs_have_no_verdict(cell):
+    few = {"bn": cell("bn", CLEAR[:3]), "no": cell("no", WITHOUT[:3])}
+    found = grid([Experiment("a", few)], "no", 0.95)
+    ((_, one),) = found.contrasts
+    assert one.verdict == "too_few_pairs"
+    assert " too few pairs " in words(found)
     assert "With 3 pairs no p can be small enough for a verdict: that takes 6 seeds." in words(
         found
     )
 
 
-def test_equal_scores_are_the_same_and_no_part_of_the_family(side):
-    equal = {"bn": side("bn", WITHOUT), "ln": side("ln", CLEAR), "no": side("no", WITHOUT)}
-    found = ablation([Experiment("a", equal)], "no", 0.95)
-    verdicts = {cell.side.variant: effect.verdict for cell, effect in found.effects}
-    assert verdicts == {"bn": "the same", "ln": "better"}
+def test_equal_scores_are_the_same_and_no_part_of_the_family(cell):
+    equal = {"bn": cell("bn", WITHOUT), "ln": cell("ln", CLEAR), "no": cell("no", WITHOUT)}
+    found = grid([Experiment("a", equal)], "no", 0.95)
+    verdicts = {row.cell.variant: one.verdict for row, one in found.contrasts}
+    assert verdicts == {"bn": "same", "ln": "candidate_better"}
+    assert " the same " in words(found)
     assert found.family == 1
-    assert "p is Wilcoxon's. Better" in words(found)
+    assert "p is Wilcoxon's. The rule" in words(found)
 
 
-def test_a_cell_has_a_row_for_each_baseline_that_it_meets(side):
+def test_a_cell_has_a_row_for_each_baseline_that_it_meets(cell):
     experiments = [
-        Experiment(name, {"bn": side("bn", CLEAR), "no": side("no", values, learning_rate=rate)})
+        Experiment(name, {"bn": cell("bn", CLEAR), "no": cell("no", values, learning_rate=rate)})
         for name, values, rate in (("a", WITHOUT, 0.1), ("b", WEAK, 0.2))
     ]
-    found = ablation(experiments, "no", 0.95)
-    references = [effect.reference for _, effect in found.effects]
+    found = grid(experiments, "no", 0.95)
+    references = [row.against for row, _ in found.contrasts]
     assert references == [{"learning_rate": 0.1}, {"learning_rate": 0.2}]
     header, *rows = grid_report.blocks(found)[2].header, *grid_report.blocks(found)[2].rows
     at = header.index("against")
     assert [row[at] for row in rows if row[1] == "BN"] == ["learning_rate 0.1", "learning_rate 0.2"]
 
 
-def test_what_came_out_otherwise_from_the_same_stays_apart_and_is_told(side):
+def test_what_came_out_otherwise_from_the_same_stays_apart_and_is_told(cell):
     experiments = [
-        Experiment(name, {"bn": side("bn", values), "no": side("no", WITHOUT)})
+        Experiment(name, {"bn": cell("bn", values), "no": cell("no", WITHOUT)})
         for name, values in (("here", CLEAR), ("there", WEAK))
     ]
-    found = ablation(experiments, "no", 0.95)
-    assert [cell.experiments for cell in found.disagreeing] == [("here",), ("there",)]
+    found = grid(experiments, "no", 0.95)
+    assert [row.experiments for row in found.disagreeing] == [("here",), ("there",)]
     assert "BN of there came out otherwise than elsewhere from the same" in words(found)
 
 
-def test_other_data_code_and_counts_of_seeds_are_axes(side):
+def test_other_data_code_and_counts_of_seeds_are_axes(cell):
     experiments = [
-        Experiment("a", {"no": side("no", WITHOUT)}),
-        Experiment("b", {"no": side("no", WITHOUT[:6], data="beef", code="f00d")}),
+        Experiment("a", {"no": cell("no", WITHOUT)}),
+        Experiment("b", {"no": cell("no", WITHOUT[:6], data="beef", code="f00d")}),
     ]
-    found = ablation(experiments, "no", 0.95)
+    found = grid(experiments, "no", 0.95)
     assert found.axes == ("seeds", "data", "code")
-    assert named(found.cells[0].at) == "seeds 6, data beefbeef, code f00df00d"
+    assert named(found.rows[0].at) == "seeds 6, data beefbeef, code f00df00d"
     assert "Not all cells were made from the same data and code." in words(found)
 
 
-def test_axes_have_the_shortest_name_that_is_clear(side):
+def test_axes_have_the_shortest_name_that_is_clear(cell):
     optimizers = {"name": "adam", "epsilon": 0.1}, {"name": "sgd", "momentum": 0.9}
     experiments = [
         Experiment(
             optimizer["name"],
-            {"bn": side("bn", WITHOUT, momentum=own, training={"optimizer": optimizer})},
+            {"bn": cell("bn", WITHOUT, momentum=own, training={"optimizer": optimizer})},
         )
         for own, optimizer in zip((0.5, 0.7), optimizers, strict=True)
     ]
-    found = ablation(experiments, "bn", 0.95)
+    found = grid(experiments, "bn", 0.95)
     assert found.axes == ("optimizer.name", "epsilon", "momentum", "optimizer.momentum")
     # A parameter that an optimizer does not have is left out, and that is a difference.
     absent = "epsilon –"  # noqa: RUF001
     rest = "momentum 0.7, optimizer.momentum 0.9"
-    assert named(found.cells[1].at) == f"optimizer.name sgd, {absent}, {rest}"
+    assert named(found.rows[1].at) == f"optimizer.name sgd, {absent}, {rest}"
 
 
-def test_numbers_and_lists_are_sorted_by_size(side):
+def test_numbers_and_lists_are_sorted_by_size(cell):
     experiments = [
-        Experiment(str(place), {"no": side("no", WITHOUT, network={"hidden_dims": dims})})
+        Experiment(str(place), {"no": cell("no", WITHOUT, network={"hidden_dims": dims})})
         for place, dims in enumerate(([128], [32, 32], [32]))
     ]
-    found = ablation(experiments, "no", 0.95)
-    assert [cell.at["hidden_dims"] for cell in found.cells] == [[32], [32, 32], [128]]
+    found = grid(experiments, "no", 0.95)
+    assert [row.at["hidden_dims"] for row in found.rows] == [[32], [32, 32], [128]]
 
 
-def test_an_experiment_without_the_baseline_is_told(side):
-    experiments = [Experiment("x", {"bn": side("bn", CLEAR)})]
+def test_an_experiment_without_the_baseline_is_told(cell):
+    experiments = [Experiment("x", {"bn": cell("bn", CLEAR)})]
     with pytest.raises(ArgumentError, match=r"x has no variant 'no', which params\.yaml names"):
-        ablation(experiments, "no", 0.95)
+        grid(experiments, "no", 0.95)
 
 
-def test_a_variant_without_a_seed_of_its_baseline_is_told(side):
-    other = side("no", WITHOUT)
-    other.results.scores["seed"] += 10
-    with pytest.raises(ArgumentError, match="bn and no of x have no run of the same seed"):
-        ablation([Experiment("x", {"bn": side("bn", CLEAR), "no": other})], "no", 0.95)
+def test_a_variant_without_a_seed_of_its_baseline_is_told(cell):
+    other = cell("no", WITHOUT)
+    other.scores["seed"] += 10
+    with pytest.raises(
+        ArgumentError, match=r"BN \(HEAD\) and NO \(HEAD\) have no run of the same seed"
+    ):
+        grid([Experiment("x", {"bn": cell("bn", CLEAR), "no": other})], "no", 0.95)
 
 
 def test_the_table_has_means_differences_and_verdicts(found):
@@ -251,19 +255,19 @@ def test_the_page_is_markdown_too(found):
     assert sum(line.startswith("| 0.") for line in told.splitlines()) == 6
 
 
-def test_baselines_alone_have_no_differences(side):
+def test_baselines_alone_have_no_differences(cell):
     experiments = [
-        Experiment(str(rate), {"no": side("no", WITHOUT, learning_rate=rate)}) for rate in (1, 2)
+        Experiment(str(rate), {"no": cell("no", WITHOUT, learning_rate=rate)}) for rate in (1, 2)
     ]
-    told = text(ablation(experiments, "no", 0.95))
+    told = text(grid(experiments, "no", 0.95))
     assert "Test accuracy: mean over the runs, and half of its 95 % interval.\n" in told
     assert "difference" not in told
 
 
-def test_diverged_runs_and_seeds_left_out_are_told(side):
-    fewer = side("no", WITHOUT[:8])
-    found = ablation(
-        [Experiment("x", {"bn": side("bn", CLEAR, diverged=[0, 1]), "no": fewer})], "no", 0.95
+def test_diverged_runs_and_seeds_left_out_are_told(cell):
+    fewer = cell("no", WITHOUT[:8])
+    found = grid(
+        [Experiment("x", {"bn": cell("bn", CLEAR, diverged=[0, 1]), "no": fewer})], "no", 0.95
     )
     told = words(found)
     assert "Left out of differences, without a partner of the same seed: 2 of BN (BN" in told
@@ -273,10 +277,8 @@ def test_diverged_runs_and_seeds_left_out_are_told(side):
     assert cell["difference"]["left_out"] == {"cell": [8, 9], "baseline": []}
     assert cell["diverged"] == [0, 1]
     left = 100 * (CLEAR - WITHOUT)[2:8].mean()
-    assert (
-        f"BN: over the pairs in which neither diverged, 6 of 8, the difference is {left:+.2f} ("
-        in told
-    )
+    steady = "BN: over the pairs in which neither diverged, 6 of 8, the difference is"
+    assert f"{steady} {left:+.2f} percentage points (" in told
 
 
 def test_the_record_has_all_of_it(found):
@@ -291,4 +293,4 @@ def test_the_record_has_all_of_it(found):
     difference = cell["difference"]
     assert difference["baseline_at"] == {"learning_rate": 0.1}
     assert difference["accuracy"]["mean"] == pytest.approx(0.039)
-    assert difference["verdict"] == "better"
+    assert difference["verdict"] == "candidate_better"

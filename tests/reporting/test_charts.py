@@ -4,8 +4,8 @@ import re
 import numpy as np
 import pytest
 
+from pipeline.comparison.contrast import contrasts
 from pipeline.comparison.published import NOTEBOOK
-from pipeline.comparison.results import compare
 from pipeline.reporting import charts
 from pipeline.reporting.curves import PANELS
 
@@ -14,10 +14,10 @@ WORSE = (0.95, 0.94, 0.95, 0.96, 0.94, 0.95, 0.94, 0.97)
 
 
 @pytest.fixture
-def sides(variant_results):
+def sides(make_cell):
     return (
-        variant_results("With BN", BETTER, color="#0072B2"),
-        variant_results("Without BN", WORSE, color="#D55E00"),
+        make_cell("With BN", BETTER, color="#0072B2"),
+        make_cell("Without BN", WORSE, color="#D55E00"),
     )
 
 
@@ -54,13 +54,13 @@ def test_means_are_those_of_the_runs_with_students_interval(sides):
     assert row["runs"] == 8
 
 
-def test_a_tied_pair_has_the_colour_of_neither(variant_results, true_labels):
+def test_a_tied_pair_has_the_colour_of_neither(make_cell):
     sides = [
-        variant_results(label, accuracy, color=color)
+        make_cell(label, accuracy, color=color)
         for label, accuracy, color in (
             ("With", (0.9, 0.8, 0.7), "#0072B2"), ("Without", (0.8, 0.8, 0.8), "#D55E00"))
     ]  # fmt: skip
-    spec = charts.differences(*sides, compare(*sides, true_labels, 0.95).accuracy)
+    spec = charts.differences(*sides, contrasts([sides], 0.95)[0].accuracy)
     (scale,) = [
         one["encoding"]["color"]["scale"]
         for one in spec["layer"]
@@ -71,8 +71,8 @@ def test_a_tied_pair_has_the_colour_of_neither(variant_results, true_labels):
     assert found == ["var(--paint-0072B2, #0072B2)", "var(--quiet)", "var(--paint-D55E00, #D55E00)"]
 
 
-def test_the_notebooks_points_are_as_it_printed_them(sides, variant_results):
-    told = variant_results("With BN", BETTER, published=NOTEBOOK[0])
+def test_the_notebooks_points_are_as_it_printed_them(sides, make_cell):
+    told = make_cell("With BN", BETTER, published=NOTEBOOK[0])
     spec = charts.learning_curve((told, sides[1]), ("train", "loss"), 0.95)
     rows = values(spec, "point")
     assert [row["value"] for row in rows] == list(NOTEBOOK[0].train_loss)
@@ -87,8 +87,8 @@ def test_everything_is_within_the_widest_view(sides):
     assert all(low < row["value"] < high for row in spec["data"]["values"])
 
 
-def test_what_is_not_finite_is_no_value_and_in_no_mean(sides, variant_results):
-    diverged = variant_results("Without BN", WORSE, diverged=(7,))
+def test_what_is_not_finite_is_no_value_and_in_no_mean(sides, make_cell):
+    diverged = make_cell("Without BN", WORSE, diverged=(7,))
     last = diverged.history.eval("seed == 7 and epoch == 2")
     diverged.history.loc[last, "loss"] = np.inf
     spec = charts.learning_curve((sides[0], diverged), ("train", "loss"), 0.95)
@@ -98,8 +98,8 @@ def test_what_is_not_finite_is_no_value_and_in_no_mean(sides, variant_results):
     json.dumps(spec, allow_nan=False)
 
 
-def test_differences_are_in_points_with_mean_and_interval(sides, true_labels):
-    result = compare(*sides, true_labels, 0.95).accuracy
+def test_differences_are_in_points_with_mean_and_interval(sides):
+    result = contrasts([sides], 0.95)[0].accuracy
     spec = charts.differences(*sides, result)
     rows = values(spec, "circle")
     assert [row["difference"] for row in rows] == pytest.approx([3, 3, 1, 2, 3, 4, 1, -1])
@@ -113,9 +113,9 @@ def test_differences_are_in_points_with_mean_and_interval(sides, true_labels):
     assert mean["encoding"]["x"]["datum"] == pytest.approx(2)
 
 
-def test_one_pair_has_no_interval(variant_results, true_labels):
-    sides = variant_results("A", (0.9,)), variant_results("B", (0.8,))
-    spec = charts.differences(*sides, compare(*sides, true_labels, 0.95).accuracy)
+def test_one_pair_has_no_interval(make_cell):
+    sides = make_cell("A", (0.9,)), make_cell("B", (0.8,))
+    spec = charts.differences(*sides, contrasts([sides], 0.95)[0].accuracy)
     assert "rect" not in [layer["mark"]["type"] for layer in spec["layer"]]
 
 
@@ -132,8 +132,8 @@ def test_each_variant_has_its_own_colour_which_a_page_may_change(sides):
 
 
 @pytest.mark.parametrize("label", ["it's", 'a "b"', "\\", "</script>", "\N{LINE SEPARATOR}", "é"])
-def test_labels_of_an_axis_are_text_in_its_expression(sides, variant_results, label):
-    spec = charts.pairs(sides[0], variant_results(label, WORSE))
+def test_labels_of_an_axis_are_text_in_its_expression(sides, make_cell, label):
+    spec = charts.pairs(sides[0], make_cell(label, WORSE))
     expression = spec["layer"][0]["encoding"]["x"]["axis"]["labelExpr"]
     array = re.fullmatch(r"(.*)\[datum\.value\]", expression).group(1)
     assert array.isascii()

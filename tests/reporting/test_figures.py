@@ -3,9 +3,8 @@ import pytest
 from matplotlib.figure import Figure
 from scipy import stats
 
-from pipeline.comparison.contrast import Side, contrast
+from pipeline.comparison.contrast import contrasts
 from pipeline.comparison.published import NOTEBOOK
-from pipeline.comparison.results import compare
 from pipeline.examples.dataset import Examples
 from pipeline.reporting import figures
 from pipeline.reporting.colors import COLORS, variant_colors
@@ -41,9 +40,9 @@ def shown_values(picture):
     return [int(grey) for grey in dict.fromkeys(middle) if grey]
 
 
-def test_figures_are_free_of_pyplot(variant_results, true_labels, test_set):
-    with_bn, without = variant_results("With", [0.9] * 3), variant_results("Without", [0.8] * 3)
-    result = compare(with_bn, without, true_labels, 0.95).accuracy
+def test_figures_are_free_of_pyplot(make_cell, true_labels, test_set):
+    with_bn, without = make_cell("With", [0.9] * 3), make_cell("Without", [0.8] * 3)
+    result = contrasts([(with_bn, without)], 0.95)[0].accuracy
     for figure in (
         figures.sample_digits(test_set),
         figures.learning_curves([with_bn, without], 0.95),
@@ -56,15 +55,15 @@ def test_figures_are_free_of_pyplot(variant_results, true_labels, test_set):
         figure.draw_without_rendering()
 
 
-def test_curves_have_a_panel_for_each_split_and_score(variant_results):
-    figure = figures.learning_curves([variant_results("With", [0.9] * 4)], 0.95)
+def test_curves_have_a_panel_for_each_split_and_score(make_cell):
+    figure = figures.learning_curves([make_cell("With", [0.9] * 4)], 0.95)
     assert [axis.get_title() for axis in figure.axes] == PANELS
     assert {axis.get_xlabel() for axis in figure.axes} == {"Epoch"}
     assert [axis.get_ylabel() for axis in figure.axes[:2]] == ["Cross-entropy"] * 2
 
 
-def test_curves_show_each_seed_and_the_mean_of_each_variant(variant_results):
-    results = [variant_results(label, [0.9] * 4) for label in ("A", "BB", "CCC")]
+def test_curves_show_each_seed_and_the_mean_of_each_variant(make_cell):
+    results = [make_cell(label, [0.9] * 4) for label in ("A", "BB", "CCC")]
     figure = figures.learning_curves(results, 0.95)
     for axis in figure.axes:
         assert len(drawn(axis)) == 3 * (4 + 1)
@@ -73,8 +72,8 @@ def test_curves_show_each_seed_and_the_mean_of_each_variant(variant_results):
 
 
 @pytest.mark.parametrize("panel", range(4))
-def test_mean_curve_and_its_band_are_mean_and_students_interval(variant_results, panel):
-    results = variant_results("With", [0.9] * 4)
+def test_mean_curve_and_its_band_are_mean_and_students_interval(make_cell, panel):
+    results = make_cell("With", [0.9] * 4)
     axis = figures.learning_curves([results], 0.9).axes[panel]
     split, score = PANELS[panel].lower().split()
     history = results.history
@@ -91,18 +90,18 @@ def test_mean_curve_and_its_band_are_mean_and_students_interval(variant_results,
         np.testing.assert_allclose([edges[0], edges[-1]], expected)
 
 
-def test_one_seed_has_no_band(variant_results):
-    figure = figures.learning_curves([variant_results("With", [0.9])], 0.95)
+def test_one_seed_has_no_band(make_cell):
+    figure = figures.learning_curves([make_cell("With", [0.9])], 0.95)
     assert legend(figure) == ["With (mean of 1)"]
     for axis in figure.axes:
         assert len(drawn(axis)) == 2
         assert not any(len(path) for band in axis.collections for path in band.get_paths())
 
 
-def test_published_curve_is_drawn_where_the_notebook_has_one(variant_results):
+def test_published_curve_is_drawn_where_the_notebook_has_one(make_cell):
     results = [
-        variant_results("With", [0.9] * 2, published=NOTEBOOK[0]),
-        variant_results("Without", [0.9] * 2),
+        make_cell("With", [0.9] * 2, published=NOTEBOOK[0]),
+        make_cell("Without", [0.9] * 2),
     ]
     for one in results:
         one.history[["loss", "accuracy"]] *= 0.01  # far below what the notebook printed
@@ -118,8 +117,8 @@ def test_published_curve_is_drawn_where_the_notebook_has_one(variant_results):
         assert low < min(printed) < max(printed) < high
 
 
-def test_a_far_off_point_does_not_flatten_the_rest(variant_results):
-    results = variant_results("With", [0.9] * 100)
+def test_a_far_off_point_does_not_flatten_the_rest(make_cell):
+    results = make_cell("With", [0.9] * 100)
     results.history.loc[0, "loss"] = 1e6
     low, high = figures.learning_curves([results], 0.95).axes[0].get_ylim()
     assert low < 0.02
@@ -140,8 +139,8 @@ def test_a_far_off_point_does_not_flatten_the_rest(variant_results):
         ),
     ],
 )
-def test_diverged_losses_are_left_out(variant_results, where, loss):
-    diverged, steady = variant_results("Diverged", [0.9] * 3), variant_results("With", [0.9] * 3)
+def test_diverged_losses_are_left_out(make_cell, where, loss):
+    diverged, steady = make_cell("Diverged", [0.9] * 3), make_cell("With", [0.9] * 3)
     diverged.history.loc[diverged.history.eval(where), "loss"] = loss
     figure = figures.learning_curves([diverged, steady], 0.95)
     figure.draw_without_rendering()
@@ -154,9 +153,9 @@ def test_diverged_losses_are_left_out(variant_results, where, loss):
     )
 
 
-def test_a_run_that_diverged_does_not_flatten_the_losses_of_the_rest(variant_results):
-    diverged = variant_results("Without", [0.8] * 3, (1,))
-    results = [variant_results("With", [0.9] * 3), diverged]
+def test_a_run_that_diverged_does_not_flatten_the_losses_of_the_rest(make_cell):
+    diverged = make_cell("Without", [0.8] * 3, (1,))
+    results = [make_cell("With", [0.9] * 3), diverged]
     figure = figures.learning_curves(results, 0.95)
     figure.draw_without_rendering()
     # All other losses lie between 0 and 1.
@@ -171,28 +170,28 @@ def test_a_run_that_diverged_does_not_flatten_the_losses_of_the_rest(variant_res
     np.testing.assert_allclose(line(figure.axes[2], label).get_ydata(), every)
 
 
-def test_a_variant_that_diverged_in_every_run_leaves_the_other_readable(variant_results):
-    lost = variant_results("Without", [0.1] * 3, (0, 1, 2))
-    figure = figures.learning_curves([variant_results("With", [0.9] * 3), lost], 0.95)
+def test_a_variant_that_diverged_in_every_run_leaves_the_other_readable(make_cell):
+    lost = make_cell("Without", [0.1] * 3, (0, 1, 2))
+    figure = figures.learning_curves([make_cell("With", [0.9] * 3), lost], 0.95)
     figure.draw_without_rendering()
     assert all(-0.1 < low < high < 1.1 for low, high in (a.get_ylim() for a in figure.axes[:2]))
     assert legend(figure) == ["With (mean of 3)", "Without (mean of 3, 3 diverged)"]
 
 
-def test_where_all_diverged_their_losses_are_shown(variant_results):
-    every = variant_results("Diverged", [0.1] * 3, diverged=(0, 1, 2))
+def test_where_all_diverged_their_losses_are_shown(make_cell):
+    every = make_cell("Diverged", [0.1] * 3, diverged=(0, 1, 2))
     figure = figures.learning_curves([every], 0.95)
     figure.draw_without_rendering()
     assert figure.axes[0].get_ylim()[1] > 0.9e30
 
 
-def test_paired_differences_show_every_pair(variant_results, true_labels):
+def test_paired_differences_show_every_pair(make_cell):
     accuracy = [0.98, 0.94, 0.92, 0.90, 0.99, 0.97]
     candidate, baseline = (
-        variant_results("With", accuracy, color="red"),
-        variant_results("Without", [0.92] * 6, color="blue"),
+        make_cell("With", accuracy, color="red"),
+        make_cell("Without", [0.92] * 6, color="blue"),
     )
-    result = compare(candidate, baseline, true_labels, 0.9).accuracy
+    result = contrasts([(candidate, baseline)], 0.9)[0].accuracy
     figure = figures.paired_differences(candidate, baseline, result, 0.9)
     left, right = figure.axes
 
@@ -213,9 +212,9 @@ def test_paired_differences_show_every_pair(variant_results, true_labels):
     assert span.get_x() + span.get_width() == pytest.approx(100 * result.ci_high)
 
 
-def test_paired_differences_of_one_pair_have_no_interval(variant_results, true_labels):
-    candidate, baseline = variant_results("With", [0.9]), variant_results("Without", [0.8])
-    result = compare(candidate, baseline, true_labels, 0.95).accuracy
+def test_paired_differences_of_one_pair_have_no_interval(make_cell):
+    candidate, baseline = make_cell("With", [0.9]), make_cell("Without", [0.8])
+    result = contrasts([(candidate, baseline)], 0.95)[0].accuracy
     left, right = figures.paired_differences(candidate, baseline, result, 0.95).axes
     assert len(left.lines) == 1
     assert not right.patches
@@ -223,18 +222,14 @@ def test_paired_differences_of_one_pair_have_no_interval(variant_results, true_l
 
 
 @pytest.fixture
-def contrasted(variant_results):
+def contrasted(make_cell):
     """Makes a contrast of two sides, of which each run's test accuracy is given."""
 
     def make(label, other, **fields):
-        made = {"variant": "v", "data_sha256": "da7a", "code_sha256": "c0de"} | fields
         (a, own), (b, others) = label, other
-        return contrast(
-            Side(variant_results(a, own), origin="HEAD~1", **made),
-            Side(variant_results(b, others), origin="workspace", **made),
-            None,
-            0.95,
-        )
+        pair = make_cell(a, own, origin="HEAD~1", **fields), make_cell(b, others, **fields)
+        (contrast,) = contrasts([pair], 0.95)
+        return contrast
 
     return make
 
@@ -266,17 +261,17 @@ def test_equal_labels_are_drawn_in_two_colours_and_told_apart(contrasted):
     assert [line.get_color() for line in lines] == list(COLORS[:2])
 
 
-def test_long_labels_are_broken_before_mean_and_interval(variant_results, true_labels):
-    sides = [variant_results(label * 9, [0.9] * 2) for label in ("With ", "Without ")]
-    result = compare(*sides, true_labels, 0.95).accuracy
+def test_long_labels_are_broken_before_mean_and_interval(make_cell):
+    sides = [make_cell(label * 9, [0.9] * 2) for label in ("With ", "Without ")]
+    result = contrasts([sides], 0.95)[0].accuracy
     title = figures.paired_differences(*sides, result, 0.95).axes[1].get_title()
     assert title.splitlines()[-1] == "mean and 95 % interval"
     assert max(map(len, title.splitlines())) <= 60
 
 
-def test_confusion_shows_shares_of_each_true_class(variant_results):
+def test_confusion_shows_shares_of_each_true_class(make_cell):
     predicted = np.array([[0, 1, 1, 1], [0, 0, 1, 1]], np.uint8)
-    results = [variant_results(label, [1, 1], predicted=predicted) for label in ("A", "B", "C")]
+    results = [make_cell(label, [1, 1], predicted=predicted) for label in ("A", "B", "C")]
     figure = figures.confusion_matrices(results, np.array([0, 0, 1, 1], np.uint8))
     assert [axis.get_title() for axis in figure.axes] == ["A", "B", "C"]
     for axis in figure.axes:
@@ -286,17 +281,15 @@ def test_confusion_shows_shares_of_each_true_class(variant_results):
         np.testing.assert_array_equal(mistakes, [[np.nan, 25], [0, np.nan]])
 
 
-def test_confusion_without_a_mistake_can_be_drawn(variant_results, true_labels):
-    figures.confusion_matrices(
-        [variant_results("With", [1.0])], true_labels
-    ).draw_without_rendering()
+def test_confusion_without_a_mistake_can_be_drawn(make_cell, true_labels):
+    figures.confusion_matrices([make_cell("With", [1.0])], true_labels).draw_without_rendering()
 
 
-def test_divided_digits_are_those_that_one_variant_gets_more_often(variant_results, test_set):
+def test_divided_digits_are_those_that_one_variant_gets_more_often(make_cell, test_set):
     # Each run gets the first images right: both candidates 0 … 89, the baselines 0 … 79 and 84.
     candidate, baseline = (
-        variant_results("With", [0.9, 0.9]),
-        variant_results("Without", [0.80, 0.85]),
+        make_cell("With", [0.9, 0.9]),
+        make_cell("Without", [0.80, 0.85]),
     )
     figure = figures.divided_digits(test_set, candidate, baseline, columns=3)
     ahead, behind = figure.axes

@@ -3,8 +3,7 @@ import itertools
 import numpy as np
 import pytest
 
-from pipeline.comparison.contrast import Side
-from pipeline.comparison.grid import Experiment, ablation
+from pipeline.comparison.grid import Experiment, grid
 from pipeline.reporting import grid_figure
 from pipeline.reporting.colors import COLORS
 
@@ -12,14 +11,15 @@ PAIRS = 10
 
 
 @pytest.fixture
-def side(variant_results):
+def side(make_cell):
     """Makes a side of a variant whose mean accuracy is given."""
 
     def make(variant, mean, diverged=(), **parameters):
         accuracy = mean + np.linspace(-0.01, 0.01, PAIRS) * (1 + 0.5 * (variant == "bn"))
         whole = {"normalization": variant} | parameters
-        results = variant_results(f"${variant}$", list(accuracy), diverged, parameters=whole)
-        return Side(results, variant, "HEAD", "da7a", "c0de")
+        return make_cell(
+            f"${variant}$", list(accuracy), diverged, parameters=whole, variant=variant
+        )
 
     return make
 
@@ -39,7 +39,7 @@ def drawn(side):
             )
             for rate in rates
         ]
-        figure = grid_figure.figure(ablation(experiments, "no", 0.95))
+        figure = grid_figure.figure(grid(experiments, "no", 0.95))
         figure.draw_without_rendering()
         return figure
 
@@ -98,7 +98,7 @@ def test_labels_break_between_parameters(side):
         )
         for dims, name in (([256, 256, 128], "leaky_relu"), ([32], "relu"))
     ]
-    figure = grid_figure.figure(ablation(experiments, "no", 0.95))
+    figure = grid_figure.figure(grid(experiments, "no", 0.95))
     (axis,) = figure.axes
     told = axis.get_yticklabels()[1].get_text()
     assert told.splitlines() == [
@@ -110,12 +110,12 @@ def test_labels_break_between_parameters(side):
 
 def test_cells_without_a_place_are_called_by_their_variants(side):
     experiment = Experiment("x", {"bn": side("bn", 0.95), "no": side("no", 0.9)})
-    figure = grid_figure.figure(ablation([experiment], "no", 0.95))
+    figure = grid_figure.figure(grid([experiment], "no", 0.95))
     (label,) = figure.axes[0].get_yticklabels()
     assert label.get_text() == r"\$no\$, \$bn\$"
 
 
 def test_diverged_runs_are_counted_beside_their_cell(side):
     experiment = Experiment("x", {"bn": side("bn", 0.95, [1, 4]), "no": side("no", 0.9)})
-    figure = grid_figure.figure(ablation([experiment], "no", 0.95))
+    figure = grid_figure.figure(grid([experiment], "no", 0.95))
     assert [text.get_text() for text in figure.axes[0].texts] == ["2 diverged"]

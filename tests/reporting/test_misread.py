@@ -12,12 +12,12 @@ def test_set():
 
 
 @pytest.fixture
-def results(variant_results):
+def results(make_cell):
     """Two variants of three runs: digit 0 is hard, 2 divides them, 3 is misread once, 4 tied."""
     first = [[7, 1, 2, 3, 0], [1, 1, 2, 3, 4], [1, 1, 2, 8, 4]]
     second = [[1, 1, 0, 3, 4], [9, 1, 0, 3, 0], [9, 1, 2, 3, 4]]
     return [
-        variant_results(label, (0.5,), predicted=np.array(rows, np.uint8))
+        make_cell(label, (0.5,), predicted=np.array(rows, np.uint8))
         for label, rows in (("A", first), ("B", second))
     ]
 

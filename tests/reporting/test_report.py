@@ -145,7 +145,7 @@ def test_diverged_runs_are_counted_and_the_steady_pairs_told(make):
 
 def test_where_all_runs_diverged_no_pair_is_left(make):
     text = make(baseline=(0.1,) * 8, diverged=tuple(range(8)))
-    assert "there is no pair in which neither diverged." in text
+    assert "There is no pair in which neither diverged." in text
 
 
 def test_a_single_steady_pair_has_no_interval(make):

@@ -2,6 +2,7 @@ import base64
 import html
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from pipeline.examples.dataset import Examples
 from pipeline.reporting import report_page
 from pipeline.reporting.colors import COLORS
 from pipeline.reporting.misread import misread_digits
-from pipeline.reporting.report_page import Enclosed, Origin
+from pipeline.reporting.report_page import Enclosed
 
 CSS = Path(report_page.__file__).with_name("templates") / "report.css"
 HOSTILE = [
@@ -55,19 +56,19 @@ def make(experiment, true_labels):
     """Renders the page of two variants."""
 
     def make(*args, program="window.vegaEmbed = 1;", most=100, **kwargs):
-        params, results, comparison = experiment(*args, **kwargs)
+        params, cells, contrast = experiment(*args, **kwargs)
+        cells = {name: replace(one, code_sha256=f"c0de of {name}") for name, one in cells.items()}
         rng = np.random.default_rng(0)
         images = rng.integers(0, 256, (len(true_labels), 8, 8), np.uint8)
-        misread = misread_digits(Examples(images, true_labels), list(results.values()), most)
+        misread = misread_digits(Examples(images, true_labels), list(cells.values()), most)
         enclosed = Enclosed(
             labels=true_labels,
             misread=misread,
             thumbnails=[f"digit {digit.place}".encode() for digit in misread.digits],
             figures={"paired_differences": b"pairs", "curves": b"curves"},
-            origins={name: Origin("da7a", f"c0de of {name}") for name in results},
             program=program,
         )
-        return report_page.html(params, results, comparison, enclosed)
+        return report_page.html(params, cells, contrast, enclosed)
 
     return make
 

@@ -38,6 +38,12 @@ def of(rule, **changes):
     return rule.model_copy(update=changes)
 
 
+def only(judged):
+    """The outcome of a rule that is tested once."""
+    (outcome,) = judged.outcomes
+    return outcome
+
+
 @pytest.mark.parametrize(
     ("rule", "expected"),
     [
@@ -53,7 +59,7 @@ def test_a_clear_difference_is_judged_by_what_was_expected(study, rule, expected
     (judged,) = judge(study(rule), AHEAD)
 
     assert judged.verdict == expected
-    assert abs(judged.comparison.mean) == pytest.approx(
+    assert abs(only(judged).effect.paired.mean) == pytest.approx(
         np.mean([0.02 + spread(seed) for seed in range(8)])
     )
 
@@ -81,9 +87,9 @@ def test_each_variant_is_scored_at_the_rate_that_other_seeds_chose(study):
     rule = of(RULE, at=None, best_by="validation_accuracy", chosen_on=2)
     (judged,) = judge(study(rule), table(accuracy))
 
-    assert judged.points == {"a": {"learning_rate": 1.0}, "b": {"learning_rate": 0.01}}
-    assert judged.comparison.n == 6
-    assert judged.numbers == (pytest.approx(0.85, abs=0.001), pytest.approx(0.8))
+    assert only(judged).chosen == {"a": {"learning_rate": 1.0}, "b": {"learning_rate": 0.01}}
+    assert only(judged).effect.paired.n == 6
+    assert only(judged).means == (pytest.approx(0.85, abs=0.001), pytest.approx(0.8))
 
 
 def test_the_largest_rate_is_taken_seed_by_seed_and_0_where_none_will_do(study):
@@ -94,7 +100,7 @@ def test_the_largest_rate_is_taken_seed_by_seed_and_0_where_none_will_do(study):
     (judged,) = judge(study(rule), table(accuracy))
 
     # By hand: A 1 on every seed; B 0.01 but 0 on seed 0.
-    assert judged.numbers == (1.0, pytest.approx(7 * 0.01 / 8))
+    assert only(judged).means == (1.0, pytest.approx(7 * 0.01 / 8))
     assert judged.verdict == "supported"
 
 
@@ -104,7 +110,7 @@ def test_p_values_are_those_of_a_family(study):
     found = judge(study(*rules), AHEAD)
 
     # Wilcoxon, eight of eight pairs ahead: 2 / 2 ** 8. Holm over three equal ones: three times it.
-    assert [one.p for one in found] == [pytest.approx(3 * 2 / 256)] * 3
+    assert [only(one).effect.p for one in found] == [pytest.approx(3 * 2 / 256)] * 3
 
 
 @pytest.mark.parametrize(("expected", "alone"), [("greater", "supported"), ("smaller", "refuted")])
@@ -116,8 +122,8 @@ def test_what_is_sure_of_one_rule_need_not_be_of_two(study, expected, alone):
     two = judge(study(*rules), six)
 
     # Wilcoxon, six of six pairs ahead: 2 / 2 ** 6, which is below 0.05. Of two, Holm doubles it.
-    assert (one.p, one.verdict) == (pytest.approx(0.03125), alone)
-    assert [rule.p for rule in two] == [pytest.approx(0.0625)] * 2
+    assert (only(one).effect.p, one.verdict) == (pytest.approx(0.03125), alone)
+    assert [only(rule).effect.p for rule in two] == [pytest.approx(0.0625)] * 2
     assert [rule.verdict for rule in two] == ["not settled"] * 2
     assert overall(two) == "not settled"
 
@@ -140,5 +146,53 @@ def test_a_change_between_two_points_is_set_against_the_others_change(study):
     rule = of(RULE, expected="smaller", minus={RATE: 0.01})
     (judged,) = judge(study(rule), table(accuracy))
 
-    assert judged.numbers == (pytest.approx(-0.1, abs=0.001), pytest.approx(-0.05))
+    assert only(judged).means == (pytest.approx(-0.1, abs=0.001), pytest.approx(-0.05))
     assert judged.verdict == "supported"
+
+
+EVERYWHERE = of(RULE, at=None, everywhere=True)
+
+
+def test_a_rule_that_holds_everywhere_is_tested_at_each_point(study):
+    (judged,) = judge(study(EVERYWHERE), AHEAD)
+
+    assert [one.at for one in judged.outcomes] == [{RATE: rate} for rate in RATES]
+    # Wilcoxon, eight of eight pairs ahead: 2 / 2 ** 8. Holm over three equal ones: three times it.
+    assert [one.effect.p for one in judged.outcomes] == [pytest.approx(3 * 2 / 256)] * 3
+    assert judged.verdict == "supported"
+
+
+@pytest.mark.parametrize(
+    ("gain", "verdict"), [(0.02, "supported"), (0.0, "not settled"), (-0.02, "refuted")]
+)
+def test_one_point_decides_whether_a_claim_holds_everywhere(study, gain, verdict):
+    def accuracy(rate, name, seed):
+        return 0.9 + (name == "a") * ((gain if rate == 0.1 else 0.02) + spread(seed))
+
+    found = judge(study(EVERYWHERE), table(accuracy))
+
+    assert [one.verdict for one in found[0].outcomes] == ["supported", verdict, "supported"]
+    assert overall(found) == verdict
+
+
+def test_the_points_of_a_rule_share_the_family_with_other_rules(study):
+    six = AHEAD[AHEAD["seed"] < 6]
+    everywhere, one = judge(study(EVERYWHERE, RULE), six)
+
+    # Four times 2 / 2 ** 6 is 0.125: of six pairs nothing is sure four times over.
+    found = [outcome.effect.p for outcome in (*everywhere.outcomes, *one.outcomes)]
+    assert found == [pytest.approx(4 * 2 / 64)] * 4
+    assert (everywhere.verdict, one.verdict) == ("not settled", "not settled")
+
+
+def test_what_a_study_tests_are_the_points_that_its_rules_touch(study):
+    at_one, change = of(RULE, at={RATE: 1.0}), of(RULE, minus={"learning_rate": 0.01})
+    best = of(RULE, at=None, best_by="validation_accuracy", chosen_on=2)
+
+    def rates(*rules):
+        return [point[RATE] for point in study(*rules).tested()]
+
+    assert rates(RULE) == [0.1]
+    assert rates(at_one, RULE) == [0.1, 1.0]
+    assert rates(change) == [0.01, 0.1]
+    assert rates(EVERYWHERE) == rates(RULE, best) == list(RATES)

@@ -5,7 +5,7 @@ from scipy import stats
 
 from pipeline.comparison.words import ABSENT
 from pipeline.studies.judgement import judge
-from pipeline.studies.report import gallery, page, verdict
+from pipeline.studies.report import gallery, in_words, page, verdict
 from pipeline.studies.study import Rule
 
 RATE = "training.optimizer.learning_rate"
@@ -44,7 +44,7 @@ def test_the_page_tells_verdict_numbers_and_rule(study, rows):
     assert f"Test accuracy: {at['a']:.2f} % A and {at['b']:.2f} % B" in told["measured"]
     assert f"difference {at['a'] - at['b']:.2f} points" in told["measured"]
     assert "greater in 8 of 8" in told["measured"]
-    assert text.startswith("# A > B\n\n**Supported.** ")
+    assert text.startswith("# A > B\n\n**Supported at learning rate 0.1.** ")
     assert "test accuracy of A > B, at learning rate 0.1: supported." in text
     assert "Published: none." in text
     assert "`dvc repro studies/dvc.yaml:study@test`" in text
@@ -171,10 +171,46 @@ def test_the_gallery_has_verdict_numbers_and_picture_of_each(study, rows):
 
     text = gallery([told])
 
-    assert "**refuted**" in text
+    assert "**refuted at learning rate 0.1**" in text
     assert told["rules"][0]["measured"] in text
     assert "0 of 1 more rules hold" in text
     assert "(test/figure.png)" in text
     both, _ = made(study(RULE, RULE, axes=AXES), rows)
     assert [one["verdict"] for one in both["rules"]] == ["supported", "supported"]
     assert "1 of 1 more rules hold" in gallery([both])
+
+
+def test_a_verdict_names_the_part_of_the_grid_that_was_tested(study, rows):
+    told, text = made(study(RULE, axes=AXES), rows)
+
+    assert (told["verdict"], told["where"]) == ("supported", "at learning rate 0.1")
+    assert told["not_tested"] == ["learning rate 0.01"]
+    assert "tests the claim at learning rate 0.1 only. Not tested" in text
+    assert "figure: learning rate 0.01." in text
+    assert in_words(told).count("Supported at learning rate 0.1.") == 1
+
+
+def test_a_verdict_on_all_of_the_grid_names_no_part_and_each_point(study, rows):
+    rule = RULE.model_copy(update={"at": None, "everywhere": True})
+    told, text = made(study(rule, axes=AXES), rows)
+
+    assert (told["where"], told["not_tested"]) == (None, [])
+    assert text.startswith("# A > B\n\n**Supported.** Test accuracy of A and B at each of 2 points")
+    assert "Not tested" not in text
+    assert "test accuracy of A > B, at every point of the grid: supported." in text
+    (judged,) = told["rules"]
+    assert [one["at"] for one in judged["points"]] == [{RATE: 0.01}, {RATE: 0.1}]
+    means = rows.groupby(["learning_rate", "variant"])["test_accuracy"].mean()
+    gains = {rate: means[rate, "a"] - means[rate, "b"] for rate in AXES[RATE]}
+    least = min(gains, key=gains.get)
+    assert f"at learning rate {least:g}: difference {100 * gains[least]:.2f} points" in text
+
+
+def test_points_of_two_axes_are_named_in_full(study, rows):
+    axes = {"network.activation": ("relu", "tanh"), **AXES}
+    two = pd.concat([rows.assign(activation=name) for name in axes["network.activation"]])
+    at = {RATE: 0.1, "network.activation": "tanh"}
+    told, _ = made(study(RULE.model_copy(update={"at": at}), axes=axes), two)
+
+    assert told["where"] == "at activation tanh, learning rate 0.1"
+    assert len(told["not_tested"]) == 3

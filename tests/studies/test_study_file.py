@@ -98,6 +98,23 @@ BROKEN = {
         "greater, minus: {epochs: 1}, at",
         "`minus` must be one of",
     ),
+    "several points": (", at: {learning_rate: 0.1, hidden_dims: [4]}", "", "the grid has 6 points"),
+    "half a point": (
+        ", hidden_dims: [4]}",
+        "}",
+        "`at` needs a value of hidden_dims, one of 4, 8-8",
+    ),
+    "off the grid": (
+        "rate: 0.1, h",
+        "rate: 0.2, h",
+        "`at` must have of learning_rate one of 0.1, 1.0",
+    ),
+    "minus off the grid": (
+        "greater, at",
+        "greater, minus: {learning_rate: 1.0, hidden_dims: [5]}, at",
+        "`minus` must have of hidden_dims one of 4, 8-8, 16, got '5'",
+    ),
+    "everywhere and at": ("greater, at", "greater, everywhere: true, at", "give one of"),
     "together": (
         "network.hidden_dims: [[4]",
         "network.hidden_dims, training.epochs: [[4]",
@@ -143,7 +160,7 @@ def test_what_is_wrong_is_told_in_a_line_with_the_file(write, old, new, told):
 
 
 def test_parameters_that_change_together_are_one_axis(write):
-    text = STUDY.replace(", hidden_dims: [4]}", "}")
+    text = STUDY.replace("hidden_dims: [4]}", "batch_size: 32}")
     write(
         text=text.replace(
             "network.hidden_dims: [[4], [8, 8], [16]]",
@@ -168,7 +185,8 @@ def test_parameters_that_change_together_are_one_axis(write):
 def test_what_is_followed_can_be_ruled_on_by_mean_and_drift(write):
     write(
         "rules:\n",
-        "course: [dead_units]\nrules:\n- {measure: dead_units_drift, expected: smaller}\n",
+        "course: [dead_units]\nrules:\n"
+        "- {measure: dead_units_drift, expected: smaller, everywhere: true}\n",
     )
 
     study = read_study("steps", quick=False)

@@ -1,0 +1,150 @@
+"""Cells: a variant with all of its runs, and the runs of many cells as one tidy table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from pipeline.comparison.published import PublishedCurve
+from pipeline.comparison.statistics import Summary, summary
+from pipeline.errors import MissingInputError
+from pipeline.evaluation.divergence import diverged_seeds
+from pipeline.evaluation.scores import confusion_matrix
+from pipeline.evaluation.test_scores import EVALUATION, read_predictions, read_test_scores
+from pipeline.files import damaged
+from pipeline.params import flat
+from pipeline.runs.manifest import read_manifest
+from pipeline.runs.tables import HERE, read_history
+
+
+@dataclass(frozen=True, eq=False)
+class Cell:
+    """A variant as one place has it: all of its runs.
+
+    Attributes:
+        variant: its name in params.yaml.
+        label: its name for people.
+        origin: where its runs are: `workspace`, a revision, a run.
+        parameters: normalisation, network and training, in the shape of params.yaml.
+        data_sha256: of the prepared data.
+        code_sha256: of the code that decides a run.
+        history: columns `seed, epoch, split, loss, accuracy`.
+        scores: on the test set, a row a run: `seed, loss, accuracy`, and where they are known
+            `expected_calibration_error` and the recall of each class.
+        predicted: [runs, images], the class that each run gave each test image; of no images where
+            that is not known.
+        color: its own in every figure.
+        published: what the notebook printed of this variant, if anything.
+    """
+
+    variant: str
+    label: str
+    origin: str
+    parameters: Mapping[str, Any]
+    data_sha256: str
+    code_sha256: str
+    history: pd.DataFrame
+    scores: pd.DataFrame
+    predicted: NDArray[np.uint8]
+    color: str = "black"
+    published: PublishedCurve | None = None
+
+    @property
+    def seeds(self) -> list[int]:
+        """The seed of each run."""
+        return [int(seed) for seed in self.scores["seed"]]
+
+    @property
+    def diverged(self) -> tuple[int, ...]:
+        """The seeds of the runs that diverged."""
+        return diverged_seeds(self.history)
+
+    def summary(self, measure: str, confidence: float) -> Summary:
+        """Returns mean and spread of a test score over the runs."""
+        return summary(self.scores[measure].to_numpy(), confidence)
+
+    def curve(self, split: str, measure: str, confidence: float) -> pd.DataFrame:
+        """Returns, indexed by epoch, the mean over seeds with its interval: `ci_low, ci_high`."""
+        rows = self.history[self.history["split"] == split].groupby("epoch")[measure]
+        of_epochs = {epoch: vars(summary(group.to_numpy(), confidence)) for epoch, group in rows}
+        columns = [field.name for field in fields(Summary)]
+        return pd.DataFrame.from_dict(of_epochs, orient="index", columns=columns).astype(float)
+
+    def mean_confusion(self, labels: NDArray[np.uint8]) -> NDArray[np.float64]:
+        """Returns the runs' mean counts [classes, classes], given the true `labels` [images]."""
+        classes = int(max(labels.max(), self.predicted.max())) + 1
+        counts = [confusion_matrix(labels, row, classes) for row in self.predicted]
+        return np.mean(counts, axis=0)
+
+    def of_seeds(self, seeds: Sequence[int]) -> Cell:
+        """Returns the cell with the runs of these seeds alone, in this order."""
+        rows = [self.seeds.index(seed) for seed in seeds]
+        return replace(
+            self,
+            history=self.history[self.history["seed"].isin(seeds)],
+            scores=self.scores.iloc[rows].reset_index(drop=True),
+            predicted=self.predicted[rows],
+        )
+
+
+def read_cell(variant: str, label: str, origin: str, root: Path = HERE) -> Cell:
+    """Returns the cell whose files lie below `root` as the stages leave them.
+
+    Raises:
+        MissingInputError: if one of them is not there; predictions need not be.
+        DataError: if one of them is damaged.
+    """
+    manifest = read_manifest(variant, root)
+    # Infinity has no difference from itself.
+    scores = read_test_scores(variant, root).replace([np.inf, -np.inf], np.nan)
+    try:
+        predicted = read_predictions(variant, root).predicted
+    except MissingInputError:
+        predicted = np.empty((len(scores), 0), np.uint8)
+    if len(predicted) != len(scores):
+        path = root / EVALUATION / variant / "predictions.npz"
+        raise damaged(path, f"it has {len(predicted)} runs, test.csv {len(scores)}")
+    return Cell(
+        variant=variant,
+        label=label,
+        origin=origin,
+        parameters=manifest.parameters,
+        data_sha256=manifest.data_sha256,
+        code_sha256=manifest.code_sha256,
+        history=read_history(variant, root),
+        scores=scores,
+        predicted=predicted,
+    )
+
+
+def table(cells: Iterable[Cell]) -> pd.DataFrame:
+    """Returns all runs as one table, one row a run.
+
+    Its columns are `cell`, the place of the run's cell among those given; `origin`, `variant`,
+    `data`, `code`; each parameter, named as DVC does; `seed`; `diverged`; and each test score, by
+    its own name. What a cell does not have is nan.
+    """
+    rows = []
+    for place, cell in enumerate(cells):
+        about = {
+            "cell": place,
+            "origin": cell.origin,
+            "variant": cell.variant,
+            "data": cell.data_sha256,
+            "code": cell.code_sha256,
+            **dict(flat(cell.parameters)),
+        }
+        diverged = set(cell.diverged)
+        rows += [
+            about | {"seed": seed, "diverged": seed in diverged} | scores
+            for seed, scores in zip(
+                cell.seeds, cell.scores.drop(columns="seed").to_dict("records"), strict=True
+            )
+        ]
+    return pd.DataFrame(rows)

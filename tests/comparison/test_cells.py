@@ -1,0 +1,111 @@
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from pipeline.comparison.cells import read_cell, table
+from pipeline.errors import DataError
+from pipeline.evaluation.test_scores import Predictions, write_predictions, write_test_scores
+from pipeline.runs.manifest import Manifest, write_manifest
+
+
+def test_curve_has_the_mean_over_seeds_and_students_interval_of_each_epoch(make_cell):
+    history = pd.DataFrame(
+        [
+            (seed, epoch, split, 0, values[epoch] if split == "train" else -1)
+            for seed, values in enumerate([[0.5, 0.9], [0.6, 0.8], [0.4, 0.7]])
+            for epoch in (0, 1)
+            for split in ("train", "validation")
+        ],
+        columns=["seed", "epoch", "split", "loss", "accuracy"],
+    )
+    curve = make_cell("With", [0.9] * 3, history=history).curve("train", "accuracy", 0.9)
+    assert curve.index.tolist() == [0, 1]
+    np.testing.assert_allclose(curve["mean"], [0.5, 0.8])
+    low, high = stats.t.interval(0.9, 2, [0.5, 0.8], 0.1 / np.sqrt(3))
+    np.testing.assert_allclose(curve[["ci_low", "ci_high"]], np.transpose([low, high]))
+
+
+def test_curve_of_one_seed_has_no_interval(make_cell):
+    curve = make_cell("With", [0.9]).curve("validation", "loss", 0.95)
+    assert curve["mean"].notna().all()
+    assert curve[["ci_low", "ci_high"]].isna().all(axis=None)
+
+
+def test_mean_confusion_averages_the_runs(make_cell):
+    labels = np.array([0, 0, 1, 1, 2], np.uint8)
+    predicted = np.array([[0, 1, 1, 1, 2], [0, 0, 1, 3, 0]], np.uint8)
+    results = make_cell("With", [0.8, 0.6], predicted=predicted)
+    assert results.mean_confusion(labels).tolist() == [
+        [1.5, 0.5, 0, 0],
+        [0, 1.5, 0, 0.5],
+        [0.5, 0, 0.5, 0],
+        [0, 0, 0, 0],
+    ]
+
+
+def test_a_cell_of_some_seeds_has_their_runs_in_this_order(make_cell):
+    cell = make_cell("With", [0.9, 0.8, 0.7], diverged=(1,))
+
+    some = cell.of_seeds([2, 1])
+
+    assert some.seeds == [2, 1]
+    assert some.scores["accuracy"].tolist() == [0.7, 0.8]
+    np.testing.assert_array_equal(some.predicted, cell.predicted[[2, 1]])
+    assert set(some.history["seed"]) == {1, 2}
+    assert (cell.diverged, some.diverged, cell.of_seeds([0]).diverged) == ((1,), (1,), ())
+
+
+def test_the_table_has_a_row_a_run_with_all_that_is_known_of_it(make_cell):
+    cells = [
+        make_cell("a", [0.9, 0.8], diverged=(1,), parameters={"momentum": 0.9}),
+        make_cell("b", [0.7], origin="HEAD~1", parameters={"network": {"hidden_dims": [4]}}),
+    ]
+
+    runs = table(cells)
+
+    about = ["cell", "origin", "variant", "seed", "diverged", "accuracy"]
+    assert runs[about].to_numpy().tolist() == [
+        [0, "workspace", "a", 0, False, 0.9],
+        [0, "workspace", "a", 1, True, 0.8],
+        [1, "HEAD~1", "b", 0, False, 0.7],
+    ]
+    assert runs["momentum"].tolist()[:2] == [0.9, 0.9]
+    assert np.isnan(runs["momentum"][2])
+    assert runs["network.hidden_dims"][2] == [4]
+    assert set(runs["data"]) == {"da7a"}
+    assert set(runs["code"]) == {"c0de"}
+
+
+MANIFEST = Manifest("batch_norm", {"normalization": "batch"}, (3,), "da7a", "c0de")
+HISTORY = pd.DataFrame(
+    {"seed": [3], "epoch": [0], "split": ["validation"], "loss": [0.1], "accuracy": [0.9]}
+)
+SCORES = {"seed": [3], "loss": [np.inf], "accuracy": [0.9], "expected_calibration_error": [0.1]}
+
+
+@pytest.fixture
+def files(project):
+    """What training and evaluation leave of one variant."""
+    write_manifest(MANIFEST)
+    HISTORY.to_csv(project / "runs" / "batch_norm" / "history.csv", index=False)
+    write_test_scores("batch_norm", pd.DataFrame(SCORES))
+    return project
+
+
+@pytest.mark.usefixtures("files")
+def test_an_infinite_loss_is_nan_and_unkept_predictions_are_of_no_images():
+    cell = read_cell("batch_norm", "With BN", "workspace")
+
+    assert np.isnan(cell.scores["loss"][0])
+    assert cell.predicted.shape == (1, 0)
+    assert (cell.label, cell.data_sha256, cell.code_sha256) == ("With BN", "da7a", "c0de")
+
+
+@pytest.mark.usefixtures("files")
+def test_predictions_of_other_runs_are_told():
+    two = np.zeros((2, 5), np.uint8)
+    write_predictions("batch_norm", Predictions(two, two.astype(np.float32)))
+
+    with pytest.raises(DataError, match=r"predictions\.npz is damaged: it has 2 runs, test\.csv 1"):
+        read_cell("batch_norm", "With BN", "workspace")

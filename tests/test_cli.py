@@ -368,7 +368,7 @@ def test_a_password_of_the_store_is_not_among_the_arguments_of_the_ui(project, m
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     for name in SET_BY_THE_UI:
         monkeypatch.setenv(name, "to be put back")
-    monkeypatch.setattr("mlflow.tracking.MlflowClient", lambda _: None)
+    monkeypatch.setattr("pipeline.tracking.store.MlflowClient", lambda _: None)
     called = []
     monkeypatch.setattr(os, "execv", lambda _, arguments: called.extend(arguments))
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import click
 
-from pipeline.errors import ArgumentError, PendingError, PipelineError
+from pipeline.errors import ArgumentError, MissingInputError, ParamsError, PendingError
 
 _HOST = "127.0.0.1"
 
@@ -30,7 +30,7 @@ def command(port: int) -> None:
         raise ArgumentError("MLFLOW_TRACKING_URI names a server: its UI is at that address")
     _check_free(port)
     # MLflow's own first page is for another kind of work.
-    for name, path in _places(uri):
+    for name, path in _places():
         print(f"{name:16}http://{_HOST}:{port}/{path}", flush=True)
     # Without these MLflow starts fifteen processes and takes 3 GB.
     os.environ["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] = "false"
@@ -57,24 +57,17 @@ def _check_free(port: int) -> None:
             ) from None
 
 
-def _places(uri: str) -> Iterator[tuple[str, str]]:
+def _places() -> Iterator[tuple[str, str]]:
     """Yields where to look first, by what is there to be seen; nothing before there are runs."""
-    from mlflow.tracking import MlflowClient
-
     from pipeline.params_file import read_params
-    from pipeline.provenance.places import database
     from pipeline.tracking.experiment_pages import CURVES, TABLE, view_path, view_tag
-    from pipeline.tracking.store import asking
+    from pipeline.tracking.store import asking, existing_client
 
     with asking():
-        path = database()
-        # MLflow would make one.
-        if path is not None and not path.exists():
-            return
-        client = MlflowClient(uri)
         try:
+            client = existing_client()
             name = read_params().tracking.experiment
-        except PipelineError:
+        except (MissingInputError, ParamsError):
             # `params` says what is wrong with it; runs can be browsed without.
             return
         known = client.get_experiment_by_name(name)

@@ -376,6 +376,18 @@ def asking() -> Iterator[None]:
         raise PendingError(f"MLflow does not answer: {one_line(error)}") from None
 
 
+def existing_client() -> MlflowClient:
+    """Returns a client of the store that is there; asked for another, MLflow would make one.
+
+    Raises:
+        MissingInputError: if it is a file, and not there.
+    """
+    path = database()
+    if path is not None and not path.exists():
+        raise missing(path)
+    return MlflowClient(tracking_uri())
+
+
 def paged(search: Callable[..., Any], *arguments: Any) -> list[Any]:
     """Returns what one of the client's searches finds, on all its pages."""
     page = search(*arguments)

@@ -9,7 +9,6 @@ import hashlib
 import io
 import json
 import os
-import re
 import shutil
 import zipfile
 import zlib
@@ -30,8 +29,6 @@ _NO_NPZ = (
     RuntimeError, MemoryError,
 )  # fmt: skip
 _CHUNK = 1 << 20
-# What `tempfile` makes of the prefix and suffix given below.
-_TEMPORARY = re.compile(r"\..+\.[a-z0-9_]{8}\.tmp")
 _NO_LOCKS = {errno.EBADF, errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL}
 _MID_WRITE = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG}
 
@@ -40,8 +37,8 @@ _MID_WRITE = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG}
 def replacing(path: Path) -> Iterator[Path]:
     """Yields a temporary path beside `path`, which takes its name when the block ends well.
 
-    What is yielded is an empty file of the same name in a folder of its own. Any number of writers
-    may be at it at once; what one of them left that was killed, the next one removes.
+    What is yielded has the same name, in a folder of its own. Any number of writers may be at it at
+    once; what one of them left that was killed, the next one removes.
 
     Raises:
         CannotCreateError: if the folder or the file cannot be made.
@@ -49,9 +46,17 @@ def replacing(path: Path) -> Iterator[Path]:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with _folder_beside(path) as folder:
+        with ExitStack() as stack:
+            # Made and locked in one go: a folder that is not locked is one whose writer was killed.
+            with _locked(path.parent):
+                _remove_abandoned(path.parent, glob.escape(path.name))
+                name = TemporaryDirectory(
+                    dir=path.parent, prefix=f".{path.name}.", suffix=".tmp",
+                    ignore_cleanup_errors=True,
+                )  # fmt: skip
+                folder = Path(stack.enter_context(name))
+                stack.enter_context(_locked(folder))
             temporary = folder / path.name
-            temporary.touch()
             yield temporary
             # Or else, after a power cut, the name may be there and the content not.
             with temporary.open("rb") as written:
@@ -69,7 +74,7 @@ def clear(folder: Path, keep: Collection[str]) -> None:
             path.unlink(missing_ok=True)
     if folder.is_dir():
         with _locked(folder):
-            _remove_abandoned(folder)
+            _remove_abandoned(folder, "*")
 
 
 def write_text(path: Path, text: str) -> None:
@@ -148,28 +153,12 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-@contextmanager
-def _folder_beside(path: Path) -> Iterator[Path]:
-    """Yields a new folder beside `path`, locked for as long as its writer lives, then removed."""
-    with ExitStack() as stack:
-        # Made and locked in one go: a folder that is not locked is one whose writer was killed.
-        with _locked(path.parent):
-            _remove_abandoned(path.parent, path.name)
-            name = TemporaryDirectory(
-                dir=path.parent, prefix=f".{path.name}.", suffix=".tmp", ignore_cleanup_errors=True
-            )
-            folder = Path(stack.enter_context(name))
-            stack.enter_context(_locked(folder))
-        yield folder
-
-
-def _remove_abandoned(folder: Path, name: str | None = None) -> None:
-    pattern = "*" if name is None else glob.escape(name)
-    for left in folder.glob(f".{pattern}.*.tmp"):
-        if _TEMPORARY.fullmatch(left.name):
-            # Its writer lives, or it is another user's.
-            with suppress(OSError), _locked(left, fcntl.LOCK_EX | fcntl.LOCK_NB):
-                shutil.rmtree(left)
+def _remove_abandoned(folder: Path, name: str) -> None:
+    # Eight signs are what `tempfile` adds.
+    for left in folder.glob(f".{name}.????????.tmp"):
+        # Its writer lives, or it is another user's.
+        with suppress(OSError), _locked(left, fcntl.LOCK_EX | fcntl.LOCK_NB):
+            shutil.rmtree(left)
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from mlflow.tracking import MlflowClient
 
 from pipeline import cli
-from pipeline.commands import ui
+from pipeline.commands import lean_tensorflow
 from pipeline.datasets.catalogue import DATASETS
 from pipeline.tracking.experiment_pages import of_runs
 from pipeline.tracking.store import RunRecord, Store
@@ -89,7 +89,7 @@ def test_help_of_a_command_has_an_example_on_a_line_of_its_own(command):
 def test_help_loads_nothing_heavy():
     program = (
         "import sys; from pipeline.cli import pipeline\n"
-        "for command in [], *[[name] for name in pipeline.commands]:\n"
+        f"for command in [], *[[name] for name in {COMMANDS}]:\n"
         "    pipeline([*command, '--help'], standalone_mode=False)\n"
         f"print(sorted({HEAVY} & sys.modules.keys()))"
     )
@@ -368,7 +368,7 @@ def test_a_password_of_the_store_is_not_among_the_arguments_of_the_ui(project, m
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     for name in SET_BY_THE_UI:
         monkeypatch.setenv(name, "to be put back")
-    monkeypatch.setattr(ui, "MlflowClient", lambda _: None)
+    monkeypatch.setattr("pipeline.tracking.store.MlflowClient", lambda _: None)
     called = []
     monkeypatch.setattr(os, "execv", lambda _, arguments: called.extend(arguments))
 
@@ -404,9 +404,11 @@ def test_the_ui_tells_of_a_store_that_does_not_answer(start, project):
 
 
 def test_what_is_hidden_from_tensorflow_is_there_afterwards(monkeypatch):
-    monkeypatch.setattr(cli, "_NOT_FOR_TRAINING", ("this_is_nowhere", "colorsys", "json"))
+    monkeypatch.setattr(
+        lean_tensorflow, "_NOT_FOR_TRAINING", ("this_is_nowhere", "colorsys", "json")
+    )
     monkeypatch.delitem(sys.modules, "colorsys", raising=False)
-    with cli._lean_tensorflow():
+    with lean_tensorflow.lean_tensorflow():
         with pytest.raises(ImportError):
             importlib.import_module("colorsys")
         # What somebody uses already stays.

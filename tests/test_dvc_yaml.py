@@ -192,6 +192,7 @@ def test_a_parameter_runs_the_stages_that_read_it(changed, old, new, stages):
         ("pipeline/tracking/experiment_pages.py", {"track"}),
         ("pipeline/provenance/lineage.py", {"track"}),
         ("pipeline/cli.py", set()),
+        ("pipeline/commands/train.py", set()),
         ("pipeline/studies/report.py", set()),
         ("pipeline/execution/checkpoints.py", set()),
     ],

@@ -8,9 +8,9 @@ import mlflow
 import pandas as pd
 import pytest
 
-from pipeline.commands import study as command
 from pipeline.datasets import download, prepare
 from pipeline.examples.prepared import PREPARED_FILE
+from pipeline.execution import study as command
 from pipeline.studies import gallery, run
 from pipeline.studies.study_file import read_study
 

@@ -1,1 +1,1 @@
-"""Commands that are no stage."""
+"""The commands, one a file. What is heavy they import when they run, not for `--help`."""

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from ruamel.yaml import YAML
+import click
 
 from pipeline.errors import PipelineError
 
@@ -16,11 +16,15 @@ FOLDER = Path(".demo")
 _COPIED = ("pipeline", ".dvc/plots", ".dvcignore", "dvc.yaml", "params.yaml")
 
 
-def run() -> None:
-    """Runs `dvc repro` in `.demo` on scikit-learn's digits; prints where its report is.
+@click.command()
+def command() -> None:
+    """Run the whole pipeline in a minute, without network.
 
-    Raises:
-        PipelineError: if a stage fails; what went wrong is on the screen already.
+    \b
+    Example:
+      python -m pipeline demo
+
+    On scikit-learn's digits, in the folder .demo; everything else is left as it is.
     """
     shutil.rmtree(FOLDER, ignore_errors=True)
     FOLDER.mkdir()
@@ -41,6 +45,8 @@ def run() -> None:
 
 
 def _choose_digits(path: Path) -> None:
+    from ruamel.yaml import YAML
+
     yaml = YAML()
     params = yaml.load(path)
     params["data"] |= {"dataset": "digits", "validation_size": 200}

@@ -1,28 +1,25 @@
-"""Puts a claim to the test, and shows it in MLflow."""
+"""Puts a claim to the test."""
 
 from __future__ import annotations
 
-import logging
+import click
 
-from pipeline.errors import one_line
-from pipeline.provenance.places import project_root
-from pipeline.studies import report
-from pipeline.studies.kept_trials import TRIALS
-from pipeline.studies.run import run as run_study
-from pipeline.studies.study import Study
-from pipeline.tracking.store import TRACKING_ERRORS
-from pipeline.tracking.study import mirror
-
-logger = logging.getLogger(__name__)
+from pipeline.commands.lean_tensorflow import lean_tensorflow
 
 
-def run(study: Study, workers: int | None = None) -> str:
-    """Runs the study; returns its verdict in a few lines, and where its page is."""
-    result = run_study(study, project_root() / TRIALS, workers)
-    try:
-        mirror(study, result.table, result.verdict, result.folder)
-    except TRACKING_ERRORS as error:
-        logger.warning(
-            "MLflow does not take the study: %s; run it again to add it", one_line(error)
-        )
-    return f"{report.in_words(result.verdict)}\nPage: {result.folder / 'README.md'}"
+@click.command()
+@click.argument("name")
+@click.option("--quick", is_flag=True, help="In under a minute, and not to be believed.")
+@click.option("--workers", type=click.IntRange(min=1), envvar="BNLAB_WORKERS", help="As in train.")
+def command(name: str, workers: int | None, *, quick: bool) -> None:
+    """Put a claim to the test: the study in studies/NAME.
+
+    \b
+    Example:
+      python -m pipeline study notebook --quick
+    """
+    with lean_tensorflow(threads=1):
+        from pipeline.execution.study import run
+        from pipeline.studies.study_file import read_study
+
+    click.echo(run(read_study(name, quick=quick), workers))

@@ -5,30 +5,32 @@ import socket
 import sys
 from collections.abc import Iterator
 
-from mlflow.tracking import MlflowClient
+import click
 
-from pipeline.errors import ArgumentError, PendingError, PipelineError
-from pipeline.params_file import read_params
-from pipeline.provenance.places import database, tracking_uri
-from pipeline.tracking.experiment_pages import CURVES, TABLE, view_path, view_tag
-from pipeline.tracking.store import asking
+from pipeline.errors import ArgumentError, MissingInputError, ParamsError, PendingError
 
 _HOST = "127.0.0.1"
 
 
-def run(port: int) -> None:
-    """Becomes MLflow's server.
+@click.command()
+@click.option("--port", default=5000, show_default=True, type=click.IntRange(1, 65535))
+def command(port: int) -> None:
+    """Serve MLflow's UI to this machine, and say where to look.
 
-    Raises:
-        ArgumentError: if the store is a server, which has a UI of its own.
-        PendingError: if the port is in use, or the store does not answer.
+    \b
+    Example:
+      python -m pipeline ui --port 5001
+
+    On 127.0.0.1, in two light processes.
     """
+    from pipeline.provenance.places import tracking_uri
+
     uri = tracking_uri()
     if uri.startswith("http"):
         raise ArgumentError("MLFLOW_TRACKING_URI names a server: its UI is at that address")
     _check_free(port)
     # MLflow's own first page is for another kind of work.
-    for name, path in _places(uri):
+    for name, path in _places():
         print(f"{name:16}http://{_HOST}:{port}/{path}", flush=True)
     # Without these MLflow starts fifteen processes and takes 3 GB.
     os.environ["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] = "false"
@@ -55,17 +57,17 @@ def _check_free(port: int) -> None:
             ) from None
 
 
-def _places(uri: str) -> Iterator[tuple[str, str]]:
+def _places() -> Iterator[tuple[str, str]]:
     """Yields where to look first, by what is there to be seen; nothing before there are runs."""
+    from pipeline.params_file import read_params
+    from pipeline.tracking.experiment_pages import CURVES, TABLE, view_path, view_tag
+    from pipeline.tracking.store import asking, existing_client
+
     with asking():
-        path = database()
-        # MLflow would make one.
-        if path is not None and not path.exists():
-            return
-        client = MlflowClient(uri)
         try:
+            client = existing_client()
             name = read_params().tracking.experiment
-        except PipelineError:
+        except (MissingInputError, ParamsError):
             # `params` says what is wrong with it; runs can be browsed without.
             return
         known = client.get_experiment_by_name(name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -77,9 +78,9 @@ def since(revision: str) -> tuple[list[Source], list[Unfinished]]:
         if commit is None:
             raise ArgumentError(f"no commit is called {revision!r}")
         finished = _finished(scm)
-        found = [one for one in finished if _is_since(scm, commit, one[1])]
+        found = [one for one in finished if _is_since(commit, one[1])]
         unfinished = _unfinished(repo, finished)
-        waiting = [one for one in unfinished if _is_since(scm, commit, one.baseline)]
+        waiting = [one for one in unfinished if _is_since(commit, one.baseline)]
     if not found:
         told = f"no experiment has results since {revision} (commit {commit[:_SHORT]})"
         states = _listed([f"{one.name} {one.state}" for one in waiting])
@@ -111,20 +112,22 @@ def _finished(scm: Git) -> list[tuple[str, str, str]]:
 
 
 def _unfinished(repo: Repo, finished: Sequence[tuple[str, str, str]]) -> list[Unfinished]:
-    """Returns the experiments of DVC's queue that have no results."""
-    queue = repo.experiments.celery_queue
-    # Asked for a queue that was never there, DVC would make its folders.
-    if not Path(queue.wdir).is_dir():
-        return []
-    done = {(name, baseline) for name, baseline, _ in finished}
+    """Returns the experiments without results: of DVC's queue, and what `--temp` runs.
+
+    `dvc.api.exp_show` is public, and tells neither of all commits nor which it means; these queues
+    are what it asks itself.
+    """
+    queue, aside = repo.experiments.celery_queue, repo.experiments.tempdir_queue
     try:
-        entries = [
-            *(("is queued", entry) for entry in queue.iter_queued()),
-            *(("is running", entry) for entry in queue.iter_active()),
-            *(("failed", ended.entry) for ended in queue.iter_failed()),
-        ]
+        entries = [("is running", entry) for entry in aside.iter_active()]
+        # Asked for a queue that was never there, DVC would make its folders.
+        if Path(queue.wdir).is_dir():
+            entries += [("is queued", entry) for entry in queue.iter_queued()]
+            entries += [("is running", entry) for entry in queue.iter_active()]
+            entries += [("failed", ended.entry) for ended in queue.iter_failed()]
     except (DvcException, OSError) as error:
         raise DataError(f"DVC's queue cannot be read: {one_line(error)}") from None
+    done = {(name, baseline) for name, baseline, _ in finished}
     found = [
         Unfinished(entry.name or entry.stash_rev[:_SHORT], state, entry.baseline_rev)
         for state, entry in entries
@@ -139,14 +142,14 @@ def _without_results(one: Unfinished) -> PipelineError:
         case "failed":
             return MissingInputError(f"{told}: `dvc queue logs {one.name}` says why")
         case "is running":
-            return PendingError(f"{told}: `dvc queue status` says when it is done")
+            return PendingError(f"{told}: `dvc exp show` says when it is done")
         case _:
             return PendingError(f"{told}: `dvc queue start` runs it")
 
 
-def _is_since(scm: Git, commit: str, baseline: str) -> bool:
-    git = scm.pygit2.repo  # pyrefly: ignore[missing-attribute]
-    return baseline == commit or git.descendant_of(baseline, commit)
+def _is_since(commit: str, baseline: str) -> bool:
+    ended = subprocess.run(["git", "merge-base", "--is-ancestor", commit, baseline], check=False)
+    return ended.returncode == 0
 
 
 def _listed(names: list[str]) -> str:

@@ -14,17 +14,15 @@ from pathlib import Path
 import mlflow
 import pandas as pd
 from mlflow.entities import Run
-from mlflow.tracking import MlflowClient
 
 from pipeline.errors import ArgumentError, DataError, MissingInputError, one_line
-from pipeline.files import missing
 from pipeline.params import Network, Training, Variant
-from pipeline.provenance.places import database, tracking_uri
+from pipeline.provenance.places import tracking_uri
 from pipeline.runs.manifest import Manifest, read_manifest, trained_variants
 from pipeline.tracking import store
 from pipeline.tracking.comparison import COMPARED
 from pipeline.tracking.records import MANIFEST, PATCH
-from pipeline.tracking.store import FINGERPRINT, asking, paged, store_lock
+from pipeline.tracking.store import FINGERPRINT, asking, existing_client, paged, store_lock
 from pipeline.training.normalization import NORMALIZATIONS
 
 COMMIT = "mlflow.source.git.commit"
@@ -153,7 +151,7 @@ def read_compared(run: Run) -> list[Run]:
         content = _read_artifact(run.info.run_id, COMPARED)
         if content is None:
             raise DataError(f"{run.info.run_name} holds no {COMPARED}: it is of an older bnlab")
-        return [_client().get_run(run_id) for run_id in json.loads(content)]
+        return [existing_client().get_run(run_id) for run_id in json.loads(content)]
 
 
 def read_patch(run: RecordedRun) -> bytes:
@@ -165,7 +163,7 @@ def read_patch(run: RecordedRun) -> bytes:
 def model_of(run: Run) -> str | None:
     """Returns the id of a run's model, if it has one."""
     with asking():
-        return store.model_of(_client(), run)
+        return store.model_of(existing_client(), run)
 
 
 @contextmanager
@@ -173,7 +171,7 @@ def model_folder(run: RecordedRun) -> Iterator[Path]:
     """Yields a folder with the run's architecture and weights, for as long as the block lasts."""
     with tempfile.TemporaryDirectory() as folder:
         with asking():
-            model_id = model_of(_client().get_run(run.id))
+            model_id = model_of(existing_client().get_run(run.id))
             if model_id is None:
                 raise DataError(f"{run.name} holds no model")
             mlflow.set_tracking_uri(tracking_uri())
@@ -184,7 +182,7 @@ def model_folder(run: RecordedRun) -> Iterator[Path]:
 def note_reproduction(run: RecordedRun, outcome: str) -> None:
     """Adds a line about a reproduction to the run's tags, and counts it."""
     with asking(), store_lock():
-        client = _client()
+        client = existing_client()
         count = int(client.get_run(run.id).data.tags.get("reproductions", 0)) + 1
         at = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime())
         client.set_tag(run.id, f"reproduction.{count}", f"{at}: {outcome}")
@@ -193,7 +191,7 @@ def note_reproduction(run: RecordedRun, outcome: str) -> None:
 
 def _search(condition: str) -> list[Run]:
     with asking():
-        client = _client()
+        client = existing_client()
         experiments = [one.experiment_id for one in paged(client.search_experiments)]
         return paged(client.search_runs, experiments, condition)
 
@@ -219,7 +217,7 @@ def _fingerprints_here() -> set[str]:
 
 
 def _history(run: Run, seed: int) -> pd.DataFrame:
-    client, scores = _client(), {}
+    client, scores = existing_client(), {}
     for key in run.data.metrics:
         split, _, score = key.partition("/")
         if split in ("train", "validation"):
@@ -233,16 +231,8 @@ def _history(run: Run, seed: int) -> pd.DataFrame:
 
 
 def _read_artifact(run_id: str, path: str) -> bytes | None:
-    client, folder = _client(), str(Path(path).parent)
+    client, folder = existing_client(), str(Path(path).parent)
     if path not in {one.path for one in client.list_artifacts(run_id, folder)}:
         return None
     with tempfile.TemporaryDirectory() as temporary:
         return Path(client.download_artifacts(run_id, path, temporary)).read_bytes()
-
-
-def _client() -> MlflowClient:
-    # Asked for a database that is not there, MLflow would make an empty one.
-    path = database()
-    if path is not None and not path.exists():
-        raise missing(path)
-    return MlflowClient(tracking_uri())

@@ -9,12 +9,10 @@ from pathlib import Path
 
 import mlflow
 from mlflow.entities.model_registry import ModelVersion
-from mlflow.tracking import MlflowClient
 
 from pipeline.errors import MissingInputError
-from pipeline.files import missing
-from pipeline.provenance.places import database, tracking_uri
-from pipeline.tracking.store import asking, paged, store_lock
+from pipeline.provenance.places import tracking_uri
+from pipeline.tracking.store import asking, existing_client, paged, store_lock
 
 CHAMPION = "champion"
 
@@ -28,14 +26,10 @@ class Registry:
         Raises:
             MissingInputError: if it is a file, and not there.
         """
-        path = database()
-        # MLflow would make an empty one.
-        if path is not None and not path.exists():
-            raise missing(path)
+        self._client = existing_client()
         self.name = name
         # By it MLflow finds the model that a version is of.
         mlflow.set_tracking_uri(tracking_uri())
-        self._client = MlflowClient(tracking_uri())
         self._lock = store_lock()
 
     def champion(self) -> ModelVersion | None:

@@ -60,8 +60,6 @@ _SERVED_MODEL = Path(__file__).with_name("served_model.py")
 _SHOWN_AS = {"mlflow.experimentKind": "custom_model_development"}
 _SPLIT = "mlflow.data.context"
 _MODEL_FILES = (ARCHITECTURE, WEIGHTS)
-# How MLflow calls what it writes about a model.
-_DESCRIPTION = "MLmodel"
 _SERVED_WITH = ("keras", "numpy", "tensorflow")
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -150,7 +148,6 @@ class Store:
         uri = tracking_uri()
         # Two processes that create the same schema, experiment or run would trip over each other.
         self._lock = store_lock()
-        self._saved: dict[object, tuple[LoggedModel, Path, dict[str, bytes]]] = {}
         with self._lock:
             self._client = _client(uri)
             known = self._client.get_experiment_by_name(experiment)
@@ -268,22 +265,32 @@ class Store:
     ) -> None:
         """Puts the files of a logged model where MLflow looks for them; see `log_model`.
 
-        Saving takes MLflow as long as all the rest of a run. Models of a variant differ in their
-        weights and names alone: it saves the first, and the others are made like that.
+        Raises:
+            MissingInputError: if the run's are not there, which is not MLflow's fault.
         """
-        weights = {f"artifacts/{name}": _content(folder / name) for name in _MODEL_FILES}
-        kind = (folder.parent, images.shape, classes)
-        if kind not in self._saved:
-            self._saved[kind] = model, folder, _saved_model(model, folder, images, classes)
-        first, first_folder, files = self._saved[kind]
-        description = files[_DESCRIPTION].decode()
-        for name, own in (
-            (first.model_id, model.model_id),
-            (first.source_run_id, model.source_run_id),
-            (str(first_folder), str(folder)),
-        ):
-            description = description.replace(str(name), str(own))
-        with _folder_of(files | {_DESCRIPTION: description.encode()} | weights) as saved:
+        for path in (folder / name for name in _MODEL_FILES):
+            if not path.exists():
+                raise missing(path)
+        with tempfile.TemporaryDirectory() as temporary:
+            saved = f"{temporary}/model"
+            mlflow.pyfunc.save_model(
+                saved,
+                mlflow_model=Model(
+                    model.artifact_location,
+                    model.source_run_id,
+                    model_uuid=model.model_id,
+                    model_id=model.model_id,
+                ),
+                python_model=str(_SERVED_MODEL),
+                artifacts={name: str(folder / name) for name in _MODEL_FILES},
+                signature=ModelSignature(
+                    Schema([TensorSpec(np.dtype(np.uint8), (-1, *images.shape[1:]))]),
+                    Schema([TensorSpec(np.dtype(np.float32), (-1, classes))]),
+                ),
+                input_example=images,
+                # Named, or MLflow would import TensorFlow to find out.
+                pip_requirements=[f"{name}=={version(name)}" for name in _SERVED_WITH],
+            )
             self._client.log_model_artifacts(model.model_id, saved)
 
     @_patient
@@ -376,6 +383,18 @@ def asking() -> Iterator[None]:
         raise PendingError(f"MLflow does not answer: {one_line(error)}") from None
 
 
+def existing_client() -> MlflowClient:
+    """Returns a client of the store that is there; asked for another, MLflow would make one.
+
+    Raises:
+        MissingInputError: if it is a file, and not there.
+    """
+    path = database()
+    if path is not None and not path.exists():
+        raise missing(path)
+    return MlflowClient(tracking_uri())
+
+
 def paged(search: Callable[..., Any], *arguments: Any) -> list[Any]:
     """Returns what one of the client's searches finds, on all its pages."""
     page = search(*arguments)
@@ -433,42 +452,6 @@ def _client(uri: str) -> MlflowClient:
         for connection in opened:
             with suppress(sqlite3.ProgrammingError):  # Some are closed by now.
                 connection.execute("PRAGMA synchronous = FULL")
-
-
-def _saved_model(
-    model: LoggedModel, folder: Path, images: NDArray[np.uint8], classes: int
-) -> dict[str, bytes]:
-    """Returns the files of a model as MLflow saves it, by their path."""
-    with tempfile.TemporaryDirectory() as temporary:
-        saved = Path(temporary) / "model"
-        mlflow.pyfunc.save_model(
-            saved,
-            mlflow_model=Model(
-                model.artifact_location,
-                model.source_run_id,
-                model_uuid=model.model_id,
-                model_id=model.model_id,
-            ),
-            python_model=str(_SERVED_MODEL),
-            artifacts={name: str(folder / name) for name in _MODEL_FILES},
-            signature=ModelSignature(
-                Schema([TensorSpec(np.dtype(np.uint8), (-1, *images.shape[1:]))]),
-                Schema([TensorSpec(np.dtype(np.float32), (-1, classes))]),
-            ),
-            input_example=images,
-            # Named, or MLflow would import TensorFlow to find out.
-            pip_requirements=[f"{name}=={version(name)}" for name in _SERVED_WITH],
-        )
-        paths = [path for path in saved.rglob("*") if path.is_file()]
-        return {path.relative_to(saved).as_posix(): path.read_bytes() for path in paths}
-
-
-def _content(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except FileNotFoundError:
-        # Not MLflow's fault, and not one that passes.
-        raise missing(path) from None
 
 
 @contextmanager

@@ -1,0 +1,77 @@
+"""The stage `compare`, and the comparison of whatever is named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.argument("names", nargs=-1, metavar="[A B]...")
+@click.option(
+    "--since",
+    is_flag=False,
+    flag_value="HEAD",
+    metavar="[REV]",
+    help="All DVC experiments made from this commit, or from one after it [HEAD].",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.option("--md", "as_markdown", is_flag=True, help="Print Markdown.")
+@click.option(
+    "--figure",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="PATH",
+    help="Where to draw the differences [default: in comparisons/].",
+)
+def command(
+    names: tuple[str, ...],
+    since: str | None,
+    *,
+    as_json: bool,
+    as_markdown: bool,
+    figure: Path | None,
+) -> None:
+    """Compare variants, runs, or any number of experiments.
+
+    \b
+    Examples:
+      python -m pipeline compare
+      python -m pipeline compare batch_norm no_norm
+      python -m pipeline compare HEAD~1:batch_norm momentum-0.9
+      python -m pipeline compare main momentum-0.9 momentum-0.8
+      python -m pipeline compare --since
+
+    Without names it is the stage, and writes reports/. Else it prints what differs, by how much
+    and how surely, and draws one figure. A and B are each a variant of params.yaml, a commit,
+    branch, tag or DVC experiment, one variant of it (HEAD~1:batch_norm), or a run in MLflow by
+    its name or id.
+
+    More than two names are each a DVC experiment or a commit, to which --since adds: one table and
+    one figure of all their variants, named by the parameters in which they differ, each set against
+    the baseline of its own experiment.
+    """
+    if as_json and as_markdown:
+        raise click.UsageError("--json and --md exclude each other")
+    if len(names) == 1 and since is None:
+        raise click.UsageError("name two things to compare, or more, or none; got 1")
+    is_stage = not names and since is None
+    if is_stage and (as_json or as_markdown or figure):
+        raise click.UsageError("--json, --md and --figure need names, or --since")
+    from pipeline.params_file import read_params
+
+    params = read_params()
+    if is_stage:
+        from pipeline.reporting import compare as stage
+
+        stage.run(params)
+        return
+    form = "json" if as_json else "md" if as_markdown else "text"
+    if since is None and len(names) == 2:
+        from pipeline.commands import compare as command
+
+        command.run(params, *names, form=form, figure=figure)
+        return
+    from pipeline.commands import ablate
+
+    ablate.run(params, names, since, form, figure)

@@ -1,0 +1,19 @@
+"""The stage `download`."""
+
+import click
+
+
+@click.command()
+def command() -> None:
+    """Fetch the dataset's files and verify them.
+
+    \b
+    Example:
+      MNIST_MIRROR=/data/mnist,https://example.org/mnist python -m pipeline download
+
+    Mirrors (folders or URLs) in MNIST_MIRROR are tried before the built-in ones.
+    """
+    from pipeline.datasets.download import run
+    from pipeline.params_file import read_params
+
+    run(read_params())

@@ -1,0 +1,48 @@
+"""Trains recorded runs again."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from pipeline.commands.lean_tensorflow import lean_tensorflow
+
+
+@click.command()
+@click.argument("runs", metavar="[RUN]...", nargs=-1)
+@click.option("--all", "every", is_flag=True, help="All runs of the present comparison.")
+@click.option(
+    "--checkout",
+    is_flag=True,
+    help="Work in a temporary worktree at the recorded commit, with its uncommitted changes.",
+)
+@click.option("--workers", type=click.IntRange(min=1), envvar="BNLAB_WORKERS", help="As in train.")
+def command(runs: tuple[str, ...], workers: int | None, *, every: bool, checkout: bool) -> None:
+    """Train recorded runs again, and tell whether the same comes out.
+
+    \b
+    Examples:
+      python -m pipeline reproduce batch_norm-seed-03
+      python -m pipeline reproduce 8f2c1d --checkout
+      python -m pipeline reproduce --all
+
+    RUN is the id or name of a run or a comparison in MLflow, or the beginning of one. They
+    are compared epoch by epoch and weight by weight. Ends with 0 if all came out bit-identical (on
+    another type of processor, within a tolerance), otherwise with 1.
+    """
+    if every == bool(runs):
+        raise click.UsageError("name a RUN, or give --all")
+    from pipeline.params_file import read_params
+    from pipeline.reproduction import reproduce
+
+    chosen = reproduce.runs_of(read_params()) if every else reproduce.named(runs)
+    if checkout:
+        same = reproduce.run_in_worktrees(chosen, workers)
+    else:
+        reproduce.expect_present_inputs(chosen)
+        with lean_tensorflow(threads=1):
+            from pipeline.reproduction import retrain
+        same = retrain.run(chosen, workers)
+    if not same:
+        sys.exit(1)

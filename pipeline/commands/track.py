@@ -1,0 +1,21 @@
+"""The stage `track`."""
+
+import click
+
+
+@click.command()
+def command() -> None:
+    """Bring MLflow up to date with the files.
+
+    \b
+    Example:
+      MLFLOW_TRACKING_URI=http://127.0.0.1:5000 python -m pipeline track
+
+    Adds what is missing and nothing else; safe to repeat.
+    """
+    from pipeline.params_file import read_params
+
+    params = read_params()
+    from pipeline.tracking.track import run
+
+    run(params)

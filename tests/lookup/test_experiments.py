@@ -1,0 +1,84 @@
+"""What DVC tells of experiments that run, and in which way it tells it."""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import dvc
+import pytest
+from dvc.repo import Repo
+
+from pipeline.errors import ArgumentError, MissingInputError, PendingError
+from pipeline.lookup import experiments
+from tests.commands.repositories import git, start
+
+# It lasts until a file is in the main checkout, which DVC names in DVC_ROOT.
+STAGE = """\
+stages:
+  wait:
+    cmd: touch $DVC_ROOT/begun; until [ -e $DVC_ROOT/enough ]; do sleep 0.05; done; touch out
+    params:
+    - rate
+    outs:
+    - out
+"""
+WAITED_SECONDS = 60
+
+
+@pytest.fixture
+def repository(project):
+    start()
+    Repo.init().close()
+    Path("dvc.yaml").write_text(STAGE)
+    Path("params.yaml").write_text("rate: 1\n")
+    Path(".gitignore").write_text("/begun\n/enough\n/out\n")
+    git("add", ".")
+    git("commit", "-m", "First")
+    return project
+
+
+@pytest.mark.slow
+def test_an_experiment_of_temp_is_told_while_it_runs(repository):
+    command = [sys.executable, "-m", "dvc", "exp", "run", "--temp", "-n", "aside", "-S", "rate=2"]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    until = time.monotonic() + WAITED_SECONDS
+    while not (repository / "begun").exists():
+        assert process.poll() is None, process.stderr.read()
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    try:
+        with pytest.raises(PendingError, match=r"experiment aside is running: `dvc exp show` says"):
+            experiments.find("aside")
+    finally:
+        (repository / "enough").touch()
+        process.communicate(timeout=WAITED_SECONDS)
+
+    assert process.returncode == 0
+    # It has results now, if not such as training leaves.
+    with pytest.raises(MissingInputError, match=r"DVC experiment aside, commit \w+ has no runs"):
+        experiments.find("aside")
+
+
+def test_no_queue_is_made_by_asking_for_it(repository):
+    with pytest.raises(ArgumentError, match="is called 'nothing'; of experiments DVC has none"):
+        experiments.find("nothing")
+    assert not (repository / ".dvc/tmp/exps").exists()
+
+
+@pytest.mark.usefixtures("repository")
+@pytest.mark.parametrize(
+    ("queue", "names"),
+    [
+        ("celery_queue", ["wdir", "iter_queued", "iter_active", "iter_failed"]),
+        ("tempdir_queue", ["iter_active"]),
+    ],
+)
+def test_dvc_has_the_queues_that_it_does_not_document(queue, names):
+    with Repo() as repo:
+        asked = getattr(repo.experiments, queue, None)
+        missing = [name for name in names if not hasattr(asked, name)]
+    assert not missing, (
+        f"DVC {dvc.__version__} has no {queue}.{missing[0]} any more: by it `compare` tells of "
+        "experiments that wait, run or failed (pipeline/lookup/experiments.py)"
+    )

@@ -46,9 +46,7 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         if cmd_name not in COMMANDS:
             return None
-        # `compare` there is what this command calls.
-        module = "comparing" if cmd_name == "compare" else cmd_name
-        return import_module(f"pipeline.commands.{module}").command
+        return import_module(f"pipeline.commands.{cmd_name}").command
 
 
 @click.group(cls=_Commands, context_settings=_CONTEXT)

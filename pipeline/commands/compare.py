@@ -1,94 +1,75 @@
-"""Sets any two variants, runs, experiments or commits against each other."""
+"""The stage `compare`, and the comparison of whatever is named."""
 
 from __future__ import annotations
 
-import json
-import re
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
 
-from pipeline.comparison.contrast import Contrast, contrasts, record
-from pipeline.errors import ArgumentError
-from pipeline.lookup import names
-from pipeline.lookup.sources import Source, true_labels
-from pipeline.params import Params
-from pipeline.reporting import contrast_report, figures, pages
-from pipeline.reporting.pictures import write_figure
-
-FOLDER = Path("comparisons")
-Form = Literal["text", "md", "json"]
-_LONGEST_NAME = 60
-_CAPTION = "Test accuracy of each pair, the differences, and how both sides learn"
+import click
 
 
-def run(params: Params, a: str, b: str, form: Form, figure: Path | None) -> None:
-    """Prints how `a` compares with `b` and draws it, in `FOLDER` unless `figure` says where."""
-    left, right = names.find(a, params), names.find(b, params)
-    pairs = [(left.read(one), right.read(other)) for one, other in _chosen(left, right)]
-    labels = {one.data_sha256: true_labels(one.data_sha256) for one, _ in pairs}
-    known = {data: classes for data, classes in labels.items() if classes is not None}
-    found = contrasts(pairs, params.comparison.confidence, known)
+@click.command()
+@click.argument("names", nargs=-1, metavar="[A B]...")
+@click.option(
+    "--since",
+    is_flag=False,
+    flag_value="HEAD",
+    metavar="[REV]",
+    help="All DVC experiments made from this commit, or from one after it [HEAD].",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.option("--md", "as_markdown", is_flag=True, help="Print Markdown.")
+@click.option(
+    "--figure",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="PATH",
+    help="Where to draw the differences [default: in comparisons/].",
+)
+def command(
+    names: tuple[str, ...],
+    since: str | None,
+    *,
+    as_json: bool,
+    as_markdown: bool,
+    figure: Path | None,
+) -> None:
+    """Compare variants, runs, or any number of experiments.
 
-    path = None
-    if not all(one.same_scores for one in found):
-        path = figure or FOLDER / f"{safe(a)}-against-{safe(b)}.png"
-        write_figure(path, figures.contrasts(found))
-    print(_told(left, right, found, path, form), end="")
+    \b
+    Examples:
+      python -m pipeline compare
+      python -m pipeline compare batch_norm no_norm
+      python -m pipeline compare HEAD~1:batch_norm momentum-0.9
+      python -m pipeline compare main momentum-0.9 momentum-0.8
+      python -m pipeline compare --since
 
+    Without names it is the stage, and writes reports/. Else it prints what differs, by how much
+    and how surely, and draws one figure. A and B are each a variant of params.yaml, a commit,
+    branch, tag or DVC experiment, one variant of it (HEAD~1:batch_norm), or a run in MLflow by
+    its name or id.
 
-def _chosen(left: Source, right: Source) -> list[tuple[str, str]]:
-    """Returns which variant of the one is set against which of the other."""
-    if not (left.whole or right.whole):
-        return [(left.variants[0], right.variants[0])]
-    shared = [name for name in left.variants if name in right.variants]
-    if not shared:
-        has = "; ".join(f"{one.name!r} has {', '.join(one.variants)}" for one in (left, right))
-        raise ArgumentError(f"no variant is in both: {has}")
-    return [(name, name) for name in shared]
+    More than two names are each a DVC experiment or a commit, to which --since adds: one table and
+    one figure of all their variants, named by the parameters in which they differ, each set against
+    the baseline of its own experiment.
+    """
+    if as_json and as_markdown:
+        raise click.UsageError("--json and --md exclude each other")
+    if len(names) == 1 and since is None:
+        raise click.UsageError("name two things to compare, or more, or none; got 1")
+    is_stage = not names and since is None
+    if is_stage and (as_json or as_markdown or figure):
+        raise click.UsageError("--json, --md and --figure need names, or --since")
+    from pipeline.params_file import read_params
 
+    params = read_params()
+    if is_stage:
+        from pipeline.reporting import compare as stage
 
-def _told(
-    left: Source, right: Source, found: Sequence[Contrast], path: Path | None, form: Form
-) -> str:
-    if form == "json":
-        return _json(left, right, found, path)
-    page = _found(left, right)
-    for one in found:
-        page += contrast_report.blocks(one)
-    if path:
-        page.append(pages.Picture(_CAPTION, str(path)))
-    return pages.markdown(page) if form == "md" else pages.text(page)
+        stage.run(params)
+        return
+    form = "json" if as_json else "md" if as_markdown else "text"
+    from pipeline.commands import comparisons
 
-
-def _found(left: Source, right: Source) -> list[pages.Block]:
-    """Returns what the names were found to be, and what of it has no namesake."""
-    rows = [[source.name, source.told] for source in (left, right)]
-    page: list[pages.Block] = [pages.Table(["Compared", "found as"], rows)]
-    if left.whole and right.whole:
-        for one, other in ((left, right), (right, left)):
-            alone = [name for name in one.variants if name not in other.variants]
-            if alone:
-                page.append(pages.Paragraph(f"Only in {one.name}: {', '.join(alone)}."))
-    return page
-
-
-def _json(left: Source, right: Source, found: Sequence[Contrast], path: Path | None) -> str:
-    whole: dict[str, Any] = {
-        "a": {"name": left.name, "is": left.told},
-        "b": {"name": right.name, "is": right.told},
-        "comparisons": [record(one) for one in found],
-        "figure": path and str(path),
-    }
-    return as_json(whole)
-
-
-def as_json(whole: Mapping[str, Any]) -> str:
-    """Returns what `--json` prints: of nan and infinity, which JSON has not, null."""
-    plain = json.loads(json.dumps(whole), parse_constant=lambda _: None)
-    return json.dumps(plain, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-
-
-def safe(name: str) -> str:
-    """Returns a name as part of a file's name."""
-    return re.sub(r"[^\w.~-]+", "_", name).strip("._-")[:_LONGEST_NAME] or "at"
+    if since is None and len(names) == 2:
+        comparisons.of_two(params, *names, form=form, figure=figure)
+    else:
+        comparisons.of_many(params, names, since, form, figure)

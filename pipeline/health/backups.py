@@ -50,12 +50,6 @@ def keep_copy(path: Path, why: str) -> Path:
         WriteError: if the disk is full.
     """
     kept = unused(path.with_name(f"{path.name}.before-{why}"))
-    with replacing(kept) as temporary:
-        copy(path, temporary)
-    return kept
-
-
-def copy(source: Path, target: Path) -> None:
-    """Overwrites one database with another, in place: who has it open goes on with the new one."""
-    with opened(source) as old, opened(target, "rw") as new:
+    with replacing(kept) as temporary, opened(path) as old, opened(temporary, "rwc") as new:
         old.backup(new)
+    return kept

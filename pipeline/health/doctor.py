@@ -152,29 +152,8 @@ def _missing(params: Params, missing: Mapping[str, int]) -> Iterator[Finding | N
     what = f"MLflow lacks runs that are in runs/, or has them in part: {told}"
     if is_at_work():
         yield Note(f"{what}. DVC is at work here and may be about to add them")
-    elif _can_track(params):
+    else:
         from pipeline.tracking import track
 
-        yield Finding(what, "--fix adds them", lambda: track.run(params))
-    else:
-        yield Finding(what, "`dvc repro` makes what is still missing of them, and adds them")
-
-
-def _can_track(params: Params) -> bool:
-    """Returns whether all is here that the stage `track` reads."""
-    from pipeline.evaluation.test_scores import read_test_scores
-    from pipeline.examples.prepared import PREPARED_FILE
-    from pipeline.runs.manifest import read_manifest
-    from pipeline.runs.tables import read_history
-    from pipeline.tracking.comparison import files_read
-
-    if not all(path.is_file() for path in (PREPARED_FILE, *files_read())):
-        return False
-    try:
-        return all(
-            set(read_manifest(variant).seeds) <= set(table["seed"])
-            for variant in params.variants
-            for table in (read_history(variant), read_test_scores(variant))
-        )
-    except PipelineError:
-        return False
+        remedy = "--fix adds them, or says which of their files `dvc repro` still has to make"
+        yield Finding(what, remedy, lambda: track.run(params))

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import requests
 
-from pipeline.errors import DataError, PipelineError, one_line, without_passwords
-from pipeline.health.backups import copy, keep_copy, opened
+from pipeline.errors import DataError, without_passwords
+from pipeline.health.backups import opened
 from pipeline.health.findings import Finding
 from pipeline.provenance.places import database, tracking_uri
 
@@ -37,8 +36,7 @@ def findings() -> Iterator[Finding]:
         yield from _server(tracking_uri())
     try:
         if path is not None and is_made():
-            _check_whole(path)
-            yield from _schema(path)
+            yield from _database(path)
     except DataError as error:
         remedy = "move it away, and --fix makes a new one of what is in runs/"
         yield Finding(str(error), remedy)
@@ -60,59 +58,29 @@ def _tables(path: Path) -> set[str]:
         return {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
 
 
-def _check_whole(path: Path) -> None:
+def _database(path: Path) -> Iterator[Finding]:
+    """Yields why MLflow cannot work with a database, of which it changes nothing."""
     with opened(path) as connection:
         (told,) = connection.execute("PRAGMA quick_check(1)").fetchone()
     if told != "ok":
         raise DataError(f"{path} is damaged: {' '.join(told.split())}")
-
-
-def _schema(path: Path) -> list[Finding]:
     if "alembic_version" not in _tables(path):
         remedy = "move it away, or let MLFLOW_TRACKING_URI name MLflow's"
-        return [Finding(f"{path} is a database, but none of MLflow's", remedy)]
+        yield Finding(f"{path} is a database, but none of MLflow's", remedy)
+        return
     with opened(path) as connection:
         found = {revision for (revision,) in connection.execute("SELECT * FROM alembic_version")}
-    script = _migrations()
-    if found == set(script.get_heads()):
-        return []
-    if found <= {revision.revision for revision in script.walk_revisions()}:
-        what = f"{path} has the schema of an older MLflow, {_listed(found)}"
-        remedy = "--fix upgrades it and keeps a copy"
-        return [Finding(what, remedy, lambda: _upgrade(path))]
-    what = f"{path} has the schema of a newer MLflow than is installed, {_listed(found)}"
-    return [Finding(what, "`make setup` installs the locked one")]
-
-
-def _listed(names: set[str]) -> str:
-    return ", ".join(sorted(names)) or "of no revision"
-
-
-def _migrations() -> Any:
-    """Returns the installed MLflow's revisions; alembic and MLflow take three seconds to import."""
+    # They take three seconds to import.
+    import mlflow
     from alembic.script import ScriptDirectory
 
-    from pipeline.tracking import store
-
-    folder = Path(str(store.mlflow.__file__)).parent / "store" / "db_migrations"
-    return ScriptDirectory(str(folder))
-
-
-def _upgrade(path: Path) -> None:
-    """Upgrades in place, so that nobody goes on with a file that is gone; undoes it if it fails."""
-    from alembic.util import CommandError
-    from mlflow.store.db.utils import _upgrade_db, create_sqlalchemy_engine
-
-    from pipeline.tracking.store import TRACKING_ERRORS
-
-    kept = keep_copy(path, "upgrade")
-    engine = create_sqlalchemy_engine(tracking_uri())
-    try:
-        _upgrade_db(engine)
-    except (*TRACKING_ERRORS, CommandError) as error:
-        engine.dispose()
-        copy(kept, path)
-        message = f"MLflow cannot upgrade {path}, which is as it was: {one_line(error)}"
-        raise PipelineError(message) from None
-    finally:
-        engine.dispose()
+    script = ScriptDirectory(str(Path(str(mlflow.__file__)).parent / "store" / "db_migrations"))
+    if found == set(script.get_heads()):
+        return
+    revisions = ", ".join(sorted(found)) or "of no revision"
+    if found <= {revision.revision for revision in script.walk_revisions()}:
+        what = f"{path} has the schema of an older MLflow, {revisions}"
+        yield Finding(what, f"copy it, then upgrade it: `mlflow db upgrade {tracking_uri()}`")
+    else:
+        what = f"{path} has the schema of a newer MLflow than is installed, {revisions}"
+        yield Finding(what, "`make setup` installs the locked one")

@@ -42,12 +42,6 @@ def read_report() -> str:
         raise missing(REPORT) from None
 
 
-def files_read() -> list[Path]:
-    """Returns what `track` reads of a comparison, as far as that is known."""
-    pictures = _pictures(read_report()).values() if REPORT.is_file() else ()
-    return [REPORTS / "comparison.json", REPORT, *pictures]
-
-
 def fingerprint(comparison: Mapping[str, Any], report: str, fingerprints: Iterable[str]) -> str:
     """Returns what tells one comparison from another: its results, its text and its runs."""
     content = "".join([json.dumps(comparison), report, *fingerprints])

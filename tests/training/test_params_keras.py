@@ -1,5 +1,6 @@
 """The lists in params.py, kept so that params.yaml is checked without Keras, against Keras."""
 
+import importlib
 import inspect
 from functools import reduce
 from typing import get_args
@@ -64,3 +65,18 @@ def test_every_optimizer_has_its_list_and_every_argument_its_field():
 
     assert set(get_args(Optimizer.model_fields["name"].annotation)) == set(OPTIMIZER_ARGUMENTS)
     assert set().union(*OPTIMIZER_ARGUMENTS.values()) == fields - {"name", "learning_rate"}
+
+
+def test_keras_has_the_layer_that_its_optimizers_are_freed_from():
+    told = (
+        f"Keras {keras.__version__} moved or dropped the layer for tf.distribute that refuses "
+        "`stateless_apply`: pipeline/training/optimizers.py takes it out from under an optimizer. "
+        "If `stateless_apply` works without, that can go; or else name the layer's new place there"
+    )
+    try:
+        layer = importlib.import_module("keras.src.backend.tensorflow.optimizer").TFOptimizer
+    except (ImportError, AttributeError):
+        pytest.fail(told)
+    assert layer in keras.optimizers.Optimizer.__mro__, told
+    with pytest.raises(ValueError, match="stateless_apply is not supported"):
+        keras.optimizers.SGD().stateless_apply([], [], [])

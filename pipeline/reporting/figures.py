@@ -153,6 +153,11 @@ def divided_digits(test: Examples, candidate: Cell, baseline: Cell, columns: int
     return figure
 
 
+def literal(label: str) -> str:
+    """Returns a label that Matplotlib draws as it is: its dollars start no mathematics."""
+    return label.replace("$", r"\$")
+
+
 def _padded(images: NDArray[np.uint8], count: int) -> NDArray[np.uint8]:
     """Returns exactly `count` images, blank ones at the end."""
     return np.concatenate([images, np.zeros((count - len(images), *images.shape[1:]), np.uint8)])
@@ -169,7 +174,7 @@ def _draw_images(axis: Axes, images: NDArray[np.uint8], columns: int) -> None:
 def _draw_contrast(part: SubFigure, one: Contrast) -> None:
     result = one.accuracy
     a, b = (
-        replace(cell, label=_drawable(cell.label), color=color)
+        replace(cell, label=literal(fill(cell.label, _LABEL_WIDTH)), color=color)
         for cell, color in zip((one.a, one.b), COLORS, strict=False)
     )
     # One pair has neither a mean nor an interval to show.
@@ -187,11 +192,6 @@ def _draw_contrast(part: SubFigure, one: Contrast) -> None:
     last.yaxis.set_major_formatter(PercentFormatter(1, decimals=1))
     last.legend(loc="lower right", framealpha=0.8, edgecolor="none")
     _tidy(last)
-
-
-def _drawable(label: str) -> str:
-    """Returns a label of any commit or run in lines, its dollars not taken for mathematics."""
-    return fill(label, _LABEL_WIDTH).replace("$", r"\$")
 
 
 def _draw_pairs(axis: Axes, candidate: Cell, baseline: Cell) -> None:

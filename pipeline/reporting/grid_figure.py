@@ -16,6 +16,7 @@ from pipeline.comparison.grid import Grid, Row, named
 from pipeline.comparison.statistics import PairedComparison, Summary
 from pipeline.comparison.words import level
 from pipeline.reporting.colors import variant_colors
+from pipeline.reporting.figures import literal
 from pipeline.reporting.grid_report import baseline_label
 
 # In inches: a cell, a line of a label, the room between two groups, and all that is not the rows.
@@ -62,7 +63,7 @@ def figure(found: Grid) -> Figure:
     axes[0].xaxis.set_major_formatter(lambda share, _: f"{100 * share:.4g}%")
     if found.contrasts:
         axes[1].axvline(0, color="black", linewidth=0.8)
-        title = f"Difference to {_drawable(baseline_label(found))}, percentage points"
+        title = f"Difference to {literal(baseline_label(found))}, percentage points"
         axes[1].set_title(title, fontsize=11)
         axes[1].xaxis.set_major_formatter(lambda share, _: f"{100 * share:+.4g}" if share else "0")
     for axis in axes:
@@ -87,7 +88,7 @@ def _label(rows: Sequence[Row]) -> str:
     at = rows[0].at
     parts = [named({axis: at[axis]}) for axis in at] or [row.cell.label for row in rows]
     # What is one part should not be broken.
-    whole = ", ".join(_drawable(part).replace(" ", _UNBROKEN) for part in parts)
+    whole = ", ".join(literal(part).replace(" ", _UNBROKEN) for part in parts)
     return "\n".join(wrap(whole, _LABEL_WIDTH, break_long_words=False)).replace(_UNBROKEN, " ")
 
 
@@ -121,12 +122,7 @@ def _finish(axis: Axes, groups: Sequence[_Group], end: float) -> None:
 def _legend(drawn: Figure, found: Grid, colors: dict[str, str]) -> None:
     labels = {row.cell.variant: row.cell.label for row in reversed(found.rows)}
     handles = [
-        drawn.axes[0].plot([], [], "o-", color=color, label=_drawable(labels[name]))[0]
+        drawn.axes[0].plot([], [], "o-", color=color, label=literal(labels[name]))[0]
         for name, color in colors.items()
     ]
     drawn.legend(handles=handles, loc="outside lower center", ncols=4, frameon=False)
-
-
-def _drawable(label: str) -> str:
-    """Returns a label of any commit, its dollars not taken for mathematics."""
-    return label.replace("$", r"\$")

@@ -60,7 +60,7 @@ def _read_mnist(folder: Path) -> tuple[Labelled, Labelled]:
 
 
 def _read_digits(folder: Path) -> tuple[Labelled, Labelled]:
-    """Returns scikit-learn's digits, pixels scaled from 0…16 to 0…255, the last fifth for tests."""
+    """Returns scikit-learn's digits, scaled from 0…16 to 0…255; the last fifth is the test set."""
     path = folder / "digits.csv.gz"
     try:
         lines = gzip.decompress(path.read_bytes()).decode("ascii").splitlines()

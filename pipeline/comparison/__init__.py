@@ -1,1 +1,1 @@
-"""One way to set runs against each other."""
+"""How runs are compared: a table of runs, cells, effects, a verdict."""

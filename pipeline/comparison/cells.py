@@ -1,4 +1,4 @@
-"""Cells: a variant with all of its runs, and the runs of many cells as one tidy table."""
+"""Cells: a variant with all its runs, and the runs of many cells as one tidy table."""
 
 from __future__ import annotations
 
@@ -25,22 +25,22 @@ from pipeline.runs.tables import HERE, read_history
 
 @dataclass(frozen=True, eq=False)
 class Cell:
-    """A variant as one place has it: all of its runs.
+    """A variant as one source has it, with all its runs.
 
     Attributes:
         variant: its name in params.yaml.
-        label: its name for people.
-        origin: where its runs are: `workspace`, a revision, a run.
+        label: its name in tables and figures.
+        origin: the source of its runs: `workspace`, a revision or a run.
         parameters: normalisation, network and training, in the shape of params.yaml.
-        data_sha256: of the prepared data.
-        code_sha256: of the code that decides a run.
+        data_sha256: hash of the prepared data.
+        code_sha256: hash of the code that decides a run.
         history: columns `seed, epoch, split, loss, accuracy`.
-        scores: on the test set, a row a run: `seed, loss, accuracy`, and where they are known
+        scores: on the test set, one row per run: `seed, loss, accuracy` and, where known,
             `expected_calibration_error` and the recall of each class.
-        predicted: [runs, images], the class that each run gave each test image; of no images where
-            that is not known.
-        color: its own in every figure.
-        published: what the notebook printed of this variant, if anything.
+        predicted: [runs, images], the class that each run predicted for each test image; has no
+            images where predictions are unknown.
+        color: the same in every figure.
+        published: what the notebook printed about this variant, if anything.
     """
 
     variant: str
@@ -70,20 +70,20 @@ class Cell:
         return summary(self.scores[measure].to_numpy(), confidence)
 
     def curve(self, split: str, measure: str, confidence: float) -> pd.DataFrame:
-        """Returns, indexed by epoch, the mean over seeds with its interval: `ci_low, ci_high`."""
+        """Returns `mean, sd, ci_low, ci_high` over seeds, indexed by epoch."""
         rows = self.history[self.history["split"] == split].groupby("epoch")[measure]
-        of_epochs = {epoch: vars(summary(group.to_numpy(), confidence)) for epoch, group in rows}
+        by_epoch = {epoch: vars(summary(group.to_numpy(), confidence)) for epoch, group in rows}
         columns = [field.name for field in fields(Summary)]
-        return pd.DataFrame.from_dict(of_epochs, orient="index", columns=columns).astype(float)
+        return pd.DataFrame.from_dict(by_epoch, orient="index", columns=columns).astype(float)
 
     def mean_confusion(self, labels: NDArray[np.uint8]) -> NDArray[np.float64]:
-        """Returns the runs' mean counts [classes, classes], given the true `labels` [images]."""
+        """Returns the counts [classes, classes] averaged over runs; `labels` [images] are true."""
         classes = int(max(labels.max(), self.predicted.max())) + 1
         counts = [confusion_matrix(labels, row, classes) for row in self.predicted]
         return np.mean(counts, axis=0)
 
     def of_seeds(self, seeds: Sequence[int]) -> Cell:
-        """Returns the cell with the runs of these seeds alone, in this order."""
+        """Returns the cell with only the runs of these seeds, in this order."""
         rows = [self.seeds.index(seed) for seed in seeds]
         return replace(
             self,
@@ -94,14 +94,14 @@ class Cell:
 
 
 def read_cell(variant: str, label: str, origin: str, root: Path = HERE) -> Cell:
-    """Returns the cell whose files lie below `root` as the stages leave them.
+    """Returns the cell whose files the stages left below `root`.
 
     Raises:
-        MissingInputError: if one of them is not there; predictions need not be.
-        DataError: if one of them is damaged.
+        MissingInputError: if a file other than that of the predictions is missing.
+        DataError: if a file is damaged.
     """
     manifest = read_manifest(variant, root)
-    # Infinity has no difference from itself.
+    # inf - inf is undefined, so that no difference could be formed.
     scores = read_test_scores(variant, root).replace([np.inf, -np.inf], np.nan)
     try:
         predicted = read_predictions(variant, root).predicted
@@ -124,16 +124,16 @@ def read_cell(variant: str, label: str, origin: str, root: Path = HERE) -> Cell:
 
 
 def table(cells: Iterable[Cell]) -> pd.DataFrame:
-    """Returns all runs as one table, one row a run.
+    """Returns all runs as one table, one row per run.
 
-    Its columns are `cell`, the place of the run's cell among those given; `origin`, `variant`,
-    `data`, `code`; each parameter, named as DVC does; `seed`; `diverged`; and each test score, by
-    its own name. What a cell does not have is nan.
+    Its columns are `cell`, the index of the run's cell in `cells`; `origin`, `variant`, `data`,
+    `code`; each parameter, by its name in DVC; `seed`; `diverged`; and each test score, by its own
+    name. A value that a cell lacks is nan.
     """
     rows = []
-    for place, cell in enumerate(cells):
-        about = {
-            "cell": place,
+    for index, cell in enumerate(cells):
+        shared = {
+            "cell": index,
             "origin": cell.origin,
             "variant": cell.variant,
             "data": cell.data_sha256,
@@ -142,7 +142,7 @@ def table(cells: Iterable[Cell]) -> pd.DataFrame:
         }
         diverged = set(cell.diverged)
         rows += [
-            about | {"seed": seed, "diverged": seed in diverged} | scores
+            shared | {"seed": seed, "diverged": seed in diverged} | scores
             for seed, scores in zip(
                 cell.seeds, cell.scores.drop(columns="seed").to_dict("records"), strict=True
             )

@@ -1,4 +1,4 @@
-"""Two cells set against each other, pair by pair: what differs, and by how much."""
+"""Two cells compared pair by pair: which parameters differ, and what effect that has."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ MEASURES = ("accuracy", "loss")
 
 @dataclass(frozen=True)
 class Difference:
-    """A parameter that differs, named as DVC does; None where a side does not have it."""
+    """A parameter that differs, by its name in DVC; None on a side that lacks it."""
 
     key: str
     a: Any
@@ -36,17 +36,17 @@ class Difference:
 
 @dataclass(frozen=True, eq=False)
 class Contrast:
-    """A cell against another, and what tells them from each other.
+    """A candidate compared with a baseline.
 
     Attributes:
-        a: the candidate, its runs those of the pairs.
-        b: the baseline, its runs in the same order.
-        effect: of `a` over `b` on the accuracy on the test set.
-        loss: of the test losses; lower is better, so its wins mean nothing.
-        beyond_test_set: the interval of the mean difference in accuracy over other images too,
-            where the predictions are known.
-        steady: the accuracy over those pairs alone in which neither run diverged; None if there are
-            none.
+        a: the candidate, with only the runs that have a partner.
+        b: the baseline, with the partners in the same order.
+        effect: of `a` over `b` on test accuracy.
+        loss: the statistics of test loss. Lower is better, so its wins mean nothing.
+        beyond_test_set: the interval of the mean difference in accuracy over other images too;
+            None where predictions are unknown.
+        steady: the statistics of accuracy over the pairs in which neither run diverged; None if
+            there are none.
         parameters: those that differ.
         confidence: of every interval.
     """
@@ -67,27 +67,27 @@ class Contrast:
 
     @property
     def verdict(self) -> Verdict | Literal["same"]:
-        """That of the effect; `same` where every pair has the same test scores."""
+        """The effect's verdict; `same` where every pair has the same test scores."""
         return "same" if self.same_scores else self.effect.verdict
 
     @property
     def same_seeds(self) -> bool:
-        """Whether each pair shares its initial weights and batches."""
+        """Whether the runs of each pair share initial weights and batches."""
         return all(a == b for a, b in self.effect.seeds)
 
     @property
     def same_data(self) -> bool:
-        """Whether both learnt and were tested on the same prepared data."""
+        """Whether both cells used the same prepared data."""
         return self.a.data_sha256 == self.b.data_sha256
 
     @property
     def same_code(self) -> bool:
-        """Whether both were trained by the same code."""
+        """Whether both cells were trained by the same code."""
         return self.a.code_sha256 == self.b.code_sha256
 
     @property
     def same_inputs(self) -> bool:
-        """Whether both were made from the same."""
+        """Whether variant, parameters, data, code and seeds are all the same."""
         same = not self.parameters and self.same_data and self.same_code and self.same_seeds
         return same and self.a.variant == self.b.variant
 
@@ -103,16 +103,16 @@ def contrasts(
     confidence: float,
     labels: Mapping[str, NDArray[np.uint8]] | None = None,
 ) -> list[Contrast]:
-    """Returns the contrast of each pair of cells; their p values are adjusted together.
+    """Returns the contrast of each pair of cells, p values adjusted over all of them.
 
     Args:
-        pairs: candidate and baseline.
+        pairs: each a candidate and a baseline.
         confidence: in (0, 1).
         labels: true classes [images] of the test images, by the hash of the prepared data. Where
-            they are known, the contrast speaks of other images too, which takes a second each.
+            given, the contrast covers other images too, which takes a second per pair.
 
     Raises:
-        ArgumentError: if a pair has no run of the same seed.
+        ArgumentError: if the cells of a pair share no seed.
     """
     cells = [cell for pair in pairs for cell in pair]
     for a, b in pairs:
@@ -121,11 +121,12 @@ def contrasts(
                 f"{a.label} ({a.origin}) and {b.label} ({b.origin}) have no run of the same seed: "
                 "there is nothing to pair"
             )
-    places = [(2 * place, 2 * place + 1) for place in range(len(pairs))]
-    found = effects(table(cells), places, "accuracy", confidence)
+    # `table` numbers the cells: candidate 0 and baseline 1, then 2 and 3, and so on.
+    numbers = [(2 * pair, 2 * pair + 1) for pair in range(len(pairs))]
+    of_accuracy = effects(table(cells), numbers, "accuracy", confidence)
     return [
         _contrast(*pair, effect, confidence, labels or {})
-        for pair, effect in zip(pairs, found, strict=True)
+        for pair, effect in zip(pairs, of_accuracy, strict=True)
     ]
 
 
@@ -136,46 +137,40 @@ def _contrast(
     confidence: float,
     labels: Mapping[str, NDArray[np.uint8]],
 ) -> Contrast:
-    own, others = zip(*effect.seeds, strict=True)
-    parameters = _differing(a.parameters, b.parameters)
-    a, b = _told_apart(a.of_seeds(own), b.of_seeds(others))
+    seeds_a, seeds_b = zip(*effect.seeds, strict=True)
+    a, b = a.of_seeds(seeds_a), b.of_seeds(seeds_b)
+    if a.label == b.label:
+        # A variant has the same label in two commits.
+        a = replace(a, label=f"{a.label} ({a.origin})")
+        b = replace(b, label=f"{b.label} ({b.origin})")
     loss = paired_comparison(a.scores["loss"].to_numpy(), b.scores["loss"].to_numpy(), confidence)
     truth = labels.get(a.data_sha256) if a.data_sha256 == b.data_sha256 else None
     beyond = None
     if truth is not None and len(truth) == a.predicted.shape[1] == b.predicted.shape[1]:
         beyond = beyond_test_set(a.predicted == truth, b.predicted == truth, confidence)
     steady = _steady(a, b, effect.paired, confidence)
+    parameters = _differing(a.parameters, b.parameters)
     return Contrast(a, b, effect, loss, beyond, steady, parameters, confidence)
 
 
 def _steady(
-    a: Cell, b: Cell, every: PairedComparison, confidence: float
+    a: Cell, b: Cell, all_pairs: PairedComparison, confidence: float
 ) -> PairedComparison | None:
-    """Returns the comparison of accuracy without the pairs of which a run diverged."""
-    chosen = np.logical_and(
+    """Returns the statistics of accuracy without the pairs in which a run diverged."""
+    steady = np.logical_and(
         *(~cell.scores["seed"].isin(cell.diverged).to_numpy() for cell in (a, b))
     )
-    if chosen.all():
-        return every
-    if not chosen.any():
+    if steady.all():
+        return all_pairs
+    if not steady.any():
         return None
-    ours, theirs = (cell.scores["accuracy"].to_numpy()[chosen] for cell in (a, b))
-    return paired_comparison(ours, theirs, confidence)
-
-
-def _told_apart(a: Cell, b: Cell) -> tuple[Cell, Cell]:
-    """Returns both with labels that differ: a variant of two commits has the same in either."""
-    if a.label != b.label:
-        return a, b
-    return (
-        replace(a, label=f"{a.label} ({a.origin})"),
-        replace(b, label=f"{b.label} ({b.origin})"),
-    )
+    candidate, baseline = (cell.scores["accuracy"].to_numpy()[steady] for cell in (a, b))
+    return paired_comparison(candidate, baseline, confidence)
 
 
 def _differing(a: Mapping[str, Any], b: Mapping[str, Any]) -> tuple[Difference, ...]:
     left, right = dict(flat(a)), dict(flat(b))
-    # As text: what MLflow keeps of a number is its digits.
+    # Compared as text: MLflow keeps parameters as text.
     return tuple(
         Difference(key, left.get(key), right.get(key))
         for key in left | right
@@ -183,30 +178,30 @@ def _differing(a: Mapping[str, Any], b: Mapping[str, Any]) -> tuple[Difference, 
     )
 
 
-def record(one: Contrast) -> dict[str, Any]:
-    """Returns all of a contrast but its tables of runs, ready for JSON."""
+def record(contrast: Contrast) -> dict[str, Any]:
+    """Returns a contrast without its tables of runs, ready for JSON."""
     return {
-        "a": _side_record(one.a, one.confidence),
-        "b": _side_record(one.b, one.confidence),
-        "pairs": [{"a": a, "b": b} for a, b in one.effect.seeds],
-        "left_out": dict(zip("ab", map(list, one.effect.left_out), strict=True)),
-        "parameters": [asdict(difference) for difference in one.parameters],
-        "same_data": one.same_data,
-        "same_code": one.same_code,
-        "same_inputs": one.same_inputs,
-        "same_scores": one.same_scores,
-        "test": None if one.same_scores else statistics_record(one),
+        "a": _side_record(contrast.a, contrast.confidence),
+        "b": _side_record(contrast.b, contrast.confidence),
+        "pairs": [{"a": a, "b": b} for a, b in contrast.effect.seeds],
+        "left_out": dict(zip("ab", map(list, contrast.effect.left_out), strict=True)),
+        "parameters": [asdict(difference) for difference in contrast.parameters],
+        "same_data": contrast.same_data,
+        "same_code": contrast.same_code,
+        "same_inputs": contrast.same_inputs,
+        "same_scores": contrast.same_scores,
+        "test": None if contrast.same_scores else statistics_record(contrast),
     }
 
 
-def statistics_record(one: Contrast) -> dict[str, Any]:
+def statistics_record(contrast: Contrast) -> dict[str, Any]:
     """Returns the statistics of a contrast, ready for JSON."""
-    loss = asdict(one.loss)
+    loss = asdict(contrast.loss)
     return {
-        "sentence": verdict_sentence(one.effect.verdict, one.a.label, one.b.label),
-        "accuracy": asdict(one.accuracy) | {"verdict": one.effect.verdict},
-        "p_holm": one.effect.p,
-        "beyond_test_set": one.beyond_test_set and asdict(one.beyond_test_set),
+        "sentence": verdict_sentence(contrast.effect.verdict, contrast.a.label, contrast.b.label),
+        "accuracy": asdict(contrast.accuracy) | {"verdict": contrast.effect.verdict},
+        "p_holm": contrast.effect.p,
+        "beyond_test_set": contrast.beyond_test_set and asdict(contrast.beyond_test_set),
         "loss": {key: loss[key] for key in ("mean", "ci_low", "ci_high", "wilcoxon_p")},
     }
 

@@ -1,7 +1,7 @@
-"""From a table of runs to effects: what one cell gains over another, run by run.
+"""From a table of runs to effects: the paired differences of one cell over another.
 
-This is the one way in which runs are set against each other: for the report, for `compare`, for
-studies. Whoever compares makes a table of runs, a row a run, and says which cells are pairs.
+This is the only way in which runs are compared: for the report, for `compare`, and for studies. A
+caller makes a table with one row per run, and says which cells form pairs.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ class Effect:
     """What a candidate gains over a baseline.
 
     Attributes:
-        seeds: of the candidate's and the baseline's run in each pair.
-        left_out: seeds without a partner, of the candidate and of the baseline.
+        seeds: of each pair, the candidate's run first.
+        left_out: seeds without a partner, the candidate's first.
         paired: the statistics of the pairs.
-        p: of Wilcoxon's test, Holm-adjusted over the family; None where there is none.
+        p: that of Wilcoxon's test, Holm-adjusted over the family; None if it cannot be computed.
         family: how many p values were adjusted together.
         verdict: see `pipeline.comparison.verdict`.
     """
@@ -38,9 +38,9 @@ class Effect:
 
 
 def paired_seeds(candidate: Sequence[int], baseline: Sequence[int]) -> list[tuple[int, int]]:
-    """Returns the seeds of each pair: those that both have, in the candidate's order.
+    """Returns the seeds of each pair: the shared seeds, in the candidate's order.
 
-    A single run is paired with a single run whatever their seeds.
+    If each side has a single run, the two are paired whatever their seeds.
     """
     shared = set(baseline)
     if pairs := [(seed, seed) for seed in candidate if seed in shared]:
@@ -51,33 +51,31 @@ def paired_seeds(candidate: Sequence[int], baseline: Sequence[int]) -> list[tupl
 def effects(
     runs: pd.DataFrame, pairs: Sequence[tuple[object, object]], measure: str, confidence: float
 ) -> list[Effect]:
-    """Returns the effect of each pair of cells; together they are one family.
+    """Returns the effect of each pair of cells; all pairs form one family.
 
     Args:
-        runs: one row a run, with the columns `cell`, `seed` and the measure, of which more is
-            better.
-        pairs: candidate and baseline, as the column `cell` names them; each pair shares a seed, or
-            is of single runs.
-        measure: a column.
+        runs: one row per run, with the columns `cell`, `seed` and the measure.
+        pairs: each a candidate and a baseline, as in the column `cell`; the two share a seed, or
+            have a single run each.
+        measure: a column whose higher values are better.
         confidence: of every interval, in (0, 1).
     """
     by_cell: dict[object, pd.Series[float]] = {
         cell: rows.set_index("seed")[measure] for cell, rows in runs.groupby("cell")
     }
     compared = []
-    for candidate, baseline in pairs:
-        ours, theirs = by_cell[candidate], by_cell[baseline]
-        seeds = paired_seeds([int(one) for one in ours.index], [int(one) for one in theirs.index])
-        own, others = zip(*seeds, strict=True)
+    for pair in pairs:
+        a, b = by_cell[pair[0]], by_cell[pair[1]]
+        seeds = paired_seeds([int(seed) for seed in a.index], [int(seed) for seed in b.index])
+        seeds_a, seeds_b = zip(*seeds, strict=True)
         left_out = (
-            tuple(int(seed) for seed in ours.index if seed not in own),
-            tuple(int(seed) for seed in theirs.index if seed not in others),
+            tuple(int(seed) for seed in a.index if seed not in seeds_a),
+            tuple(int(seed) for seed in b.index if seed not in seeds_b),
         )
-        a, b = (
-            side.loc[list(chosen)].to_numpy(np.float64)
-            for side, chosen in ((ours, own), (theirs, others))
-        )
-        compared.append((tuple(seeds), left_out, paired_comparison(a, b, confidence)))
+        candidate = a.loc[list(seeds_a)].to_numpy(np.float64)
+        baseline = b.loc[list(seeds_b)].to_numpy(np.float64)
+        paired = paired_comparison(candidate, baseline, confidence)
+        compared.append((tuple(seeds), left_out, paired))
     adjusted = holm([paired.wilcoxon_p for *_, paired in compared])
     family = sum(p is not None for p in adjusted)
     return [

@@ -1,4 +1,4 @@
-"""Any number of experiments beside each other: what tells their cells apart, what each gains."""
+"""Any number of experiments side by side: where their cells differ, and the effect of each."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from pipeline.errors import ArgumentError
 from pipeline.params import flat
 
 _SHORT = 8
-# The last part of a parameter's name that says nothing without the part before it.
+# The last part of a parameter's name that means nothing without the part before it.
 _VAGUE = "name"
 
 
 @dataclass(frozen=True, eq=False)
 class Experiment:
-    """An experiment's name, and its cells by the names of their variants."""
+    """An experiment's name, and its cells by variant name."""
 
     name: str
     cells: Mapping[str, Cell]
@@ -29,14 +29,14 @@ class Experiment:
 
 @dataclass(frozen=True, eq=False)
 class Row:
-    """A cell as one or more experiments have it.
+    """A cell, with all experiments that share it.
 
     Attributes:
-        cell: its runs.
-        experiments: the names of all in which it, and what it is set against, is the same.
-        at: its value on each axis that its variant has; None where it leaves a parameter out.
-        against: where the baseline of its experiment is, as in `at`; None for a baseline.
-        contrast: of the cell and that baseline; None for a baseline.
+        cell: the variant with its runs.
+        experiments: the names of those in which both the cell and its baseline are the same.
+        at: its value on each axis that applies to its variant; None for a parameter it lacks.
+        against: its baseline's values on the axes, as in `at`; None for a baseline.
+        contrast: of the cell with its baseline; None for a baseline.
     """
 
     cell: Cell
@@ -48,14 +48,14 @@ class Row:
 
 @dataclass(frozen=True, eq=False)
 class Grid:
-    """All cells of some experiments, each once, in the order of the grid.
+    """All cells of some experiments, without repetition, in the order of the grid.
 
     Attributes:
-        rows: sorted along the axes, the baseline's before those that are set against it.
-        axes: what differs among the cells, by the shortest name that is clear.
-        variants: the names of all, in the order of the experiments.
-        baseline: the name of the variant that the others are set against.
-        experiments: the names of all.
+        rows: sorted along the axes; at each place the baseline comes first.
+        axes: what differs among the cells, by its shortest clear name.
+        variants: their names, in the order of the experiments.
+        baseline: the name of the variant that the others are compared with.
+        experiments: their names.
         confidence: of every interval.
     """
 
@@ -68,7 +68,7 @@ class Grid:
 
     @property
     def contrasts(self) -> list[tuple[Row, Contrast]]:
-        """The rows that are set against a baseline."""
+        """The rows that are compared with a baseline, with their contrasts."""
         return [(row, row.contrast) for row in self.rows if row.contrast]
 
     @property
@@ -78,7 +78,7 @@ class Grid:
 
     @property
     def disagreeing(self) -> list[Row]:
-        """The rows made from the same as another, with other scores all the same."""
+        """The rows whose scores differ from those of another row with the same inputs."""
         scores: dict[tuple[str, str], set[bytes]] = {}
         for row in self.rows:
             scores.setdefault(_made_from(row), set()).add(_scores(row.cell))
@@ -86,39 +86,39 @@ class Grid:
 
 
 def grid(experiments: Sequence[Experiment], baseline: str, confidence: float) -> Grid:
-    """Returns all cells of the experiments, each variant set against its experiment's baseline.
+    """Returns all cells of the experiments, each compared with its experiment's baseline.
 
     Args:
         experiments: at least one.
-        baseline: the name of a variant.
+        baseline: the name of a variant that every experiment has.
         confidence: in (0, 1).
 
     Raises:
-        ArgumentError: if an experiment has no such variant, or no seed in common with it.
+        ArgumentError: if an experiment lacks the baseline, or a variant shares no seed with it.
     """
-    # Each variant once for every baseline that it meets, with the experiments in which it does.
-    met: dict[tuple[Any, ...], tuple[Cell, Cell | None, list[str]]] = {}
-    for one in experiments:
-        if baseline not in one.cells:
+    # Each cell once per baseline that it meets, with the experiments in which they meet.
+    meetings: dict[tuple[Any, ...], tuple[Cell, Cell | None, list[str]]] = {}
+    for experiment in experiments:
+        if baseline not in experiment.cells:
             raise ArgumentError(
-                f"{one.name} has no variant {baseline!r}, which params.yaml names as the baseline; "
-                f"it has {', '.join(one.cells)}"
+                f"{experiment.name} has no variant {baseline!r}, which params.yaml names as the "
+                f"baseline; it has {', '.join(experiment.cells)}"
             )
-        for name, cell in one.cells.items():
-            against = None if name == baseline else one.cells[baseline]
+        for name, cell in experiment.cells.items():
+            against = None if name == baseline else experiment.cells[baseline]
             key = _identity(cell), against and _identity(against)
-            met.setdefault(key, (cell, against, []))[2].append(one.name)
-    pairs = [(cell, against) for cell, against, _ in met.values() if against]
-    found = iter(contrasts(pairs, confidence) if pairs else [])
+            meetings.setdefault(key, (cell, against, []))[2].append(experiment.name)
+    pairs = [(cell, against) for cell, against, _ in meetings.values() if against]
+    of_pairs = iter(contrasts(pairs, confidence) if pairs else [])
 
-    axes = _axes([cell for one in experiments for cell in one.cells.values()])
-    has: dict[str, set[str]] = {}
-    for cell, *_ in met.values():
-        has.setdefault(cell.variant, set()).update(_inputs(cell))
+    axes = _axes([cell for experiment in experiments for cell in experiment.cells.values()])
+    keys_of: dict[str, set[str]] = {}
+    for cell, *_ in meetings.values():
+        keys_of.setdefault(cell.variant, set()).update(_inputs(cell))
 
     def place(cell: Cell) -> dict[str, Any]:
         values = _inputs(cell)
-        return {axis: values.get(key) for key, axis in axes.items() if key in has[cell.variant]}
+        return {axis: values.get(key) for key, axis in axes.items() if key in keys_of[cell.variant]}
 
     rows = [
         Row(
@@ -126,9 +126,9 @@ def grid(experiments: Sequence[Experiment], baseline: str, confidence: float) ->
             experiments=tuple(names),
             at=place(cell),
             against=place(against) if against else None,
-            contrast=next(found) if against else None,
+            contrast=next(of_pairs) if against else None,
         )
-        for cell, against, names in met.values()
+        for cell, against, names in meetings.values()
     ]
     variants = tuple(dict.fromkeys(row.cell.variant for row in rows))
     order = [baseline, *variants]
@@ -138,27 +138,27 @@ def grid(experiments: Sequence[Experiment], baseline: str, confidence: float) ->
             order.index(row.cell.variant),
         )
     )
-    names = tuple(one.name for one in experiments)
+    names = tuple(experiment.name for experiment in experiments)
     return Grid(tuple(rows), tuple(axes.values()), variants, baseline, names, confidence)
 
 
 def named(at: Mapping[str, Any]) -> str:
-    """Returns a place on the axes for people: `learning_rate 0.001, momentum 0.9`."""
+    """Returns the values on the axes as text: `learning_rate 0.001, momentum 0.9`."""
     return ", ".join(f"{axis} {shown(value)}" for axis, value in at.items())
 
 
 def shown(value: Any) -> str:
-    """Returns a value on an axis for people; one that is left out as a dash."""
+    """Returns a value on an axis as text; a missing one as a dash."""
     return ABSENT if value is None else str(value)
 
 
-def record(found: Grid) -> dict[str, Any]:
-    """Returns all of a grid but its tables of runs, ready for JSON."""
+def record(grid: Grid) -> dict[str, Any]:
+    """Returns a grid without its tables of runs, ready for JSON."""
     return {
-        "baseline": found.baseline,
-        "axes": list(found.axes),
-        "p_values_in_family": found.family,
-        "cells": [_row_record(row, found.confidence) for row in found.rows],
+        "baseline": grid.baseline,
+        "axes": list(grid.axes),
+        "p_values_in_family": grid.family,
+        "cells": [_row_record(row, grid.confidence) for row in grid.rows],
     }
 
 
@@ -180,11 +180,11 @@ def _row_record(row: Row, confidence: float) -> dict[str, Any]:
 
 
 def _difference_record(row: Row, contrast: Contrast) -> dict[str, Any]:
-    own, others = contrast.effect.left_out
+    of_cell, of_baseline = contrast.effect.left_out
     same = contrast.same_scores
     return {
         "baseline_at": dict(row.against or {}),
-        "left_out": {"cell": list(own), "baseline": list(others)},
+        "left_out": {"cell": list(of_cell), "baseline": list(of_baseline)},
         "accuracy": None if same else asdict(contrast.accuracy),
         "steady": None if same or contrast.steady is None else asdict(contrast.steady),
         "p_holm": contrast.effect.p,
@@ -193,19 +193,19 @@ def _difference_record(row: Row, contrast: Contrast) -> dict[str, Any]:
 
 
 def _inputs(cell: Cell) -> dict[str, Any]:
-    """Returns what a cell was made from, beside its variant, by the name of each."""
-    rest = {
+    """Returns what a cell was made from, apart from its variant, by name."""
+    others = {
         "seeds": len(cell.scores),
         "data": cell.data_sha256[:_SHORT],
         "code": cell.code_sha256[:_SHORT],
     }
-    return dict(flat(cell.parameters)) | rest
+    return dict(flat(cell.parameters)) | others
 
 
 def _identity(cell: Cell) -> tuple[Any, ...]:
-    """Returns what two cells have in common only if they are the same one.
+    """Returns a key that two cells share only if they are the same.
 
-    The scores are part of it: what was made from the same may have come out otherwise.
+    It includes the scores, because the same inputs may have led to different scores.
     """
     inputs = tuple(sorted((key, str(value)) for key, value in _inputs(cell).items()))
     return cell.variant, inputs, _scores(cell)
@@ -220,21 +220,21 @@ def _made_from(row: Row) -> tuple[str, str]:
 
 
 def _axes(cells: Sequence[Cell]) -> dict[str, str]:
-    """Returns what differs between namesakes, with its short name; first what most have."""
+    """Returns the inputs in which cells of one variant differ, the most shared first, named."""
     by_variant: dict[str, list[dict[str, Any]]] = {}
     for cell in cells:
         by_variant.setdefault(cell.variant, []).append(_inputs(cell))
-    having = Counter(key for inputs in by_variant.values() for key in dict.fromkeys(chain(*inputs)))
+    variants = Counter(key for of in by_variant.values() for key in dict.fromkeys(chain(*of)))
     differing = [
         key
-        for key in having
-        if any(len({str(one.get(key)) for one in inputs}) > 1 for inputs in by_variant.values())
+        for key in variants
+        if any(len({str(inputs.get(key)) for inputs in of}) > 1 for of in by_variant.values())
     ]
-    return _shortened(sorted(differing, key=lambda key: -having[key]))
+    return _shortened(sorted(differing, key=lambda key: -variants[key]))
 
 
 def _shortened(keys: Sequence[str]) -> dict[str, str]:
-    """Returns each key with the end of its name that no other ends with."""
+    """Returns each key with the shortest ending that no other key has."""
     short = {}
     for key in keys:
         parts = key.split(".")
@@ -250,13 +250,13 @@ def _shortened(keys: Sequence[str]) -> dict[str, str]:
 
 
 def _rank(value: Any) -> tuple[Any, ...]:
-    """Returns what places are sorted by: numbers by size, what an axis does not touch first."""
+    """Returns a sort key: an axis that does not apply first, then numbers by size, then text."""
     match value:
         case None:
             return (0,)
         case int() | float():
             return 1, value
-        case list() | tuple() if all(isinstance(one, int | float) for one in value):
+        case list() | tuple() if all(isinstance(number, int | float) for number in value):
             return 2, tuple(value)
         case _:
             return 3, str(value)

@@ -1,4 +1,4 @@
-"""What others printed, to lay beside ours."""
+"""Results that others published, to show beside ours."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ _NETWORK_AND_TRAINING = {
         "optimizer": {"name": "adam", "learning_rate": 0.01, "epsilon": 1e-8},
     },
 }
-# TensorFlow 1's own values for a batch normalisation of which the notebook says no more.
+# TensorFlow 1's defaults: the notebook says nothing about these.
 _BATCH_NORM = {"momentum": 0.99, "epsilon": 0.001, "center": True, "scale": True}
 
 
 @dataclass(frozen=True, eq=False)
 class PublishedCurve:
-    """The single run that the notebook shows of a variant, by epoch from 0.
+    """The single run that the notebook shows for a variant; curves are by epoch, from 0.
 
-    `parameters` are in the shape of params.yaml; test figures are from after the last epoch.
+    `parameters` are in the shape of params.yaml; test scores were taken after the last epoch.
     """
 
     parameters: Mapping[str, Any]
@@ -52,7 +52,7 @@ NOTEBOOK = (
 
 
 def published_curve(dataset: str, parameters: Mapping[str, Any]) -> PublishedCurve | None:
-    """Returns what the notebook printed of a variant with exactly these settings, if anything."""
+    """Returns what the notebook printed for a variant with exactly these settings, if anything."""
     if dataset != NOTEBOOK_DATASET:
         return None
     return next((curve for curve in NOTEBOOK if curve.parameters == parameters), None)

@@ -1,4 +1,4 @@
-"""Paired comparison of two variants: the seed is the unit, a pair shares weights and batches."""
+"""Paired statistics: the unit is the seed; a pair shares initial weights and batches."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-# Resamples of the test set: enough that the calls do not count, few enough for memory.
+# Resamples of the test set drawn per call: enough that calls cost little, few enough for memory.
 _DRAWN_AT_ONCE = 100
 
 
@@ -18,7 +18,7 @@ _DRAWN_AT_ONCE = 100
 class Summary:
     """Mean over seeds, standard deviation, and Student's interval for the mean.
 
-    What the data cannot give is None: all of it where a value is not finite.
+    A figure that the data do not determine is None; all are None if a value is not finite.
     """
 
     mean: float | None
@@ -29,25 +29,25 @@ class Summary:
 
 @dataclass(frozen=True)
 class PairedComparison:
-    """How a candidate does against a baseline, higher values being better.
+    """How a candidate compares with a baseline; higher values are better.
 
-    Differences are candidate minus baseline. A figure that the data cannot give is None.
+    Differences are candidate minus baseline. A figure that the data do not determine is None.
 
     Attributes:
-        n: number of pairs.
+        n: how many pairs.
         mean: mean difference.
         sd: standard deviation of the differences.
         ci_low: lower end of the BCa bootstrap interval of the mean difference (Efron 1987).
         ci_high: its upper end.
-        wins: pairs in which the candidate is ahead.
-        ties: pairs in which neither is.
-        probability_of_outperforming: share of pairs won, a tie counting half.
-        probability_ci_low: Clopper-Pearson bound, ties counted as lost. Exact, where a bootstrap
-            would have no width when every pair is won.
+        wins: how many pairs the candidate wins.
+        ties: how many pairs are equal.
+        probability_of_outperforming: share of pairs won; a tie counts half.
+        probability_ci_low: Clopper-Pearson bound, ties counted as lost. It is exact; a bootstrap
+            interval would have no width when every pair is won.
         probability_ci_high: Clopper-Pearson bound, ties counted as won.
-        wilcoxon_p: two-sided Wilcoxon signed-rank test.
-        t_test_p: two-sided paired t test.
-        pairing_correlation: Pearson correlation of the pairs; near 0, pairing gained nothing.
+        wilcoxon_p: of the two-sided Wilcoxon signed-rank test.
+        t_test_p: of the two-sided paired t test.
+        pairing_correlation: Pearson correlation within pairs; near 0, pairing gained nothing.
     """
 
     n: int
@@ -74,7 +74,7 @@ class Interval:
 
 
 def summary(values: NDArray[np.floating], confidence: float) -> Summary:
-    """Returns mean, spread and Student's interval of one value a seed."""
+    """Returns mean, spread and Student's interval of one value per seed."""
     if not np.isfinite(values).all():
         return Summary(None, None, None, None)
     mean, n = float(np.mean(values)), len(values)
@@ -93,18 +93,18 @@ def paired_comparison(
     resamples: int = 10_000,
     seed: int = 0,
 ) -> PairedComparison:
-    """Compares two values a seed, [pairs] each, in the same order of seeds.
+    """Compares the values of two variants, one per seed, in the same order of seeds.
 
     Args:
         candidate: [pairs], higher is better.
         baseline: [pairs].
         confidence: of every interval, in (0, 1).
-        resamples: bootstrap draws.
+        resamples: how many the bootstrap draws.
         seed: of the bootstrap.
     """
-    with np.errstate(invalid="ignore"):  # inf - inf, of two runs that diverged, is nan.
+    with np.errstate(invalid="ignore"):  # inf - inf is nan: both runs diverged.
         differences = np.asarray(candidate, np.float64) - np.asarray(baseline, np.float64)
-    # Ties are ties: 0.97 - 0.95 and 0.93 - 0.91 should not differ in the seventeenth digit.
+    # 0.97 - 0.95 and 0.93 - 0.91 must tie, not differ in the seventeenth digit.
     differences = differences.round(9)
     finite = bool(np.isfinite(differences).all())
     n, wins, ties = len(differences), int((differences > 0).sum()), int((differences == 0).sum())
@@ -140,15 +140,15 @@ def beyond_test_set(
 ) -> Interval | None:
     """Returns a percentile interval of the mean difference over other seeds and other images.
 
-    Seeds and test images are resampled together, independently of each other; the interval speaks
-    of images drawn like these, where that of `paired_comparison` takes the test set as given. One
-    pair says nothing of other seeds: None.
+    Each resample draws seeds and, independently, test images. The interval covers other images from
+    the same source, whereas that of `paired_comparison` takes the test set as given. It is None
+    for a single pair, which says nothing about other seeds.
 
     Args:
         candidate_right: [pairs, images], whether each run got each image right.
         baseline_right: [pairs, images].
         confidence: in (0, 1).
-        resamples: bootstrap draws.
+        resamples: how many the bootstrap draws.
         seed: of the bootstrap.
     """
     differences = candidate_right.astype(np.float32) - baseline_right.astype(np.float32)
@@ -175,7 +175,7 @@ def _bca(
     if len(differences) < 3:
         return None
     if np.ptp(differences) == 0:
-        # Every resample has the same mean, and the acceleration of BCa is 0 / 0.
+        # Every resample has the same mean, so the acceleration of BCa would be 0 / 0.
         return Interval(float(differences[0]), float(differences[0]))
     low, high = stats.bootstrap(
         (differences,),
@@ -195,7 +195,7 @@ def _correlation(candidate: NDArray[np.floating], baseline: NDArray[np.floating]
 
 
 def holm(p_values: Sequence[float | None]) -> list[float | None]:
-    """Returns the p values of a family, adjusted (Holm 1979); None is not part of it."""
+    """Returns a family's p values, adjusted (Holm 1979); None stays None and does not count."""
     order = sorted((p, place) for place, p in enumerate(p_values) if p is not None)
     adjusted: list[float | None] = [None] * len(p_values)
     largest = 0.0

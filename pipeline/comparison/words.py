@@ -8,12 +8,12 @@ from pipeline.comparison.statistics import Interval, PairedComparison, Summary
 from pipeline.comparison.verdict import Verdict
 
 ABSENT = "–"  # noqa: RUF001
-# From here on a number is told by its digits and its power of ten, as diverged runs need it.
+# Larger numbers are written with a power of ten: losses of diverged runs are huge.
 _LARGE = 1e4
 
 
 def verdict_sentence(verdict: Verdict, candidate: str, baseline: str) -> str:
-    """Returns the verdict in words; the labels of the variants name them."""
+    """Returns the verdict as a sentence about two labels."""
     return {
         "candidate_better": f"{candidate} is better than {baseline}",
         "baseline_better": f"{baseline} is better than {candidate}",
@@ -23,7 +23,7 @@ def verdict_sentence(verdict: Verdict, candidate: str, baseline: str) -> str:
 
 
 def better_or_worse(verdict: Verdict | Literal["same"]) -> str:
-    """Returns the verdict as a table has it, of what is set against a baseline."""
+    """Returns the verdict on a candidate, as short as a table needs it."""
     return {
         "candidate_better": "better",
         "baseline_better": "worse",
@@ -34,24 +34,24 @@ def better_or_worse(verdict: Verdict | Literal["same"]) -> str:
 
 
 def level(confidence: float) -> str:
-    """Returns a confidence as a percentage, with its sign."""
+    """Returns a confidence as a percentage, with `%`."""
     return f"{100 * confidence:.4g} %"
 
 
 def percent(value: float | None, decimals: int = 2) -> str:
-    """Returns a share as a percentage, without its sign."""
+    """Returns a share as a percentage, without `%`."""
     return ABSENT if value is None else f"{100 * value:z.{decimals}f}"
 
 
 def number(value: float | None, decimals: int = 4) -> str:
-    """Returns a number at a fixed count of decimals; one of many digits by its power of ten."""
+    """Returns a number with so many decimals; a large one with a power of ten."""
     if value is None:
         return ABSENT
     return f"{value:z.{decimals}f}" if abs(value) < _LARGE else f"{value:.2e}"
 
 
 def p_value(value: float | None) -> str:
-    """Returns a p value at two digits; far below any threshold, only that it is."""
+    """Returns a p value with two digits; one below 0.0001 only as such."""
     if value is None:
         return ABSENT
     return f"{value:.2g}" if value >= 0.0001 else "< 0.0001"

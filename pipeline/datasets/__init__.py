@@ -1,1 +1,1 @@
-"""Where examples come from: the catalogue, its mirrors, and how files are read."""
+"""Where examples come from: the catalogue, its mirrors, and how their files are read."""

@@ -1,4 +1,4 @@
-"""The datasets and what their files must be. To add one, add an entry."""
+"""The datasets and their published files. To add a dataset, add an entry to `DATASETS`."""
 
 from __future__ import annotations
 
@@ -17,29 +17,29 @@ from pipeline.errors import DataError, UnavailableError
 from pipeline.files import damaged, missing, sha256
 
 RAW_FOLDER = Path("data/raw")
-# Images of 8 by 8 pixels, and the label.
+# A row is an image of 8 by 8 pixels, then its label.
 _DIGITS_SHAPE = (1797, 65)
 
 
 @dataclass(frozen=True)
 class PublishedFile:
-    """A file as it was published: whatever differs is not that file."""
+    """A file as it was published, identified by its size and hash."""
 
     name: str
     size: int
     sha256: str
 
     def is_at(self, path: Path) -> bool:
-        """Returns whether `path` is this file, to the last bit."""
+        """Returns whether `path` holds this file, bit for bit."""
         return path.is_file() and path.stat().st_size == self.size and sha256(path) == self.sha256
 
 
 @dataclass(frozen=True)
 class Source:
-    """A dataset's files, where they are to be had, and how they are read.
+    """The files of a dataset, where to get them, and how to read them.
 
     `mirrors` are folders or http(s) URLs, tried in order. `read` takes the folder of raw files and
-    returns the training and the test examples.
+    returns the training examples and the test examples.
     """
 
     files: tuple[PublishedFile, ...]
@@ -60,7 +60,7 @@ def _read_mnist(folder: Path) -> tuple[Labelled, Labelled]:
 
 
 def _read_digits(folder: Path) -> tuple[Labelled, Labelled]:
-    """Returns scikit-learn's digits, the last fifth as test set, their 0…16 stretched to 0…255."""
+    """Returns scikit-learn's digits, scaled from 0…16 to 0…255; the last fifth is the test set."""
     path = folder / "digits.csv.gz"
     try:
         lines = gzip.decompress(path.read_bytes()).decode("ascii").splitlines()
@@ -81,11 +81,11 @@ def _read_digits(folder: Path) -> tuple[Labelled, Labelled]:
 
 
 def _scikit_learn_data() -> tuple[str, ...]:
-    """Returns the folder where the installed scikit-learn keeps its datasets, importing nothing."""
+    """Returns the folder of datasets in the installed scikit-learn, without importing it."""
     spec = importlib.util.find_spec("sklearn")
     if spec is None or spec.origin is None:
         raise UnavailableError(
-            "scikit-learn, which holds the digits, is not installed: `make setup`"
+            "scikit-learn, which holds the digits, is not installed: run `make setup`"
         )
     return (str(Path(spec.origin).parent / "datasets" / "data"),)
 
@@ -137,11 +137,11 @@ DATASETS: dict[str, Source] = {
 
 
 def read_published(name: str, folder: Path = RAW_FOLDER) -> tuple[Labelled, Labelled]:
-    """Returns the training and the test examples of a dataset, whose files are verified first.
+    """Returns the training and test examples of a dataset after verifying its files.
 
     Raises:
-        MissingInputError: if one of them is not there.
-        DataError: if one is not what was published.
+        MissingInputError: if a file is missing.
+        DataError: if a file differs from the published one.
     """
     for file in DATASETS[name].files:
         path = folder / file.name

@@ -22,7 +22,7 @@ from pipeline.files import missing
 
 _UNSIGNED_BYTE = 0x08
 _CLASSES = 10
-# A third more than MNIST's largest: a forged header or a gzip bomb ends here.
+# A third more than MNIST's largest file: stops a forged header and a gzip bomb.
 _MOST_BYTES = 64 * 2**20
 
 
@@ -56,7 +56,7 @@ def read_array(path: Path, *, dimensions: int) -> NDArray[np.uint8]:
     """Returns the array [d0, d1, …] of unsigned bytes in one gzipped IDX file.
 
     Raises:
-        DataError: naming the file and what is wrong with it.
+        DataError: if the file is damaged; the message names the file and the fault.
     """
     try:
         with gzip.open(path) as file:
@@ -66,26 +66,26 @@ def read_array(path: Path, *, dimensions: int) -> NDArray[np.uint8]:
 
 
 def array_in(file: BufferedIOBase, name: str, *, dimensions: int) -> NDArray[np.uint8]:
-    """Returns the array [d0, d1, …] of unsigned bytes in an IDX file that is open.
+    """Returns the array [d0, d1, …] of unsigned bytes in an open IDX file.
 
     Args:
-        file: from its beginning on, unpacked or to be unpacked by reading.
-        name: of the file, for messages.
-        dimensions: that it must have.
+        file: open at its beginning; reading it yields unpacked bytes.
+        name: the file's name, for messages.
+        dimensions: how many the array must have.
 
     Raises:
-        DataError: naming the file and what is wrong with it.
+        DataError: if the file is damaged; the message names the file and the fault.
     """
     try:
         shape = _read_header(file, name, dimensions)
         expected = math.prod(shape)
-        # One byte more than promised, to notice what follows.
+        # Read one byte more than promised, to notice trailing bytes.
         values = file.read(expected + 1)
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise DataError(f"{name} is damaged: {error}") from None
     if len(values) != expected:
-        what = "more" if len(values) > expected else f"{len(values)} bytes"
-        raise DataError(f"{name} promises {expected} bytes of values and holds {what}")
+        held = "more" if len(values) > expected else f"{len(values)} bytes"
+        raise DataError(f"{name} promises {expected} bytes of values and holds {held}")
     return np.frombuffer(values, np.uint8).reshape(shape)
 
 
@@ -99,8 +99,8 @@ def _read_header(file: BufferedIOBase, name: str, dimensions: int) -> tuple[int,
     if magic != expected:
         message = f"{name} has magic number 0x{magic:08x}, expected 0x{expected:08x}"
         raise DataError(message)
-    # A dimension of 0 excuses no other: NumPy refuses a shape whose others multiply too far.
+    # Count a dimension of 0 as 1: NumPy rejects a shape whose other dimensions are too large.
     if math.prod(max(size, 1) for size in shape) > _MOST_BYTES:
-        message = f"{name} claims {shape} values, more than any file we know"
+        message = f"{name} claims {shape} values, more than any known file"
         raise DataError(message)
     return tuple(shape)

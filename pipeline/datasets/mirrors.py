@@ -29,11 +29,11 @@ from pipeline.files import replacing
 logger = logging.getLogger(__name__)
 
 _CHUNK = 64 * 1024
-# To connect, and from one packet to the next.
+# For connecting, and between two packets.
 _TIMEOUT_SECONDS = (10.0, 20.0)
-# A file may take half a minute, and as much longer as a slow line needs.
+# A file may take half a minute, plus the time it needs on a slow line.
 _PATIENCE_SECONDS, _SLOWEST_BYTES_PER_SECOND = 30.0, 32 * 1024
-# Between one attempt and the next, where a server has hiccups.
+# Between attempts, when a server hiccups.
 _PAUSES_SECONDS = (0.5, 1.0)
 _HICCUPS = {500, 502, 503, 504}
 _MOST_REDIRECTS = 5
@@ -50,15 +50,15 @@ _REASONS: dict[type[Exception], str] = {
 
 
 class _MirrorError(Exception):
-    """One mirror could not deliver; its text is the reason."""
+    """A mirror could not deliver; the message is the reason."""
 
 
 class _HiccupError(_MirrorError):
-    """The same request may be answered a moment later."""
+    """A fault that may be gone a moment later."""
 
 
 class _Session(requests.Session):
-    """Follows no redirect: requests would read all that comes with one, however much that is."""
+    """Follows no redirects: requests would read the whole body of each, however long."""
 
     def get_redirect_target(self, resp: requests.Response) -> None:  # noqa: ARG002
         return None
@@ -75,31 +75,31 @@ def mirrors_for(dataset: str, built_in: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def fetch(files: Iterable[PublishedFile], mirrors: Iterable[str], folder: Path) -> None:
-    """Puts `files` into `folder`, whole and verified; right ones that are there stay.
+    """Fetches `files` into `folder` and verifies them; correct files already there stay.
 
     Args:
-        files: what the bytes must be.
-        mirrors: folders or http(s) URLs, tried in order. One that fails goes last, so that it is
-            not waited for at each file.
+        files: with the sizes and hashes that they must have.
+        mirrors: folders or http(s) URLs, tried in order. One that fails moves to the end, so
+            that later files do not wait for it.
         folder: where the files go.
 
     Raises:
-        UnavailableError: if no mirror delivers; the message has every mirror with its reason.
-        CannotCreateError: if the folder or a file cannot be made.
-        WriteError: if writing fails half-way, as on a full disk.
+        UnavailableError: if no mirror delivers; the message lists each mirror with its reason.
+        CannotCreateError: if the folder or a file cannot be created.
+        WriteError: if writing fails half-way, for instance on a full disk.
     """
-    left = deque(mirrors)
+    queue = deque(mirrors)
     for file in files:
         if not file.is_at(folder / file.name):
-            _fetch_from_any(left, file, folder / file.name)
+            _fetch_from_any(queue, file, folder / file.name)
 
 
 def refusal(mirror: str, file: PublishedFile, seconds: float) -> str:
-    """Returns why a mirror would not deliver; empty if it would, as far as its first words say.
+    """Returns why a mirror would not deliver a file, judged without reading it; empty if it would.
 
     Args:
-        mirror: a folder or an http(s) URL, which is asked once.
-        file: what it should have, in the right size.
+        mirror: a folder or an http(s) URL; a URL gets one request.
+        file: that the mirror should have, in its published size.
         seconds: how long each step may take.
     """
     try:
@@ -135,20 +135,20 @@ def _in_time(
     file: PublishedFile,
     sink: BinaryIO,
 ) -> None:
-    """Lets `copy` do its work, and gives it up when the time is over, whatever it waits for.
+    """Runs `copy`, and gives up when its time is over, whatever it is waiting for.
 
-    The timeouts of a socket are for each packet, and names are looked up without any: no other
-    clock stops all that a server can do to be slow.
+    A socket's timeout covers a single packet, and name lookup has none. Only an outer clock stops
+    every way in which a server can be slow.
     """
     outcome: Future[None] = Future()
 
     def work() -> None:
         try:
             outcome.set_result(copy(mirror, file, sink))
-        except BaseException as error:  # noqa: BLE001  It is handed on.
+        except BaseException as error:  # noqa: BLE001  Raised again in the caller.
             outcome.set_exception(error)
 
-    # A daemon, for it may wait for ever. Its sink is closed then, and with the process it ends.
+    # A daemon, because it may wait for ever: it ends with the process. Its sink is closed by then.
     Thread(target=work, daemon=True).start()
     seconds = _PATIENCE_SECONDS + file.size / _SLOWEST_BYTES_PER_SECOND
     try:
@@ -168,7 +168,7 @@ def _copy_from(mirror: str, file: PublishedFile, sink: BinaryIO) -> None:
 
 
 def _copy(source: _Readable, sink: BinaryIO, file: PublishedFile) -> None:
-    """Copies no more than the known size, and checks what came."""
+    """Copies at most the published size, and verifies the bytes."""
     digest, received = hashlib.sha256(), 0
     with tqdm(total=file.size, desc=file.name, unit="B", unit_scale=True, disable=None) as bar:
         while chunk := _read(source):
@@ -186,7 +186,7 @@ def _copy(source: _Readable, sink: BinaryIO, file: PublishedFile) -> None:
 
 def _read(source: _Readable) -> bytes:
     try:
-        # What is there, not all that was asked for: a mirror that drips must not stop the clock.
+        # `read1` returns what has arrived; from a slow mirror `read` would wait for a full chunk.
         return source.read1(_CHUNK)
     except (urllib3.exceptions.HTTPError, OSError) as error:
         raise _MirrorError(_reason(error)) from None
@@ -214,8 +214,8 @@ def _open_url(
     with _Session() as session, _answer(session, url, pauses, timeout) as response:
         declared = response.headers.get("Content-Length", str(file.size))
         if declared != str(file.size):
-            told = declared if re.fullmatch("[0-9]{1,20}", declared) else "no number of"
-            raise _MirrorError(f"{told} bytes declared, {file.size} were published")
+            size = declared if re.fullmatch("[0-9]{1,20}", declared) else "no number of"
+            raise _MirrorError(f"{size} bytes declared, {file.size} were published")
         yield response.raw
 
 
@@ -226,7 +226,7 @@ def _is_web(url: str) -> bool:
 def _answer(
     session: requests.Session, url: str, pauses: Iterable[float], timeout: tuple[float, float]
 ) -> requests.Response:
-    """Returns the answer to `url`; after a hiccup it is asked for again."""
+    """Returns the response to `url`, asking again after a hiccup."""
     for pause in pauses:
         try:
             return _redirected(session, url, timeout)
@@ -238,9 +238,9 @@ def _answer(
 def _redirected(
     session: requests.Session, url: str, timeout: tuple[float, float]
 ) -> requests.Response:
-    """Returns the answer at the end of all redirects."""
+    """Returns the response after following all redirects."""
     for _ in range(1 + _MOST_REDIRECTS):
-        response = _asked_once(session, url, timeout)
+        response = _request_once(session, url, timeout)
         if not response.is_redirect:
             return response
         response.close()
@@ -253,10 +253,10 @@ def _redirected(
     raise _MirrorError("too many redirects")
 
 
-def _asked_once(
+def _request_once(
     session: requests.Session, url: str, timeout: tuple[float, float]
 ) -> requests.Response:
-    # Unencoded: the files are gzip themselves, and hashed as such.
+    # Ask for no encoding: the files are gzip themselves, and their hashes are of the gzip.
     headers = {"Accept-Encoding": "identity"}
     try:
         response = session.get(url, stream=True, timeout=timeout, headers=headers)
@@ -268,14 +268,14 @@ def _asked_once(
         raise _MirrorError(_reason(error)) from None
     if response.ok:
         return response
-    # What comes with it is not read: it may be without end.
+    # Its body is not read: it may be endless.
     response.close()
     kind = _HiccupError if response.status_code in _HICCUPS else _MirrorError
     raise kind(f"HTTP {response.status_code}")
 
 
 def _reason(error: Exception) -> str:
-    """Returns the cause in a few words, and without the URL, which may hold a password."""
+    """Returns the cause in a few words, without the URL, which may hold a password."""
     causes = _causes(error)
     for cause in causes:
         if isinstance(cause, ssl.SSLCertVerificationError):
@@ -289,13 +289,13 @@ def _reason(error: Exception) -> str:
 
 
 def _causes(error: BaseException) -> list[BaseException]:
-    """Returns the error and all that it wraps: requests wraps what urllib3 wraps."""
-    found: list[BaseException] = []
-    open_ends: list[Any] = [error]
-    while open_ends:
-        cause = open_ends.pop(0)
-        if isinstance(cause, BaseException) and cause not in found:
-            found.append(cause)
+    """Returns the error and every error that it wraps: requests wraps what urllib3 wraps."""
+    causes: list[BaseException] = []
+    queue: list[Any] = [error]
+    while queue:
+        cause = queue.pop(0)
+        if isinstance(cause, BaseException) and cause not in causes:
+            causes.append(cause)
             reason = getattr(cause, "reason", None)
-            open_ends += [*cause.args, reason, cause.__cause__, cause.__context__]
-    return found
+            queue += [*cause.args, reason, cause.__cause__, cause.__context__]
+    return causes

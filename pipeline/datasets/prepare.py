@@ -1,4 +1,4 @@
-"""Decodes the raw files, splits them and describes what is in them."""
+"""Decodes the raw files, splits them, and counts the examples of each class."""
 
 from pathlib import Path
 
@@ -23,7 +23,7 @@ def run(params: Params) -> None:
 
 
 def split(training_file: Labelled, test_file: Labelled, validation_size: int) -> Dataset:
-    """Keeps the first `validation_size` training examples, in file order, for validation."""
+    """Holds the first `validation_size` training examples, in file order, out for validation."""
     images, labels = training_file.images, training_file.labels
     return Dataset(
         train=Examples(images[validation_size:], labels[validation_size:]),
@@ -33,13 +33,13 @@ def split(training_file: Labelled, test_file: Labelled, validation_size: int) ->
 
 
 def class_counts(dataset: Dataset) -> dict[str, dict[str, int]]:
-    """Returns how many examples of each class each set holds: `{split: {class: count}}`."""
-    sets = {"train": dataset.train, "validation": dataset.validation, "test": dataset.test}
-    classes = 1 + max(int(examples.labels.max()) for examples in sets.values())
+    """Returns the number of examples per split and class: `{split: {class: count}}`."""
+    splits = {"train": dataset.train, "validation": dataset.validation, "test": dataset.test}
+    classes = 1 + max(int(examples.labels.max()) for examples in splits.values())
     return {
         name: {
             str(digit): int(count)
             for digit, count in enumerate(np.bincount(examples.labels, minlength=classes))
         }
-        for name, examples in sets.items()
+        for name, examples in splits.items()
     }

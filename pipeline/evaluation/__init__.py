@@ -1,1 +1,1 @@
-"""How good a trained run is: scores on the test set, and whether it diverged."""
+"""How good a run is: its scores on the test set, and whether it diverged."""

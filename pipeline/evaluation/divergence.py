@@ -1,4 +1,4 @@
-"""Which runs diverged. That is a result like any other: to be kept, and to be counted."""
+"""Which runs diverged. A diverged run is a result like any other: it is kept and counted."""
 
 from __future__ import annotations
 
@@ -6,20 +6,19 @@ import math
 
 import pandas as pd
 
-# In nats, twice what it costs to guess among ten digits. A network whose units have died answers
-# with how often each digit comes: that costs about half of this, and is no divergence.
+# In nats: twice the loss of a blind guess among ten digits. A network whose units have died
+# predicts the class frequencies. That costs about half of this, and is not divergence.
 HIGHEST_LOSS = 2 * math.log(10)
 
 
 def diverged_seeds(history: pd.DataFrame) -> tuple[int, ...]:
-    """Returns the seeds of the runs that diverged, in order.
+    """Returns the seeds of the runs that diverged, in ascending order.
 
     A run has diverged if its training loss after the last epoch is not finite, or is above
-    `HIGHEST_LOSS`. What it was before does not count: who finds back has not diverged.
+    `HIGHEST_LOSS`. Earlier epochs do not count: a run that recovers has not diverged.
 
     Args:
-        history: columns `seed, epoch, split, loss`; a loss that was not finite may be nan or
-            infinite.
+        history: columns `seed, epoch, split, loss`; a loss may be nan or infinite.
     """
     training = history[history["split"] == "train"].sort_values("epoch")
     last = training.groupby("seed").tail(1)
@@ -29,5 +28,5 @@ def diverged_seeds(history: pd.DataFrame) -> tuple[int, ...]:
 
 def is_diverged(last_loss: float) -> bool:
     """Returns whether a run has diverged, given its training loss after the last epoch."""
-    # Put so that nan, which is neither above nor below anything, is among them.
+    # `>` would miss nan, which is neither above nor below anything.
     return not last_loss <= HIGHEST_LOSS

@@ -1,4 +1,4 @@
-"""Scores every run on the test set, once."""
+"""Scores each run on the test set, once."""
 
 import numpy as np
 import pandas as pd
@@ -14,7 +14,7 @@ from pipeline.training.solver import Scorer
 
 
 def run(params: Params) -> None:
-    """Writes test scores and predictions of each run of every variant."""
+    """Writes the test scores and predictions of all runs of each variant."""
     test = read_prepared().test
     remove_undeclared(params.variants)
     for name, variant in params.variants.items():
@@ -25,7 +25,7 @@ def run(params: Params) -> None:
 
 def _score_runs(variant: str, seeds: int, test: Examples) -> tuple[pd.DataFrame, Predictions]:
     rows, predicted, confidence = [], [], []
-    # One network, compiled once, takes the weights of each run.
+    # The network is compiled once and takes the weights of each run in turn.
     scorer = Scorer(read_model(run_folder(variant, 0)))
     for seed in range(seeds):
         weights = read_weights(scorer.model, run_folder(variant, seed))
@@ -34,11 +34,11 @@ def _score_runs(variant: str, seeds: int, test: Examples) -> tuple[pd.DataFrame,
         confidence.append(probabilities.max(axis=1))
         scores = scorer.evaluate(weights, test.images, test.labels)
         error = expected_calibration_error(test.labels, predicted[-1], confidence[-1])
-        found = recall(confusion_matrix(test.labels, predicted[-1], probabilities.shape[1]))
+        recalls = recall(confusion_matrix(test.labels, predicted[-1], probabilities.shape[1]))
         rows.append(
             {"seed": seed, "loss": scores.loss, "accuracy": scores.accuracy}
             | {"expected_calibration_error": error}
-            | {f"recall_{digit}": share for digit, share in enumerate(found)}
+            | {f"recall_{digit}": share for digit, share in enumerate(recalls)}
         )
     table = pd.DataFrame(rows).round(7)
     return table, Predictions(np.stack(predicted), np.stack(confidence))

@@ -17,7 +17,7 @@ EVALUATION = Path("evaluation")
 
 @dataclass(frozen=True, eq=False)
 class Predictions:
-    """What each run made of each test image.
+    """What each run predicted for each test image.
 
     Attributes:
         predicted: [runs, images], the most probable class.
@@ -29,7 +29,7 @@ class Predictions:
 
 
 def write_test_scores(variant: str, scores: pd.DataFrame) -> None:
-    """Writes `test.csv`, a row a seed: loss, accuracy, calibration, recall of each class."""
+    """Writes `test.csv`, a row per seed: loss, accuracy, calibration error, recall per class."""
     write_table(EVALUATION / variant / "test.csv", scores)
 
 

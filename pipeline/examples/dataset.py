@@ -1,4 +1,4 @@
-"""Images with their labels, and the three sets an experiment needs."""
+"""Images with their labels, and the three splits of a dataset."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Examples:
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """What is learnt from, what is watched while learning, and what is scored once at the end."""
+    """The splits: one to learn from, one to watch while training, one to score at the end."""
 
     train: Examples
     validation: Examples

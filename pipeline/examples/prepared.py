@@ -13,33 +13,29 @@ from pipeline.examples.dataset import Dataset, Examples
 from pipeline.files import damaged, read_arrays, write_arrays
 
 PREPARED_FILE = Path("data/prepared.npz")
-
-
 SPLITS = ("train", "validation", "test")
 
 
 def write_prepared(path: Path, dataset: Dataset) -> None:
-    """Writes all three sets into one `.npz` of plain arrays."""
-    sets = {name: getattr(dataset, name) for name in SPLITS}
+    """Writes the three splits into one `.npz` of plain arrays."""
+    splits = {name: getattr(dataset, name) for name in SPLITS}
     write_arrays(
         path,
-        {f"{name}_images": examples.images for name, examples in sets.items()}
-        | {f"{name}_labels": examples.labels for name, examples in sets.items()},
+        {f"{name}_images": examples.images for name, examples in splits.items()}
+        | {f"{name}_labels": examples.labels for name, examples in splits.items()},
     )
 
 
 def read_prepared(path: Path = PREPARED_FILE) -> Dataset:
-    """Returns the three sets that `write_prepared` wrote.
+    """Returns the dataset that `write_prepared` wrote.
 
     Raises:
-        MissingInputError: if the file is not there.
-        DataError: if it is damaged, or holds anything else.
+        MissingInputError: if the file is missing.
+        DataError: if it is damaged or holds anything else.
     """
     names = [f"{name}_{part}" for name in SPLITS for part in ("images", "labels")]
     arrays = read_arrays(path, names)
-    return Dataset(
-        **{name: _examples(arrays, name, path) for name in SPLITS},
-    )
+    return Dataset(**{name: _examples(arrays, name, path) for name in SPLITS})
 
 
 def _examples(arrays: Mapping[str, NDArray[Any]], name: str, path: Path) -> Examples:

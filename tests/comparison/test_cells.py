@@ -44,7 +44,7 @@ def test_mean_confusion_averages_the_runs(make_cell):
     ]
 
 
-def test_a_cell_of_some_seeds_has_their_runs_in_this_order(make_cell):
+def test_a_cell_of_some_seeds_has_their_runs_in_the_given_order(make_cell):
     cell = make_cell("With", [0.9, 0.8, 0.7], diverged=(1,))
 
     some = cell.of_seeds([2, 1])
@@ -56,7 +56,7 @@ def test_a_cell_of_some_seeds_has_their_runs_in_this_order(make_cell):
     assert (cell.diverged, some.diverged, cell.of_seeds([0]).diverged) == ((1,), (1,), ())
 
 
-def test_the_table_has_a_row_a_run_with_all_that_is_known_of_it(make_cell):
+def test_the_table_has_one_row_per_run(make_cell):
     cells = [
         make_cell("a", [0.9, 0.8], diverged=(1,), parameters={"momentum": 0.9}),
         make_cell("b", [0.7], origin="HEAD~1", parameters={"network": {"hidden_dims": [4]}}),
@@ -64,8 +64,8 @@ def test_the_table_has_a_row_a_run_with_all_that_is_known_of_it(make_cell):
 
     runs = table(cells)
 
-    about = ["cell", "origin", "variant", "seed", "diverged", "accuracy"]
-    assert runs[about].to_numpy().tolist() == [
+    columns = ["cell", "origin", "variant", "seed", "diverged", "accuracy"]
+    assert runs[columns].to_numpy().tolist() == [
         [0, "workspace", "a", 0, False, 0.9],
         [0, "workspace", "a", 1, True, 0.8],
         [1, "HEAD~1", "b", 0, False, 0.7],
@@ -86,7 +86,7 @@ SCORES = {"seed": [3], "loss": [np.inf], "accuracy": [0.9], "expected_calibratio
 
 @pytest.fixture
 def files(project):
-    """What training and evaluation leave of one variant."""
+    """Writes the files that training and evaluation leave for one variant."""
     write_manifest(MANIFEST)
     HISTORY.to_csv(project / "runs" / "batch_norm" / "history.csv", index=False)
     write_test_scores("batch_norm", pd.DataFrame(SCORES))
@@ -94,7 +94,7 @@ def files(project):
 
 
 @pytest.mark.usefixtures("files")
-def test_an_infinite_loss_is_nan_and_unkept_predictions_are_of_no_images():
+def test_an_infinite_loss_is_nan_and_missing_predictions_have_no_images():
     cell = read_cell("batch_norm", "With BN", "workspace")
 
     assert np.isnan(cell.scores["loss"][0])
@@ -103,7 +103,7 @@ def test_an_infinite_loss_is_nan_and_unkept_predictions_are_of_no_images():
 
 
 @pytest.mark.usefixtures("files")
-def test_predictions_of_other_runs_are_told():
+def test_predictions_of_another_number_of_runs_are_refused():
     two = np.zeros((2, 5), np.uint8)
     write_predictions("batch_norm", Predictions(two, two.astype(np.float32)))
 

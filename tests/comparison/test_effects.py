@@ -63,12 +63,12 @@ def test_p_is_wilcoxons_adjusted_over_all_that_are_compared():
     both_ways = {seed: 0.8 + 0.01 * seed + gain for seed, gain in enumerate(mixed)}
     table = runs(a=spaced(0.9, 0.012), b=spaced(0.8), c=both_ways)
 
-    found = effects(table, [("a", "b"), ("c", "b"), ("b", "b")], "accuracy", 0.95)
+    family = effects(table, [("a", "b"), ("c", "b"), ("b", "b")], "accuracy", 0.95)
 
     # Two of 2⁸ ways, twice that of two; the larger is not multiplied. Equal runs have no p.
     larger = stats.wilcoxon(mixed).pvalue
-    assert [one.p for one in found] == [pytest.approx(4 / 256), pytest.approx(larger), None]
-    assert {one.family for one in found} == {2}
+    assert [effect.p for effect in family] == [pytest.approx(4 / 256), pytest.approx(larger), None]
+    assert {effect.family for effect in family} == {2}
 
 
 def test_confidence_is_that_of_intervals_and_verdict():

@@ -1,4 +1,4 @@
-"""The same runs through every entrance: one verdict, the same numbers."""
+"""Every command that compares runs gives the same numbers and one verdict."""
 
 import json
 import sys
@@ -24,7 +24,7 @@ from tests.commands.repositories import PARAMS, write_variant
 
 SEEDS = range(10)
 CASES = {
-    # Wilcoxon's test is not sure, though the interval and the share of pairs won are.
+    # Wilcoxon's p is too large, though the interval and the share of pairs won are clear.
     "not_settled": [-.0019, .0006, .0014, .0008, .0009, .0001, .0007, .0038, .0001, .0016],
     "candidate_better": [.0019, .0006, .0014, .0008, .0009, .0001, .0007, .0038, .0001, .0016],
     "baseline_better": [-.0019, -.0006, -.0014, -.0008, -.0009, -.0001, 1e-4, -.0038, -.002, -.001],
@@ -34,7 +34,7 @@ NUMBERS = ("n", "mean", "ci_low", "ci_high", "wins", "probability_ci_low", "wilc
 
 @pytest.fixture(params=CASES)
 def case(request, project):
-    """A project with the runs of two variants; returns the verdict that they should have."""
+    """Makes a project with the runs of two variants; returns the verdict they should get."""
     tree = YAML(typ="safe").load(PARAMS)
     tree["data"] = {"dataset": "digits", "validation_size": 10}
     YAML().dump(tree, project / "params.yaml")
@@ -57,9 +57,9 @@ def command(monkeypatch, capsys, *arguments):
 
 def by_report():
     stage.run(read_params())
-    told = json.loads(Path("reports/comparison.json").read_text())
-    assert json.loads(Path("reports/summary.json").read_text())["verdict"] == told["verdict"]
-    return told, told["verdict"]
+    report = json.loads(Path("reports/comparison.json").read_text())
+    assert json.loads(Path("reports/summary.json").read_text())["verdict"] == report["verdict"]
+    return report, report["verdict"]
 
 
 def by_two(monkeypatch, capsys):
@@ -70,8 +70,8 @@ def by_two(monkeypatch, capsys):
 
 def by_grid():
     cells = {name: read_cell(name, name, "HEAD") for name in ("batch_norm", "no_norm")}
-    told = grid_record(grid([Experiment("one", cells)], "no_norm", 0.95))
-    (difference,) = [one["difference"] for one in told["cells"] if one["difference"]]
+    recorded = grid_record(grid([Experiment("one", cells)], "no_norm", 0.95))
+    (difference,) = [row["difference"] for row in recorded["cells"] if row["difference"]]
     return difference["accuracy"], difference["verdict"]
 
 
@@ -82,19 +82,19 @@ def by_study(study):
         for seed, accuracy in enumerate(read_cell(variant, name, "").scores["accuracy"])
     ]
     of = study(Rule(measure="test_accuracy", expected="greater"), axes={})
-    told = study_verdict(of, judge(of, pd.DataFrame(rows)), pd.DataFrame())
+    outcome = study_verdict(of, judge(of, pd.DataFrame(rows)), pd.DataFrame())
     words = {"supported": "candidate_better", "refuted": "baseline_better"}
-    return told["rules"][0], words.get(told["verdict"], "not_settled")
+    return outcome["rules"][0], words.get(outcome["verdict"], "not_settled")
 
 
-def test_every_entrance_gives_the_same_numbers_and_verdict(case, study, monkeypatch, capsys):
+def test_every_command_gives_the_same_numbers_and_verdict(case, study, monkeypatch, capsys):
     (expected, verdict), *others = (
         by_report(), by_two(monkeypatch, capsys), by_grid(), by_study(study),
     )  # fmt: skip
 
     assert verdict == case
-    for numbers, told in others:
-        assert told == case
+    for numbers, other_verdict in others:
+        assert other_verdict == case
         assert {name: numbers[name] for name in NUMBERS} == {
             name: expected[name] for name in NUMBERS
         }

@@ -8,7 +8,7 @@ from pipeline.comparison.grid import Experiment, grid, named, record
 from pipeline.errors import ArgumentError
 from pipeline.reporting import grid_report, pages
 
-# Ten pairs each; the differences are from clear to none.
+# Ten pairs each; the differences range from clear to none.
 WITHOUT = np.array([0.90, 0.91, 0.92, 0.90, 0.91, 0.90, 0.93, 0.89, 0.90, 0.91])
 CLEAR = WITHOUT + np.array([3, 4, 5, 3, 4, 6, 2, 5, 4, 3]) / 100
 WEAK = WITHOUT + np.array([3, 2, -1, 3, 1, 2, -2, 4, 5, 2]) / 100
@@ -18,7 +18,7 @@ WORSE = WITHOUT - np.array([3, 4, 5, 3, 4, 6, 2, 5, 4, 3]) / 100
 
 @pytest.fixture(scope="module")
 def cell(make_cell):
-    """Makes a cell from its variant, the accuracy of each run, and parameters."""
+    """Makes a cell from a variant, the accuracy of each run, and parameters."""
 
     def make(variant, accuracy, *, diverged=(), data="da7a", code="c0de", **parameters):
         rate = parameters.pop("learning_rate", 0.01)
@@ -33,7 +33,7 @@ def cell(make_cell):
 
 @pytest.fixture(scope="module")
 def experiments(cell):
-    """Two learning rates by two momenta, of which the baseline has none."""
+    """Two learning rates by two momenta; the baseline has no momentum."""
     accuracy = {(0.1, 0.9): CLEAR, (0.1, 0.99): WEAK, (0.01, 0.9): NONE, (0.01, 0.99): WORSE}
     without = {0.1: WITHOUT, 0.01: WITHOUT.round(2)}
     return [
@@ -49,31 +49,31 @@ def experiments(cell):
 
 
 @pytest.fixture(scope="module")
-def found(experiments):
+def result(experiments):
     return grid(experiments, "no", 0.95)
 
 
-def of(found, *at):
+def of(result, *at):
     """Returns the contrast of the cell at these values."""
-    (contrast,) = [one for row, one in found.contrasts if tuple(row.at.values()) == at]
+    (contrast,) = [contrast for row, contrast in result.contrasts if tuple(row.at.values()) == at]
     return contrast
 
 
-def names(found):
-    return [f"{row.cell.variant}: {named(row.at)}" for row in found.rows]
+def names(result):
+    return [f"{row.cell.variant}: {named(row.at)}" for row in result.rows]
 
 
-def text(found):
-    return grid_report.text(grid_report.blocks(found))
+def text(result):
+    return grid_report.text(grid_report.blocks(result))
 
 
-def words(found):
-    return " ".join(text(found).split())
+def words(result):
+    return " ".join(text(result).split())
 
 
-def test_cells_are_named_by_what_differs_and_sorted_along_it(found):
-    assert found.axes == ("learning_rate", "momentum")
-    assert names(found) == [
+def test_cells_are_named_by_what_differs_and_sorted_along_it(result):
+    assert result.axes == ("learning_rate", "momentum")
+    assert names(result) == [
         "no: learning_rate 0.01",
         "bn: learning_rate 0.01, momentum 0.9",
         "bn: learning_rate 0.01, momentum 0.99",
@@ -83,15 +83,15 @@ def test_cells_are_named_by_what_differs_and_sorted_along_it(found):
     ]
 
 
-def test_a_variant_that_nothing_touches_appears_once_with_all_its_experiments(found):
-    first, fourth = found.rows[0], found.rows[3]
+def test_a_cell_that_experiments_share_appears_once_with_all_of_them(result):
+    first, fourth = result.rows[0], result.rows[3]
     assert first.experiments == ("exp-0.01-0.9", "exp-0.01-0.99")
     assert fourth.experiments == ("exp-0.1-0.9", "exp-0.1-0.99")
-    assert "exp-0.01-0.9 +1" in text(found)
+    assert "exp-0.01-0.9 +1" in text(result)
 
 
-def test_each_cell_is_set_against_the_baseline_of_its_own_experiment(found):
-    accuracy = of(found, 0.1, 0.9).accuracy
+def test_each_cell_is_compared_with_the_baseline_of_its_own_experiment(result):
+    accuracy = of(result, 0.1, 0.9).accuracy
     differences = (CLEAR - WITHOUT).round(9)
     assert accuracy.mean == pytest.approx(0.039)
     assert accuracy.wins == 10
@@ -99,27 +99,27 @@ def test_each_cell_is_set_against_the_baseline_of_its_own_experiment(found):
         (differences,), np.mean, n_resamples=10_000, method="BCa", rng=np.random.default_rng(0)
     ).confidence_interval
     assert (accuracy.ci_low, accuracy.ci_high) == pytest.approx(tuple(expected))
-    assert found.rows[4].against == {"learning_rate": 0.1}
+    assert result.rows[4].against == {"learning_rate": 0.1}
 
 
-def test_p_is_wilcoxons_adjusted_over_all_effects(found):
-    effects = [one.effect for _, one in found.contrasts]
+def test_p_is_wilcoxons_adjusted_over_all_effects(result):
+    effects = [contrast.effect for _, contrast in result.contrasts]
     none, worse, clear, weak = (
         stats.wilcoxon((values - WITHOUT).round(9)).pvalue for values in (NONE, WORSE, CLEAR, WEAK)
     )
-    # The two smallest are equal: four times the first, and no less for the second.
+    # The two smallest are equal: Holm takes four times the first, and the second may not be less.
     assert worse == clear < weak < none
     expected = [none, 4 * worse, 4 * clear, 2 * weak]
     assert [effect.p for effect in effects] == pytest.approx(expected)
-    assert found.family == 4
+    assert result.family == 4
 
 
-def test_a_verdict_must_be_borne_out_by_the_adjusted_p(found):
-    verdicts = [one.verdict for _, one in found.contrasts]
+def test_a_verdict_needs_a_small_adjusted_p(result):
+    verdicts = [contrast.verdict for _, contrast in result.contrasts]
     assert verdicts == ["not_settled", "baseline_better", "candidate_better", "not_settled"]
 
 
-def test_what_alone_would_be_settled_is_not_among_many(cell):
+def test_an_effect_settled_alone_may_not_be_settled_in_a_family(cell):
     # All six pairs won: p = 2 / 2**6 = 0.03125 alone, twice that in a family of two.
     without, ahead = WITHOUT[:6], CLEAR[:6]
     alone = [Experiment("a", {"bn": cell("bn", ahead, momentum=0.9), "no": cell("no", without)})]
@@ -128,35 +128,35 @@ def test_what_alone_would_be_settled_is_not_among_many(cell):
         Experiment("b", {"bn": cell("bn", ahead, momentum=0.8), "no": cell("no", without)}),
     ]
 
-    ((_, one),) = grid(alone, "no", 0.95).contrasts
-    assert (one.effect.p, one.verdict) == (0.03125, "candidate_better")
+    ((_, contrast),) = grid(alone, "no", 0.95).contrasts
+    assert (contrast.effect.p, contrast.verdict) == (0.03125, "candidate_better")
     both = grid(two, "no", 0.95)
-    verdicts = [(one.effect.p, one.verdict) for _, one in both.contrasts]
+    verdicts = [(contrast.effect.p, contrast.verdict) for _, contrast in both.contrasts]
     assert verdicts == [(0.0625, "not_settled")] * 2
-    told = "With 6 pairs no p can be small enough for a verdict where 2 are adjusted together"
+    sentence = "With 6 pairs no p can be small enough for a verdict where 2 are adjusted together"
     # 2 / 2**7 * 2 = 0.03125.
-    assert f"{told}: that takes 7 seeds." in words(both)
+    assert f"{sentence}: that takes 7 seeds." in words(both)
 
 
-def test_few_pairs_have_no_verdict(cell):
+def test_too_few_pairs_have_no_verdict(cell):
     few = {"bn": cell("bn", CLEAR[:3]), "no": cell("no", WITHOUT[:3])}
-    found = grid([Experiment("a", few)], "no", 0.95)
-    ((_, one),) = found.contrasts
-    assert one.verdict == "too_few_pairs"
-    assert " too few pairs " in words(found)
+    result = grid([Experiment("a", few)], "no", 0.95)
+    ((_, contrast),) = result.contrasts
+    assert contrast.verdict == "too_few_pairs"
+    assert " too few pairs " in words(result)
     assert "With 3 pairs no p can be small enough for a verdict: that takes 6 seeds." in words(
-        found
+        result
     )
 
 
-def test_equal_scores_are_the_same_and_no_part_of_the_family(cell):
+def test_equal_scores_are_the_same_and_do_not_count_in_the_family(cell):
     equal = {"bn": cell("bn", WITHOUT), "ln": cell("ln", CLEAR), "no": cell("no", WITHOUT)}
-    found = grid([Experiment("a", equal)], "no", 0.95)
-    verdicts = {row.cell.variant: one.verdict for row, one in found.contrasts}
+    result = grid([Experiment("a", equal)], "no", 0.95)
+    verdicts = {row.cell.variant: contrast.verdict for row, contrast in result.contrasts}
     assert verdicts == {"bn": "same", "ln": "candidate_better"}
-    assert " the same " in words(found)
-    assert found.family == 1
-    assert "p is Wilcoxon's. The rule" in words(found)
+    assert " the same " in words(result)
+    assert result.family == 1
+    assert "p is Wilcoxon's. The rule" in words(result)
 
 
 def test_a_cell_has_a_row_for_each_baseline_that_it_meets(cell):
@@ -164,33 +164,33 @@ def test_a_cell_has_a_row_for_each_baseline_that_it_meets(cell):
         Experiment(name, {"bn": cell("bn", CLEAR), "no": cell("no", values, learning_rate=rate)})
         for name, values, rate in (("a", WITHOUT, 0.1), ("b", WEAK, 0.2))
     ]
-    found = grid(experiments, "no", 0.95)
-    references = [row.against for row, _ in found.contrasts]
+    result = grid(experiments, "no", 0.95)
+    references = [row.against for row, _ in result.contrasts]
     assert references == [{"learning_rate": 0.1}, {"learning_rate": 0.2}]
-    header, *rows = grid_report.blocks(found)[2].header, *grid_report.blocks(found)[2].rows
+    header, *rows = grid_report.blocks(result)[2].header, *grid_report.blocks(result)[2].rows
     at = header.index("against")
     assert [row[at] for row in rows if row[1] == "BN"] == ["learning_rate 0.1", "learning_rate 0.2"]
 
 
-def test_what_came_out_otherwise_from_the_same_stays_apart_and_is_told(cell):
+def test_different_scores_from_the_same_inputs_stay_separate_with_a_warning(cell):
     experiments = [
         Experiment(name, {"bn": cell("bn", values), "no": cell("no", WITHOUT)})
         for name, values in (("here", CLEAR), ("there", WEAK))
     ]
-    found = grid(experiments, "no", 0.95)
-    assert [row.experiments for row in found.disagreeing] == [("here",), ("there",)]
-    assert "BN of there came out otherwise than elsewhere from the same" in words(found)
+    result = grid(experiments, "no", 0.95)
+    assert [row.experiments for row in result.disagreeing] == [("here",), ("there",)]
+    assert "BN of there came out otherwise than elsewhere from the same" in words(result)
 
 
-def test_other_data_code_and_counts_of_seeds_are_axes(cell):
+def test_data_code_and_number_of_seeds_are_axes_where_they_differ(cell):
     experiments = [
         Experiment("a", {"no": cell("no", WITHOUT)}),
         Experiment("b", {"no": cell("no", WITHOUT[:6], data="beef", code="f00d")}),
     ]
-    found = grid(experiments, "no", 0.95)
-    assert found.axes == ("seeds", "data", "code")
-    assert named(found.rows[0].at) == "seeds 6, data beefbeef, code f00df00d"
-    assert "Not all cells were made from the same data and code." in words(found)
+    result = grid(experiments, "no", 0.95)
+    assert result.axes == ("seeds", "data", "code")
+    assert named(result.rows[0].at) == "seeds 6, data beefbeef, code f00df00d"
+    assert "Not all cells were made from the same data and code." in words(result)
 
 
 def test_axes_have_the_shortest_name_that_is_clear(cell):
@@ -202,12 +202,12 @@ def test_axes_have_the_shortest_name_that_is_clear(cell):
         )
         for own, optimizer in zip((0.5, 0.7), optimizers, strict=True)
     ]
-    found = grid(experiments, "bn", 0.95)
-    assert found.axes == ("optimizer.name", "epsilon", "momentum", "optimizer.momentum")
-    # A parameter that an optimizer does not have is left out, and that is a difference.
+    result = grid(experiments, "bn", 0.95)
+    assert result.axes == ("optimizer.name", "epsilon", "momentum", "optimizer.momentum")
+    # A parameter that an optimizer lacks is a difference too.
     absent = "epsilon –"  # noqa: RUF001
     rest = "momentum 0.7, optimizer.momentum 0.9"
-    assert named(found.rows[1].at) == f"optimizer.name sgd, {absent}, {rest}"
+    assert named(result.rows[1].at) == f"optimizer.name sgd, {absent}, {rest}"
 
 
 def test_numbers_and_lists_are_sorted_by_size(cell):
@@ -215,17 +215,17 @@ def test_numbers_and_lists_are_sorted_by_size(cell):
         Experiment(str(place), {"no": cell("no", WITHOUT, network={"hidden_dims": dims})})
         for place, dims in enumerate(([128], [32, 32], [32]))
     ]
-    found = grid(experiments, "no", 0.95)
-    assert [row.at["hidden_dims"] for row in found.rows] == [[32], [32, 32], [128]]
+    result = grid(experiments, "no", 0.95)
+    assert [row.at["hidden_dims"] for row in result.rows] == [[32], [32, 32], [128]]
 
 
-def test_an_experiment_without_the_baseline_is_told(cell):
+def test_an_experiment_without_the_baseline_is_refused(cell):
     experiments = [Experiment("x", {"bn": cell("bn", CLEAR)})]
     with pytest.raises(ArgumentError, match=r"x has no variant 'no', which params\.yaml names"):
         grid(experiments, "no", 0.95)
 
 
-def test_a_variant_without_a_seed_of_its_baseline_is_told(cell):
+def test_a_variant_that_shares_no_seed_with_its_baseline_is_refused(cell):
     other = cell("no", WITHOUT)
     other.scores["seed"] += 10
     with pytest.raises(
@@ -234,8 +234,8 @@ def test_a_variant_without_a_seed_of_its_baseline_is_told(cell):
         grid([Experiment("x", {"bn": cell("bn", CLEAR), "no": other})], "no", 0.95)
 
 
-def test_the_table_has_means_differences_and_verdicts(found):
-    lines = text(found).splitlines()
+def test_the_table_has_means_differences_and_verdicts(result):
+    lines = text(result).splitlines()
     row = next(line for line in lines if "exp-0.1-0.9" in line and "BN" in line)
     half = stats.t.ppf(0.975, 9) * stats.sem(CLEAR)
     assert row.split()[:7] == [
@@ -249,43 +249,43 @@ def test_the_table_has_means_differences_and_verdicts(found):
     assert lines[0] == "learning_rate, momentum: 6 cells of 4 experiments"
 
 
-def test_the_page_is_markdown_too(found):
-    told = pages.markdown(grid_report.blocks(found))
-    assert "## learning_rate, momentum: 6 cells of 4 experiments\n" in told
-    assert sum(line.startswith("| 0.") for line in told.splitlines()) == 6
+def test_the_page_can_be_markdown(result):
+    page = pages.markdown(grid_report.blocks(result))
+    assert "## learning_rate, momentum: 6 cells of 4 experiments\n" in page
+    assert sum(line.startswith("| 0.") for line in page.splitlines()) == 6
 
 
 def test_baselines_alone_have_no_differences(cell):
     experiments = [
         Experiment(str(rate), {"no": cell("no", WITHOUT, learning_rate=rate)}) for rate in (1, 2)
     ]
-    told = text(grid(experiments, "no", 0.95))
-    assert "Test accuracy: mean over the runs, and half of its 95 % interval.\n" in told
-    assert "difference" not in told
+    page = text(grid(experiments, "no", 0.95))
+    assert "Test accuracy: mean over the runs, and half of its 95 % interval.\n" in page
+    assert "difference" not in page
 
 
-def test_diverged_runs_and_seeds_left_out_are_told(cell):
+def test_diverged_runs_and_left_out_seeds_are_reported(cell):
     fewer = cell("no", WITHOUT[:8])
-    found = grid(
+    result = grid(
         [Experiment("x", {"bn": cell("bn", CLEAR, diverged=[0, 1]), "no": fewer})], "no", 0.95
     )
-    told = words(found)
-    assert "Left out of differences, without a partner of the same seed: 2 of BN (BN" in told
-    assert "Runs that diverged: 2 of 10 of BN at seeds" not in told
-    assert "Runs that diverged: 2 of 10 of BN. Their training loss ended above 4.6" in told
-    (cell,) = [cell for cell in record(found)["cells"] if cell["difference"]]
+    page = words(result)
+    assert "Left out of differences, without a partner of the same seed: 2 of BN (BN" in page
+    assert "Runs that diverged: 2 of 10 of BN at seeds" not in page
+    assert "Runs that diverged: 2 of 10 of BN. Their training loss ended above 4.6" in page
+    (cell,) = [cell for cell in record(result)["cells"] if cell["difference"]]
     assert cell["difference"]["left_out"] == {"cell": [8, 9], "baseline": []}
     assert cell["diverged"] == [0, 1]
-    left = 100 * (CLEAR - WITHOUT)[2:8].mean()
+    remaining = 100 * (CLEAR - WITHOUT)[2:8].mean()
     steady = "BN: over the pairs in which neither diverged, 6 of 8, the difference is"
-    assert f"{steady} {left:+.2f} percentage points (" in told
+    assert f"{steady} {remaining:+.2f} percentage points (" in page
 
 
-def test_the_record_has_all_of_it(found):
-    told = json.loads(json.dumps(record(found), allow_nan=False))
-    assert (told["baseline"], told["axes"]) == ("no", ["learning_rate", "momentum"])
-    assert told["p_values_in_family"] == 4
-    baseline, cell = told["cells"][3:5]
+def test_the_record_has_cells_and_differences(result):
+    recorded = json.loads(json.dumps(record(result), allow_nan=False))
+    assert (recorded["baseline"], recorded["axes"]) == ("no", ["learning_rate", "momentum"])
+    assert recorded["p_values_in_family"] == 4
+    baseline, cell = recorded["cells"][3:5]
     assert baseline["difference"] is None
     assert cell["at"] == {"learning_rate": 0.1, "momentum": 0.9}
     assert cell["seeds"] == list(range(10))

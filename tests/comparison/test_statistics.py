@@ -22,13 +22,13 @@ def compare(differences, **options):
 
 
 def outcome(wins, losses, ties=0):
-    """Compares `wins` large leads, `losses` small defects and `ties`."""
+    """Compares pairs with `wins` large leads, `losses` small deficits and `ties`."""
     leads, defects = np.linspace(0.02, 0.03, wins), np.linspace(-0.002, -0.001, losses)
     return np.concatenate([leads, defects, np.zeros(ties)])
 
 
 def test_summary_by_hand():
-    # sd = √(10 / 4); Student's table has 2.776 for four degrees of freedom.
+    # sd = √(10 / 4); Student's t is 2.776 for four degrees of freedom.
     result = summary(np.array([1, 2, 3, 4, 5.0]), 0.95)
     assert (result.mean, result.sd) == pytest.approx((3, 1.58114), rel=1e-5)
     assert (result.ci_low, result.ci_high) == pytest.approx((3 - 1.963, 3 + 1.963), abs=1e-3)
@@ -62,7 +62,7 @@ def test_tests_and_correlation_agree_with_scipy():
 
 
 def test_wilcoxon_by_hand():
-    # All six signs equal: two of the 2⁶ ways; one sign against, of the smallest: four.
+    # All six signs equal: two of 2⁶ ways. The smallest with the other sign: four.
     assert compare([1, 2, 3, 4, 5, 6]).wilcoxon_p == pytest.approx(2 / 64)
     assert compare([-1, 2, 3, 4, 5, 6]).wilcoxon_p == pytest.approx(4 / 64)
 
@@ -81,7 +81,7 @@ def test_probability_of_outperforming_has_clopper_pearson_bounds(wins, losses, t
     n, tail = wins + losses + ties, (1 - confidence) / 2
     differences = outcome(wins, losses, ties)
     result = paired_comparison(differences, np.zeros(n), confidence)
-    # Of the beta distribution: ties are lost in the lower bound and won in the upper.
+    # By the beta distribution: the lower bound counts ties as lost, the upper as won.
     low = stats.beta.ppf(tail, wins, n - wins + 1) if wins else 0
     high = stats.beta.ppf(1 - tail, wins + ties + 1, losses) if losses else 1
     assert result.probability_of_outperforming == pytest.approx((wins + ties / 2) / n)
@@ -100,13 +100,13 @@ def test_interval_covers_the_true_mean_about_as_often_as_it_says():
     rng = np.random.default_rng(3)
     results = [compare(rng.normal(0.5, 1, 15), resamples=199) for _ in range(150)]
     covered = np.mean([one.ci_low <= 0.5 <= one.ci_high for one in results])
-    assert 0.85 <= covered <= 0.97  # a bootstrap of 15 values is known to fall short a little
+    assert 0.85 <= covered <= 0.97  # a bootstrap of 15 values covers slightly less than it claims
 
 
 def test_interval_of_skewed_differences_follows_efron():
     differences = np.random.default_rng(3).exponential(size=30) - 0.5
     draws = np.random.default_rng(4).choice(differences, (200_000, 30)).mean(1)
-    # Efron 1987, equations 2.3 and 6.6: the median's bias, and the acceleration by the jackknife.
+    # Efron 1987, equations 2.3 and 6.6: bias correction, and acceleration by the jackknife.
     bias = stats.norm.ppf((draws < differences.mean()).mean())
     leaning = differences - differences.mean()
     acceleration = (leaning**3).sum() / (6 * (leaning**2).sum() ** 1.5)
@@ -145,7 +145,7 @@ def test_comparison_is_reproducible():
     ],
     ids=["one", "two", "all equal", "all zero"],
 )
-def test_figures_that_the_data_cannot_give_are_none(differences, absent):
+def test_figures_that_the_data_do_not_determine_are_none(differences, absent):
     result = compare(differences)
     assert {name for name, value in vars(result).items() if value is None} == absent
     assert result.mean == pytest.approx(np.mean(differences))
@@ -166,7 +166,7 @@ def test_equal_differences_are_equal_whatever_their_rounding():
 
 
 def right_answers(seed=0, pairs=20, images=300):
-    """Which images each run gets right, more of them for the candidate; some images are harder."""
+    """Draws which images each run gets right: more for the candidate; some images are harder."""
     rng = np.random.default_rng(seed)
     hardness = rng.normal(0, 1, images)
     skill = rng.normal([[[1.5]], [[1.0]]], 0.1, (2, pairs, 1))
@@ -231,5 +231,5 @@ def test_holm_multiplies_the_smallest_most_and_never_falls():
     ]
 
 
-def test_holm_goes_no_further_than_1():
+def test_holm_stops_at_1():
     assert holm([0.7, 0.9]) == [1.0, 1.0]

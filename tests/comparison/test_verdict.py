@@ -7,8 +7,8 @@ from scipy import stats
 from pipeline.comparison.statistics import paired_comparison
 from pipeline.comparison.verdict import fewest_pairs, rule_in_words, verdict
 
-# Ten pairs on 0.97: nine are won, and the tenth is lost by so much that Wilcoxon's test is not
-# sure, though interval and share of pairs won are.
+# Ten pairs around 0.97: nine are won, and the tenth is lost by so much that Wilcoxon's p is too
+# large, though the interval and the share of pairs won are clear.
 NINE_OF_TEN = np.array(
     [-.0019, .0006, .0014, .0008, .0009, .0001, .0007, .0038, .0001, .0016]
 )  # fmt: skip
@@ -25,7 +25,7 @@ def judged(differences, confidence=0.95):
 
 
 def outcome(wins, losses, ties=0):
-    """Differences of `wins` large leads, `losses` small defects and `ties`."""
+    """Makes differences with `wins` large leads, `losses` small deficits and `ties`."""
     leads, defects = np.linspace(0.02, 0.03, wins), np.linspace(-0.002, -0.001, losses)
     return np.concatenate([leads, defects, np.zeros(ties)])
 
@@ -39,20 +39,22 @@ def outcome(wins, losses, ties=0):
         (9, 1, 0, True),
         (8, 2, 0, False),
         (9, 0, 1, True),
-        # 22 of 30 can be told from a half, and does not reach three quarters.
+        # 22 of 30 differs from a half, but is less than three quarters.
         (22, 8, 0, False),
         (23, 7, 0, True),
     ],
 )
 @pytest.mark.parametrize("direction", [1, -1])
-def test_it_asks_for_wins_told_from_a_half(wins, losses, ties, settled, direction):
+def test_a_verdict_needs_a_share_of_wins_that_excludes_a_half(
+    wins, losses, ties, settled, direction
+):
     better = "candidate_better" if direction == 1 else "baseline_better"
     expected = {True: better, False: "not_settled"}.get(settled, settled)
     assert judged(direction * outcome(wins, losses, ties)) == expected
 
 
 @pytest.mark.parametrize("direction", [1, -1])
-def test_many_wins_do_not_settle_what_one_great_defeat_undoes(direction):
+def test_many_small_wins_do_not_outweigh_one_large_loss(direction):
     differences = direction * np.array([*np.linspace(0.001, 0.002, 11), -0.1])
     paired = compare(differences)
     assert paired.ci_low < 0 < paired.ci_high
@@ -60,17 +62,17 @@ def test_many_wins_do_not_settle_what_one_great_defeat_undoes(direction):
 
 
 @pytest.mark.parametrize("direction", [1, -1])
-def test_a_clear_interval_and_share_are_not_enough_where_wilcoxons_test_is_not_sure(direction):
+def test_a_clear_interval_and_share_are_not_enough_where_wilcoxons_p_is_large(direction):
     paired = compare(direction * NINE_OF_TEN)
 
-    # By scipy, and by the other two conditions it would be settled.
+    # The p is from scipy. The other two conditions alone would settle it.
     assert paired.wilcoxon_p == pytest.approx(stats.wilcoxon(NINE_OF_TEN.round(9)).pvalue)
     assert paired.wilcoxon_p > 0.05
     assert paired.ci_low * paired.ci_high > 0
     assert max(paired.wins, 10 - paired.wins) == 9
     assert stats.binomtest(9, 10).proportion_ci(0.95).low > 0.5
     assert judged(direction * NINE_OF_TEN) == "not_settled"
-    # At 90 % it is sure enough.
+    # At 90 % it is small enough.
     assert judged(direction * NINE_OF_TEN, 0.9) == (
         "candidate_better" if direction == 1 else "baseline_better"
     )
@@ -97,7 +99,7 @@ def test_a_clear_interval_and_share_are_not_enough_where_wilcoxons_test_is_not_s
         (6, (0.1, 0.2), 1, 0.54, 1, None, "not_settled"),
     ],
 )
-def test_it_follows_its_rule(n, ci, probability, low, high, p, expected):
+def test_the_verdict_follows_the_rule(n, ci, probability, low, high, p, expected):
     paired = replace(
         compare(np.ones(6)), n=n, ci_low=ci[0], ci_high=ci[1],
         probability_of_outperforming=probability, probability_ci_low=low, probability_ci_high=high,
@@ -106,7 +108,7 @@ def test_it_follows_its_rule(n, ci, probability, low, high, p, expected):
 
 
 @pytest.mark.parametrize(("confidence", "pairs"), [(0.9, 5), (0.95, 6), (0.99, 8)])
-def test_so_many_pairs_all_won_can_be_told_from_a_half_and_one_fewer_cannot(confidence, pairs):
+def test_fewest_pairs_all_won_exclude_a_half_and_one_pair_fewer_does_not(confidence, pairs):
     assert fewest_pairs(confidence) == pairs
     for n, told in ((pairs, True), (pairs - 1, False)):
         interval = stats.binomtest(n, n).proportion_ci(confidence)
@@ -116,6 +118,6 @@ def test_so_many_pairs_all_won_can_be_told_from_a_half_and_one_fewer_cannot(conf
 
 def test_the_rule_in_words_names_its_numbers():
     alone, many = rule_in_words(0.99), rule_in_words(0.9, family=4)
-    assert "test is at most 0.01; with fewer than 8 pairs there is no verdict." in alone
+    assert "test is at most 0.01. With fewer than 8 pairs there is no verdict." in alone
     assert "at least 0.75" in alone
-    assert "test, adjusted over the 4 comparisons made here (Holm), is at most 0.1;" in many
+    assert "test, adjusted over the 4 comparisons made here (Holm), is at most 0.1. With" in many

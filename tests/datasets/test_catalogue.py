@@ -43,7 +43,7 @@ STREAM_BROKEN[100:200] = bytes(100)
     [
         pytest.param(b"<html>", id="a web page"),
         pytest.param(digits_table(ROWS)[:-9], id="cut short"),
-        pytest.param(digits_table([["a"] * 65]), id="no numbers"),
+        pytest.param(digits_table([["a"] * 65]), id="not numbers"),
         pytest.param(digits_table([*ROWS, [1, 2]]), id="a short row"),
         pytest.param(
             bytes(STREAM_BROKEN),
@@ -59,14 +59,14 @@ STREAM_BROKEN[100:200] = bytes(100)
         ),
     ],
 )
-def test_damaged_digits_are_told(tmp_path, content):
+def test_damaged_digits_are_reported(tmp_path, content):
     (tmp_path / "digits.csv.gz").write_bytes(content)
 
     with pytest.raises(DataError, match=r"digits\.csv\.gz"):
         DIGITS.read(tmp_path)
 
 
-def test_missing_digits_say_what_makes_them(tmp_path):
+def test_missing_digits_name_the_command_that_makes_them(tmp_path):
     with pytest.raises(MissingInputError, match=r"digits\.csv\.gz is not here: `dvc repro`"):
         DIGITS.read(tmp_path)
 
@@ -85,13 +85,13 @@ def test_mnist_takes_test_examples_from_the_t10k_files(tmp_path):
 
 
 @pytest.mark.parametrize("source", DATASETS.values(), ids=DATASETS)
-def test_files_are_pinned_and_mirrored(source):
+def test_files_have_hashes_and_mirrors(source):
     assert len({file.sha256 for file in source.files}) == len(source.files)
     assert all(len(file.sha256) == 64 and file.size > 0 for file in source.files)
     assert all(mirror.startswith(("https://", "/")) for mirror in source.mirrors())
 
 
-def test_only_what_was_published_is_read(tmp_path):
+def test_files_that_differ_from_the_published_ones_are_refused(tmp_path):
     fetch(DIGITS.files, DIGITS.mirrors(), tmp_path)
     training, _ = read_published("digits", tmp_path)
     assert len(training.labels) == DIGITS.training_examples
@@ -111,19 +111,19 @@ def examples(first, count):
 DATASET = Dataset(train=examples(0, 4), validation=examples(100, 2), test=examples(200, 3))
 
 
-def test_prepared_arrays_come_back(tmp_path):
+def test_prepared_arrays_survive_writing_and_reading(tmp_path):
     write_prepared(tmp_path / "prepared.npz", DATASET)
 
     again = read_prepared(tmp_path / "prepared.npz")
 
     for name in ("train", "validation", "test"):
         for part in ("images", "labels"):
-            expected, got = (
+            expected, actual = (
                 getattr(getattr(DATASET, name), part),
                 getattr(getattr(again, name), part),
             )
-            np.testing.assert_array_equal(got, expected)
-            assert got.dtype == np.uint8
+            np.testing.assert_array_equal(actual, expected)
+            assert actual.dtype == np.uint8
 
 
 def test_prepared_arrays_are_the_same_bytes_each_time(tmp_path):
@@ -144,7 +144,7 @@ def prepared_bytes():
     return buffer.getvalue()
 
 
-def with_objects():
+def pickled_objects():
     buffer = io.BytesIO()
     np.savez(buffer, allow_pickle=True, train_images=np.array([{"any": "object"}]))
     return buffer.getvalue()
@@ -171,7 +171,7 @@ VALUES = prepared_bytes().index(bytes(range(5)))
         pytest.param(b"<html>", id="a web page"),
         pytest.param(prepared_bytes()[:-30], id="cut short"),
         pytest.param(changed(prepared_bytes(), VALUES, 7), id="a changed value"),
-        pytest.param(with_objects(), id="pickled objects"),
+        pytest.param(pickled_objects(), id="pickled objects"),
         pytest.param(b"\x80\x04N.", id="a pickle"),
         pytest.param(
             one_array(),
@@ -179,15 +179,15 @@ VALUES = prepared_bytes().index(bytes(range(5)))
         ),
         pytest.param(
             changed(prepared_bytes(), DIRECTORY + 8, 1),
-            id="called encrypted",
+            id="marked as encrypted",
         ),
         pytest.param(
             changed(prepared_bytes(), DIRECTORY + 10, 99),
-            id="called compressed in another way",
+            id="marked as compressed with another method",
         ),
     ],
 )
-def test_damaged_arrays_are_told_with_what_remakes_them(tmp_path, content):
+def test_damaged_arrays_name_the_command_that_remakes_them(tmp_path, content):
     (tmp_path / "prepared.npz").write_bytes(content)
 
     with pytest.raises(DataError, match=r"prepared\.npz is damaged: .*dvc repro"):
@@ -204,7 +204,7 @@ def test_damaged_arrays_are_told_with_what_remakes_them(tmp_path, content):
     ],
     ids=lambda changes: next(iter(changes)),
 )
-def test_arrays_that_are_no_images_with_labels_are_told(tmp_path, changes):
+def test_arrays_that_are_not_images_with_labels_are_reported(tmp_path, changes):
     write_prepared(tmp_path / "prepared.npz", DATASET)
     with np.load(tmp_path / "prepared.npz") as arrays:
         np.savez(tmp_path / "prepared.npz", **(dict(arrays) | changes))
@@ -213,13 +213,13 @@ def test_arrays_that_are_no_images_with_labels_are_told(tmp_path, changes):
         read_prepared(tmp_path / "prepared.npz")
 
 
-def test_a_missing_array_is_told(tmp_path):
+def test_a_missing_array_is_reported(tmp_path):
     np.savez(tmp_path / "prepared.npz", train_images=np.zeros(3, np.uint8))
 
     with pytest.raises(DataError, match="train_labels"):
         read_prepared(tmp_path / "prepared.npz")
 
 
-def test_missing_arrays_say_what_makes_them(tmp_path):
+def test_missing_arrays_name_the_command_that_makes_them(tmp_path):
     with pytest.raises(MissingInputError, match=r"prepared\.npz is not here: `dvc repro` makes it"):
         read_prepared(tmp_path / "prepared.npz")

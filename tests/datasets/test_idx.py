@@ -18,7 +18,7 @@ LABELS = gzip.compress(header(2) + bytes([9, 0]), mtime=0)
 
 @pytest.fixture
 def read(tmp_path):
-    """Reads examples from two files of these bytes."""
+    """Returns a function that writes these bytes to two files and reads the examples in them."""
 
     def write_and_read(images=IMAGES, labels=LABELS):
         (tmp_path / "images.gz").write_bytes(images)
@@ -53,7 +53,7 @@ DAMAGE = {
     "a body cut short": (gzip.compress(header(2, 3, 4) + BODY[:-1]), "24 bytes .* holds 23"),
     "more than promised": (gzip.compress(header(2, 3, 4) + BODY + b"\n"), "24 bytes .* holds more"),
     "garbage after the archive": (IMAGES + b"garbage", "damaged"),
-    "no bytes at all": (b"", "ends within its header"),
+    "an empty file": (b"", "ends within its header"),
     "an empty archive": (gzip.compress(b""), "ends within its header"),
     "a web page": (b"<!DOCTYPE html><title>Moved</title>", "Not a gzipped file"),
     "not compressed": (gzip.decompress(IMAGES), "Not a gzipped file"),
@@ -61,21 +61,24 @@ DAMAGE = {
     "an archive with a wrong checksum": (flipped(IMAGES, -6), "damaged: CRC"),
     # 0xff opens a block of a type that deflate does not have.
     "an archive with a wrong stream": (IMAGES[:10] + b"\xff" * 20, "damaged: .*invalid block"),
-    "forged dimensions": (gzip.compress(header(2**31, 2**31, 2**31)), "more than any file"),
-    "a little more than any": (gzip.compress(header(2**14, 2**14, 2)), "more than any file"),
+    "forged dimensions": (gzip.compress(header(2**31, 2**31, 2**31)), "more than any known file"),
+    "dimensions just above the limit": (
+        gzip.compress(header(2**14, 2**14, 2)),
+        "more than any known file",
+    ),
     "one promised image too many": (gzip.compress(header(3, 3, 4) + BODY), "36 bytes .* holds 24"),
 }
 
 
 @pytest.mark.parametrize(("content", "reason"), DAMAGE.values(), ids=DAMAGE)
-def test_damage_is_told_with_the_file(read, content, reason):
-    with pytest.raises(DataError, match=rf"^images\.gz .*{reason}") as told:
+def test_damage_is_reported_with_the_file_name(read, content, reason):
+    with pytest.raises(DataError, match=rf"^images\.gz .*{reason}") as error:
         read(images=content)
 
-    assert len(str(told.value).splitlines()) == 1
+    assert len(str(error.value).splitlines()) == 1
 
 
-def test_no_images_are_refused(read):
+def test_a_file_without_images_is_refused(read):
     with pytest.raises(DataError, match=r"images\.gz holds no images"):
         read(gzip.compress(header(0, 28, 28)), gzip.compress(header(0)))
 
@@ -94,6 +97,6 @@ def test_labels_must_fit_the_images(read, labels, reason):
         read(labels=gzip.compress(header(len(labels)) + bytes(labels)))
 
 
-def test_a_missing_file_says_what_makes_it(tmp_path):
+def test_a_missing_file_names_the_command_that_makes_it(tmp_path):
     with pytest.raises(MissingInputError, match=r"absent\.gz is not here: `dvc repro` makes it"):
         idx.read_array(tmp_path / "absent.gz", dimensions=1)

@@ -19,7 +19,7 @@ from tests.faults.mirror import (
     silent,
 )
 
-# An archive of a few chunks, as those of MNIST are.
+# An archive of several chunks, like those of MNIST.
 BODY = gzip.compress(np.random.default_rng(0).bytes(150_000), mtime=0)
 FLIPPED = BODY[:100_000] + bytes([BODY[100_000] ^ 1]) + BODY[100_001:]
 
@@ -43,14 +43,14 @@ def folder(tmp_path):
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch):
-    """Tries again at once, waits half a second for an answer, a second for a file."""
+    """Retries at once; waits half a second for a response and one second for a file."""
     monkeypatch.setattr(mirrors, "_PAUSES_SECONDS", (0, 0))
     monkeypatch.setattr(mirrors, "_TIMEOUT_SECONDS", (10, 0.5))
     monkeypatch.setattr(mirrors, "_PATIENCE_SECONDS", 1)
     monkeypatch.setattr(mirrors, "_SLOWEST_BYTES_PER_SECOND", 1e9)
 
 
-def test_a_file_comes_whole_from_a_url(good, folder):
+def test_a_file_is_fetched_from_a_url(good, folder):
     fetch([FILE], (good.url,), folder)
 
     assert (folder / "digits.gz").read_bytes() == BODY
@@ -60,13 +60,13 @@ def test_a_file_comes_whole_from_a_url(good, folder):
 @pytest.mark.parametrize(
     "answers",
     [
-        # What a static server says of a .gz: undoing it would change the bytes.
-        pytest.param([answer(BODY, Content_Encoding="gzip")], id="called encoded"),
-        pytest.param([answer(BODY, Content_Length=None)], id="of untold length"),
+        # Static servers say this of a .gz. Decoding it would change the bytes.
+        pytest.param([answer(BODY, Content_Encoding="gzip")], id="marked as encoded"),
+        pytest.param([answer(BODY, Content_Length=None)], id="without a declared length"),
         pytest.param([answer(b"", 500), answer(b"", 503), answer(BODY)], id="after two hiccups"),
     ],
 )
-def test_a_right_file_is_taken(serve, folder, answers):
+def test_a_correct_file_is_accepted(serve, folder, answers):
     mirror = serve(*answers)
 
     fetch([FILE], (mirror.url,), folder)
@@ -84,7 +84,7 @@ def test_a_folder_is_a_mirror_too(tmp_path, folder):
     assert (tmp_path / "digits.gz").exists()
 
 
-def test_a_mirror_that_fails_is_told_and_goes_last(serve, folder, caplog):
+def test_a_mirror_that_fails_is_reported_and_moves_to_the_end(serve, folder, caplog):
     other = published(b"other")
     bad, good = serve(answer(HTML, 403)), serve(answer(BODY), answer(b"other"))
 
@@ -98,33 +98,33 @@ def test_a_mirror_that_fails_is_told_and_goes_last(serve, folder, caplog):
 
 @pytest.fixture(params=["url", "folder"])
 def wrong(request, serve, tmp_path):
-    """A mirror whose file has the right size, and one bit that is another."""
+    """A mirror whose file has the right size and one flipped bit."""
     if request.param == "url":
         return serve(answer(FLIPPED)).url
     (tmp_path / "digits.gz").write_bytes(FLIPPED)
     return str(tmp_path)
 
 
-def test_wrong_bytes_of_the_right_size_are_had_from_the_next_mirror(wrong, good, folder, caplog):
+def test_a_file_with_wrong_bytes_is_fetched_from_the_next_mirror(wrong, good, folder, caplog):
     fetch([FILE], (wrong, good.url), folder)
 
     assert [path.name for path in folder.iterdir()] == ["digits.gz"]
     assert (folder / "digits.gz").read_bytes() == BODY
     assert good.asked == ["/data/digits.gz"]
     (warning,) = [r.getMessage() for r in caplog.records if r.name == mirrors.__name__]
-    found = hashlib.sha256(FLIPPED).hexdigest()[:12]
-    told = f"digits.gz from {wrong}: wrong content: SHA-256 {found}…; trying the next mirror"
-    assert warning == told
+    digest = hashlib.sha256(FLIPPED).hexdigest()[:12]
+    expected = f"digits.gz from {wrong}: wrong content: SHA-256 {digest}…; trying the next mirror"
+    assert warning == expected
 
 
-def test_of_wrong_bytes_nothing_is_left(wrong, folder):
+def test_wrong_bytes_leave_no_file(wrong, folder):
     with pytest.raises(UnavailableError, match=r"^digits\.gz from .*: wrong content: SHA-256"):
         fetch([FILE], (wrong,), folder)
 
     assert not list(folder.iterdir())
 
 
-def test_an_answer_that_cannot_change_is_not_asked_for_again(serve, good, folder):
+def test_a_permanent_error_is_not_retried(serve, good, folder):
     mirror = serve(answer(HTML, 404))
 
     fetch([FILE], (mirror.url, good.url), folder)
@@ -149,14 +149,14 @@ def test_without_mirrors_the_error_says_so(folder):
     ("slow", "reason"),
     [
         (silent, "no answer in time"),
-        # Each packet in time, the whole of it never.
+        # Each packet is in time, the whole never is.
         (dripping(BODY, 0.05), "bytes after 1 s"),
         (never_ending_header, "0 of 40 bytes after 1 s"),
         (never_ending_chunk, "0 of 40 bytes after 1 s"),
     ],
     ids=["silent", "a byte now and then", "endless header", "endless chunk"],
 )
-def test_a_slow_mirror_is_given_up_in_time(serve, folder, slow, reason):
+def test_a_slow_mirror_is_given_up_on_in_time(serve, folder, slow, reason):
     mirror, start = serve(slow), time.monotonic()
 
     with pytest.raises(UnavailableError, match=reason):
@@ -175,7 +175,7 @@ def test_a_larger_file_may_take_longer(serve, folder, monkeypatch):
     assert (folder / "digits.gz").read_bytes() == BODY[:40]
 
 
-def test_a_right_file_that_is_there_stays(good, folder):
+def test_a_correct_file_already_there_stays(good, folder):
     folder.mkdir()
     (folder / "digits.gz").write_bytes(BODY)
     before = (folder / "digits.gz").stat()
@@ -186,7 +186,7 @@ def test_a_right_file_that_is_there_stays(good, folder):
     assert good.asked == []
 
 
-def test_a_wrong_file_that_is_there_is_replaced(good, folder):
+def test_a_wrong_file_already_there_is_replaced(good, folder):
     folder.mkdir()
     (folder / "digits.gz").write_bytes(FLIPPED)
 
@@ -195,7 +195,7 @@ def test_a_wrong_file_that_is_there_is_replaced(good, folder):
     assert (folder / "digits.gz").read_bytes() == BODY
 
 
-def test_a_folder_that_cannot_be_made_is_no_mirrors_fault(serve, good, folder):
+def test_a_folder_that_cannot_be_created_is_not_blamed_on_a_mirror(serve, good, folder):
     folder.write_text("I am a file")
     second = serve(answer(BODY))
 
@@ -217,7 +217,7 @@ def test_a_folder_that_cannot_be_made_is_no_mirrors_fault(serve, good, folder):
         pytest.param("~nobody-of-this-name/mnist"),
     ],
 )
-def test_what_is_no_mirror_is_passed_over(good, folder, caplog, mirror):
+def test_an_invalid_mirror_is_skipped(good, folder, caplog, mirror):
     fetch([FILE], (mirror, good.url), folder)
 
     assert f"digits.gz from {mirror}" in caplog.text
@@ -225,7 +225,7 @@ def test_what_is_no_mirror_is_passed_over(good, folder, caplog, mirror):
 
 
 @pytest.mark.parametrize(
-    ("told", "expected"),
+    ("value", "expected"),
     [
         (None, ()),
         ("", ()),
@@ -234,10 +234,10 @@ def test_what_is_no_mirror_is_passed_over(good, folder, caplog, mirror):
         ("/data/mnist, https://example.org/m", ("/data/mnist", "https://example.org/m")),
     ],
 )
-def test_mirrors_of_the_environment_go_first(monkeypatch, told, expected):
+def test_mirrors_from_the_environment_go_first(monkeypatch, value, expected):
     monkeypatch.delenv("MNIST_MIRROR", raising=False)
-    if told is not None:
-        monkeypatch.setenv("MNIST_MIRROR", told)
+    if value is not None:
+        monkeypatch.setenv("MNIST_MIRROR", value)
 
     assert mirrors_for("mnist", ("https://built.in/",)) == (*expected, "https://built.in/")
 

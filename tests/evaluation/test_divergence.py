@@ -9,7 +9,7 @@ COLUMNS = ["seed", "epoch", "split", "loss", "accuracy"]
 
 
 def history(**losses):
-    """Makes the history of runs of which each epoch's training loss is given; all validate well."""
+    """Makes the history of runs with these training losses by epoch; validation is always good."""
     rows = [
         (int(name.removeprefix("seed_")), epoch, split, loss if split == "train" else 0.1, 0.9)
         for name, by_epoch in losses.items()
@@ -20,7 +20,7 @@ def history(**losses):
 
 
 @pytest.mark.parametrize("loss", [math.nan, math.inf, 1e30, 4.6052])
-def test_a_run_whose_last_training_loss_is_beyond_a_guess_has_diverged(loss):
+def test_a_run_whose_last_training_loss_is_above_the_limit_has_diverged(loss):
     # Twice ln 10 is 4.60517.
     assert diverged_seeds(history(seed_0=[0.5, 0.4], seed_7=[0.5, loss])) == (7,)
 
@@ -31,7 +31,7 @@ def test_a_run_that_has_learnt_nothing_has_not_diverged(loss):
 
 
 @pytest.mark.parametrize("loss", [math.nan, 1e30])
-def test_a_run_that_came_back_has_not_diverged(loss):
+def test_a_run_that_recovers_has_not_diverged(loss):
     assert diverged_seeds(history(seed_0=[loss, 0.5])) == ()
 
 
@@ -41,12 +41,12 @@ def test_validation_does_not_count():
     assert diverged_seeds(table) == ()
 
 
-def test_seeds_are_told_in_order_whatever_the_order_of_rows():
+def test_seeds_are_in_order_whatever_the_order_of_rows():
     table = history(seed_3=[0.5, 9.0], seed_0=[9.0, 0.5], seed_1=[9.0, math.nan])
     assert diverged_seeds(table.iloc[::-1]) == diverged_seeds(table) == (1, 3)
 
 
-def test_a_loss_that_mlflow_did_not_take_was_not_finite():
+def test_a_loss_missing_from_mlflow_was_not_finite():
     rows = [
         {"seed": 0, "epoch": 0, "split": "train", "loss": 0.5, "accuracy": 0.9},
         {"seed": 0, "epoch": 1, "split": "train", "accuracy": 0.1},
@@ -54,5 +54,5 @@ def test_a_loss_that_mlflow_did_not_take_was_not_finite():
     assert diverged_seeds(pd.DataFrame(rows, columns=COLUMNS)) == (0,)
 
 
-def test_without_training_nothing_has_diverged():
+def test_an_empty_history_has_no_diverged_runs():
     assert diverged_seeds(pd.DataFrame([], columns=COLUMNS)) == ()

@@ -16,14 +16,14 @@ def test_confusion_has_the_true_class_in_rows_and_the_predicted_in_columns():
     ]
 
 
-def test_recall_is_the_share_found_and_nan_for_a_class_that_is_absent():
-    found = recall(np.array([[1, 2, 0], [0, 0, 0], [1, 0, 3]]))
-    np.testing.assert_allclose(found, [1 / 3, np.nan, 3 / 4])
+def test_recall_is_the_share_recognised_and_nan_for_an_absent_class():
+    recalls = recall(np.array([[1, 2, 0], [0, 0, 0], [1, 0, 3]]))
+    np.testing.assert_allclose(recalls, [1 / 3, np.nan, 3 / 4])
 
 
 def test_confusion_and_recall_agree_with_scikit_learn():
     rng = np.random.default_rng(0)
-    # So many classes that uint8 could not hold the product of two.
+    # Enough classes that the product of two labels overflows uint8.
     labels, predicted = rng.integers(0, 40, (2, 5000)).astype(np.uint8)
     confusion = confusion_matrix(labels, predicted, classes=40)
     np.testing.assert_array_equal(confusion, metrics.confusion_matrix(labels, predicted))
@@ -36,7 +36,7 @@ def test_confusion_and_recall_agree_with_scikit_learn():
     [
         # (2 |1/2 - 0.9| + 1 |1 - 0.3|) / 3
         ([1, 0, 1], [0.9, 0.9, 0.3], 5, 0.5),
-        # Within a bin over- and underconfidence cancel.
+        # Within a bin, over- and underconfidence cancel.
         ([1, 0], [0.9, 0.1], 1, 0.0),
         # 0.5 lies in the lower bin: (|1 - 0.5| + |0 - 0.6|) / 2
         ([1, 0], [0.5, 0.6], 2, 0.55),

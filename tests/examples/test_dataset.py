@@ -6,7 +6,7 @@ from pipeline.examples.dataset import Dataset, Examples
 
 
 def examples(*labels):
-    """Examples whose images hold their place in the file."""
+    """Makes examples; each image is filled with its place in the file."""
     places = np.arange(len(labels), dtype=np.uint8)
     return Examples(np.tile(places[:, None, None], (1, 2, 3)), np.array(labels, np.uint8))
 
@@ -17,7 +17,7 @@ def test_length_is_the_number_of_examples():
 
 def test_split_keeps_the_first_examples_in_file_order_for_validation():
     test_file, training_file = (
-        Labelled(one.images, one.labels) for one in (examples(7, 2), examples(5, 0, 4, 1, 9))
+        Labelled(part.images, part.labels) for part in (examples(7, 2), examples(5, 0, 4, 1, 9))
     )
     dataset = split(training_file, test_file, validation_size=2)
     assert dataset.validation.labels.tolist() == [5, 0]
@@ -28,7 +28,7 @@ def test_split_keeps_the_first_examples_in_file_order_for_validation():
     assert dataset.test.labels is test_file.labels
 
 
-def test_class_counts_name_every_class_in_every_set():
+def test_class_counts_have_every_class_in_every_split():
     dataset = Dataset(train=examples(0, 2, 2), validation=examples(1), test=examples(3, 0))
     assert class_counts(dataset) == {
         "train": {"0": 1, "1": 0, "2": 2, "3": 0},

@@ -144,9 +144,7 @@ def test_different_data_and_code_are_shown_with_a_warning(cell):
     page = text(contrast(a, b, None, 0.95))
 
     assert "data     da7a0000  01234567\ncode     c0de0000  98765432" in page
-    assert "They were made from other data and other code, so the difference is not" in words(
-        page
-    )
+    assert "They were made from other data and other code, so the difference is not" in words(page)
 
 
 def test_the_same_runs_have_no_statistics(cell):

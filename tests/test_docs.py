@@ -47,6 +47,7 @@ GENERATED = {"RELIABILITY.md", "tutorial.md"}
 GUIDES = [path for path in sorted(Path("docs").glob("*.md")) if path.name not in GENERATED]
 WRITTEN = [*map(Path, ("README.md", "ARCHITECTURE.md", "CHANGELOG.md", "CONTRIBUTING.md")), *GUIDES]
 LINKED = [*WRITTEN, Path("SECURITY.md"), *(Path("docs") / name for name in sorted(GENERATED))]
+PACKAGE = Path("pipeline")
 MARKDOWN = MarkdownIt("commonmark").enable("table")
 
 
@@ -227,6 +228,23 @@ def test_the_rule_of_the_verdict_is_told_with_its_limits():
     assert tuple(named(row[0])[0] for row in verdicts[1:]) == get_args(Verdict)
 
 
+def test_every_message_that_is_quoted_is_one_of_ours():
+    source = "".join(path.read_text(encoding="utf-8") for path in sorted(PACKAGE.rglob("*.py")))
+    # A long text stands in the code in parts.
+    source = re.sub(r'"\s*f?"', "", source)
+    (_, *told), *_ = tables(Path("docs/faults.md"), "What you may see")
+    quoted = [
+        re.split(r"^error:|^WARNING:|…|https://|\(params.yaml", message)
+        for row in told
+        for message in named(row[0])
+        if re.match(r"error:|WARNING:", message)
+    ]
+    assert len(quoted) > 5
+    for parts in quoted:
+        longest = max((part.strip() for part in parts), key=len)
+        assert longest in source, parts
+
+
 # Files.
 
 
@@ -262,8 +280,6 @@ def test_what_is_not_committed_has_what_is_told():
 
 
 # The map.
-
-PACKAGE = Path("pipeline")
 
 
 def blocks(path):

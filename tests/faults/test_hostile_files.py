@@ -167,7 +167,7 @@ PICTURES = {
         lambda: b"GIF89a\xff\xff\xff\xff\x80\0\0" + bytes(6)
         + b",\0\0\0\0\xff\xff\xff\xff\0\x02\x02D\x01\0;", "decompresses to more than 50 million"),
     "TIFF whose directory is its own next": (
-        lambda: b"II*\0\x08\0\0\0\0\0\x08\0\0\0", "is (damaged|no picture)"),
+        lambda: b"II*\0\x08\0\0\0\0\0\x08\0\0\0", "is (damaged|neither a picture)"),
     "PostScript": (lambda: b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n(secret) run\n",
         "is neither a picture"),
     "SVG that reads a file": (

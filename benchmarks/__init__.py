@@ -1,1 +1,1 @@
-"""How fast bnlab is: beside its peers, beside the machine's floor, and as it grows."""
+"""Measures how fast bnlab is: against peers, against the machine's floor, and as jobs grow."""

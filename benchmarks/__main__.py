@@ -1,4 +1,4 @@
-"""`python -m benchmarks`: measures, and writes results.json, the figure and the tables."""
+"""`python -m benchmarks` measures, and writes results.json, the figure and the tables."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ SECTIONS = ("contest", "floor", "growth", "pipeline")
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("sections", nargs=-1, type=click.Choice(["all", *SECTIONS]))
-@click.option("--quick", is_flag=True, help="Less of everything, into benchmarks/quick.")
+@click.option("--quick", is_flag=True, help="Measure less, and write to benchmarks/quick.")
 def benchmarks(sections: tuple[str, ...], *, quick: bool) -> None:
-    """Measure SECTIONS (all by default); the others stay in results.json as they are."""
+    """Measure SECTIONS (all by default); the other sections of results.json stay as they are."""
     chosen = SECTIONS if not sections or "all" in sections else sections
     folder = QUICK_FOLDER if quick else FOLDER
     with _prepared(quick=quick) as data:
@@ -60,21 +60,21 @@ def _write(folder: Path, measured: results.Results) -> None:
 
 @contextmanager
 def _prepared(*, quick: bool) -> Iterator[Path]:
-    """Yields the prepared data, or a tenth of it."""
+    """Yields the file of the prepared data, or of a tenth of it."""
     if not quick:
         yield PREPARED_FILE
         return
     dataset = read_prepared()
     with TemporaryDirectory() as folder:
-        part = Path(folder) / PREPARED_FILE.name
+        path = Path(folder) / PREPARED_FILE.name
         sets = (dataset.train, dataset.validation, dataset.test)
-        write_prepared(part, Dataset(*map(_tenth, sets)))
-        yield part
+        write_prepared(path, Dataset(*map(_tenth, sets)))
+        yield path
 
 
 def _tenth(examples: Examples) -> Examples:
-    most = len(examples) // 10
-    return Examples(examples.images[:most], examples.labels[:most])
+    count = len(examples) // 10
+    return Examples(examples.images[:count], examples.labels[:count])
 
 
 def _job(data: Path) -> Job:

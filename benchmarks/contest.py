@@ -1,4 +1,4 @@
-"""Everybody at the same job, in turn, in one run."""
+"""Times all contestants at the same job, in turn, in one run."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _CORES = os.cpu_count() or 1
 
 @dataclass(frozen=True)
 class Contestant:
-    """Who takes part, and how.
+    """A program that takes part, and how it is run.
 
     Attributes:
         name: in results.json.
@@ -34,10 +34,10 @@ class Contestant:
         module: of `benchmarks.peers`.
         python: the interpreter that has its library.
         settings: its environment variables.
-        processes: how many of it share its seeds.
-        seeds: pairs that it trains in a round.
-        epochs: of each, so that a round takes seconds: to start a pair should cost all as little
-            as it does in the notebook's ten epochs.
+        processes: how many processes share its seeds.
+        seeds: how many pairs it trains in a round.
+        epochs: of each pair. Fast contestants train more, so that a round takes seconds and the
+            cost of starting a pair matters as little as in the notebook's ten epochs.
     """
 
     name: str
@@ -85,10 +85,10 @@ CONTESTANTS = (
 
 
 class Entry:
-    """A contestant's processes, and what was seen of them."""
+    """A contestant's processes, and what was measured of them."""
 
     def __init__(self, contestant: Contestant, job: Job, stack: ExitStack) -> None:
-        """Starts its processes and does not wait; they end with the stack."""
+        """Starts the processes without waiting for them; they end with the stack."""
         self.contestant = contestant
         self._processes = [
             stack.enter_context(
@@ -106,12 +106,12 @@ class Entry:
         self.peak_memory = 0
 
     def expect_ready(self) -> None:
-        """Waits until its processes can be asked."""
+        """Waits until its processes are ready for tasks."""
         for process in self._processes:
             process.expect_ready()
 
     def round(self) -> None:
-        """Trains its next pairs and notes how long they took."""
+        """Trains the next pairs, and notes how long they took."""
         seeds = list(itertools.islice(self._seeds, self.contestant.seeds))
         started = time.perf_counter()
         answers = [list(self._answers(variant, seeds)) for variant in VARIANTS]
@@ -131,16 +131,16 @@ class Entry:
 
     @property
     def rates(self) -> NDArray[np.float64]:
-        """Pair-epochs per second of each round but the first, in which it compiles."""
+        """Pair-epochs per second of each round, without the first, in which it compiles."""
         return self.contestant.seeds * self.contestant.epochs / np.array(self.seconds[1:])
 
     @property
     def compile_seconds(self) -> float:
-        """What the first round took longer than the others do."""
+        """How much longer the first round took than the median of the others."""
         return self.seconds[0] - median(self.seconds[1:])
 
     def sample(self) -> Sample:
-        """Returns its accuracies after the first epoch, which all have, [seeds, 1]."""
+        """Returns accuracies [seeds, 1] after the first epoch, the only one that all train."""
         return {
             f"{variant} {name}": np.array(
                 [[getattr(curve[0], f"{name}_accuracy")] for curve in curves]
@@ -151,7 +151,11 @@ class Entry:
 
 
 def run(job: Job, rounds: int) -> dict[str, Any]:
-    """Returns what each contestant takes; PeerError if one does not learn what the project does."""
+    """Returns what was measured of each contestant.
+
+    Raises:
+        PeerError: if one of them does not learn the same as the project.
+    """
     with ExitStack() as stack:
         entries = [Entry(contestant, job, stack) for contestant in CONTESTANTS]
         for entry in entries:
@@ -159,22 +163,18 @@ def run(job: Job, rounds: int) -> dict[str, Any]:
         for _ in range(1 + rounds):
             for entry in entries:
                 entry.round()
-                _tell(entry)
+                print(f"{entry.contestant.label}: {entry.seconds[-1]:.2f} s", file=sys.stderr)
     project, *peers = entries
-    if told := [
+    if lines := [
         f"{peer.contestant.label}: {line}"
         for peer in peers
         for line in disagreements(project.sample(), peer.sample(), comparisons=len(peers))
     ]:
-        raise PeerError("not the same is learnt:\n" + "\n".join(told))
+        raise PeerError("these do not learn the same as bnlab:\n" + "\n".join(lines))
     return {
         "rounds": rounds,
         "contestants": {entry.contestant.name: _record(entry, project) for entry in entries},
     }
-
-
-def _tell(entry: Entry) -> None:
-    print(f"{entry.contestant.label}: {entry.seconds[-1]:.2f} s", file=sys.stderr)
 
 
 def _record(entry: Entry, project: Entry) -> dict[str, Any]:

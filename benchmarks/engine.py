@@ -1,4 +1,4 @@
-"""The project's engine as the benchmark knows it: the one place that calls it."""
+"""The only part of the benchmark that calls the project's training engine."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from pipeline.training.trainer import TrainedRun, Trainer, train_seeds
 
 
 class Engine:
-    """Trains variants on several threads, and compiles each only the first time."""
+    """Trains variants on several threads; compiles each variant the first time only."""
 
     def __init__(self, dataset: Dataset, workers: int) -> None:
         """Takes the data and starts the threads."""
@@ -31,9 +31,9 @@ class Engine:
 
 
 def train_seconds(variant: Variant, dataset: Dataset) -> Iterator[float]:
-    """Yields how long an epoch takes without scoring, on one core, compiled before.
+    """Yields how long an epoch takes without scoring, on one core, compilation excluded.
 
-    The one place that knows the engine below `train_seeds`.
+    The only place that uses the engine below `train_seeds`.
     """
     examples, batch_size = len(dataset.train), variant.training.batch_size
     model = network.build(
@@ -54,6 +54,6 @@ def train_seconds(variant: Variant, dataset: Dataset) -> Iterator[float]:
 
 
 def of_epochs(variant: Variant, epochs: int) -> Variant:
-    """Returns the variant, trained so long."""
+    """Returns the variant with another number of epochs."""
     training = variant.training.model_copy(update={"epochs": epochs})
     return variant.model_copy(update={"training": training})

@@ -1,4 +1,4 @@
-"""What a training step cannot do without: its matrix products, and the optimiser's memory."""
+"""The least work of a training step: its matrix products, and the optimiser's memory traffic."""
 
 from __future__ import annotations
 
@@ -12,48 +12,48 @@ Product = tuple[int, int, int]
 
 _FLOAT = 4
 # Adam reads parameters, gradients and both moments, and writes all but the gradients.
-_MOVED = 7
+_ARRAYS_MOVED = 7
 
 
 def products(widths: Sequence[int], batch_size: int) -> list[Product]:
     """Returns (m, k, n) of the products [m, k] @ [k, n] of one step.
 
-    Each layer has one forward, one for the gradient of its kernel and, but for the first, one for
-    the gradient of its inputs.
+    Each layer has one in the forward pass, one for the gradient of its kernel and, except the
+    first, one for the gradient of its inputs.
 
     Args:
-        widths: from the pixels to the classes.
+        widths: of all layers, from the pixels to the classes.
         batch_size: examples in the step.
     """
-    wanted = []
-    for place, (inputs, outputs) in enumerate(pairwise(widths)):
-        wanted += [(batch_size, inputs, outputs), (inputs, batch_size, outputs)]
-        if place:
-            wanted.append((batch_size, outputs, inputs))
-    return wanted
+    found = []
+    for layer, (inputs, outputs) in enumerate(pairwise(widths)):
+        found += [(batch_size, inputs, outputs), (inputs, batch_size, outputs)]
+        if layer:
+            found.append((batch_size, outputs, inputs))
+    return found
 
 
-def flops(wanted: Sequence[Product]) -> int:
-    """Returns the additions and multiplications of the products."""
-    return sum(2 * m * k * n for m, k, n in wanted)
+def flops(of_step: Sequence[Product]) -> int:
+    """Returns the number of additions and multiplications in the products."""
+    return sum(2 * m * k * n for m, k, n in of_step)
 
 
 def parameters(widths: Sequence[int]) -> int:
-    """Returns how many a network without normalisation has."""
+    """Returns the number of parameters of a network without normalisation."""
     return sum((inputs + 1) * outputs for inputs, outputs in pairwise(widths))
 
 
-def product_seconds(wanted: Sequence[Product], steps: int) -> float:
-    """Returns how long BLAS takes for the products of so many steps, on one thread.
+def product_seconds(of_step: Sequence[Product], steps: int) -> float:
+    """Returns how long BLAS takes for the products of that many steps, on one thread.
 
-    The caller sees to that thread: OPENBLAS_NUM_THREADS=1 before NumPy is imported. What Python
-    takes to call BLAS is taken off.
+    The caller has to set OPENBLAS_NUM_THREADS=1 before NumPy is imported. The time that Python
+    takes to call BLAS is subtracted.
     """
-    called = _seconds([(1, 1, 1)] * len(wanted), steps)
-    return max(0.0, _seconds(wanted, steps) - called)
+    overhead = _seconds([(1, 1, 1)] * len(of_step), steps)
+    return max(0.0, _seconds(of_step, steps) - overhead)
 
 
-def _seconds(wanted: Sequence[Product], steps: int) -> float:
+def _seconds(of_step: Sequence[Product], steps: int) -> float:
     random = np.random.default_rng(0)
     matrices = [
         (
@@ -61,7 +61,7 @@ def _seconds(wanted: Sequence[Product], steps: int) -> float:
             random.random((k, n), np.float32),
             np.empty((m, n), np.float32),
         )
-        for m, k, n in wanted
+        for m, k, n in of_step
     ]
     started = time.perf_counter()
     for _ in range(steps):
@@ -71,12 +71,12 @@ def _seconds(wanted: Sequence[Product], steps: int) -> float:
 
 
 def optimizer_bytes(widths: Sequence[int]) -> int:
-    """Returns the bytes that Adam reads and writes in a step."""
-    return _MOVED * _FLOAT * parameters(widths)
+    """Returns how many bytes Adam reads and writes in a step."""
+    return _ARRAYS_MOVED * _FLOAT * parameters(widths)
 
 
 def bandwidth(values: int, steps: int) -> float:
-    """Returns the bytes per second that one core adds two arrays of so many float32 with."""
+    """Returns how many bytes per second one core moves when adding two float32 arrays."""
     a, b, c = (np.ones(values, np.float32) for _ in range(3))
     started = time.perf_counter()
     for _ in range(steps):

@@ -1,4 +1,4 @@
-"""Training beside its floor, at the notebook's size and at a large one."""
+"""Compares training with its floor, at the notebook's size and at a large one."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ SIZES = {
 
 
 def run(*, quick: bool) -> dict[str, Any]:
-    """Returns the times of both sizes; of the first alone if `quick`."""
+    """Returns the times at both sizes, or only at the first if `quick`."""
     sizes = list(SIZES.items())[: 1 if quick else None]
     return {"sizes": [_measured(label, point) for label, point in sizes]}
 
 
 def _measured(label: str, point: Point) -> dict[str, Any]:
-    found = {name: np.array(values) for name, values in probe.beside_floor(point).items()}
-    moved = floor.optimizer_bytes(point.widths) * point.steps
-    training, products = found["training"], found["products"]
-    optimizer = moved / found["bandwidth"]
+    samples = {name: np.array(values) for name, values in probe.beside_floor(point).items()}
+    optimizer_bytes = floor.optimizer_bytes(point.widths) * point.steps
+    training, products = samples["training"], samples["products"]
+    optimizer = optimizer_bytes / samples["bandwidth"]
     return {
         "label": label,
         **asdict(point),
@@ -35,7 +35,7 @@ def _measured(label: str, point: Point) -> dict[str, Any]:
         "training": spread(training),
         "products": spread(products),
         "optimizer": spread(optimizer),
-        "bandwidth": spread(found["bandwidth"]),
+        "bandwidth": spread(samples["bandwidth"]),
         "times_products": spread(training / products),
         "times_both": spread(training / (products + optimizer)),
     }

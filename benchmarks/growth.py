@@ -1,4 +1,4 @@
-"""Time and memory as seeds, width, batch, depth and cores grow."""
+"""Measures time and memory as seeds, width, batch, depth and cores grow."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from benchmarks import floor, probe
 from benchmarks.probe import Point
 
-# Of one point's training, forward and backward.
+# For training at one point, forward and backward.
 _MOST_FLOPS = 5e10
 
 GRID: dict[str, tuple[int, ...]] = {
@@ -23,7 +23,7 @@ GRID: dict[str, tuple[int, ...]] = {
 
 
 def run(*, quick: bool) -> dict[str, Any]:
-    """Returns for each thing that grows its points; only their ends if `quick`."""
+    """Returns the points of each quantity that grows; only the first and last if `quick`."""
     return {
         name: [_measured(name, value, quick=quick) for value in _chosen(values, quick=quick)]
         for name, values in GRID.items()
@@ -45,7 +45,7 @@ def point(name: str, value: int) -> Point:
         case "cores":
             return replace(small, workers=value, seeds=6)
         case _:
-            raise ValueError(f"nothing called {name!r} grows here")
+            raise ValueError(f"{name!r} is not one of {', '.join(GRID)}")
 
 
 def _chosen(values: Sequence[int], *, quick: bool) -> Sequence[int]:
@@ -53,21 +53,21 @@ def _chosen(values: Sequence[int], *, quick: bool) -> Sequence[int]:
 
 
 def _measured(name: str, value: int, *, quick: bool) -> dict[str, Any]:
-    here = point(name, value)
+    at = point(name, value)
     if quick:
-        here = replace(here, examples=max(here.examples // 10, here.batch_size))
-    found = probe.growth(here)
-    trained = here.seeds * here.steps * here.batch_size
-    print(f"{name} {value}: {found['seconds']:.2f} s", file=sys.stderr)
+        at = replace(at, examples=max(at.examples // 10, at.batch_size))
+    measured = probe.growth(at)
+    examples_seen = at.seeds * at.steps * at.batch_size
+    print(f"{name} {value}: {measured['seconds']:.2f} s", file=sys.stderr)
     return {
         "value": value,
-        **asdict(here),
-        **found,
-        "microseconds_per_example": 1e6 * found["seconds"] / trained,
+        **asdict(at),
+        **measured,
+        "microseconds_per_example": 1e6 * measured["seconds"] / examples_seen,
     }
 
 
 def _affordable(point: Point) -> Point:
-    """Returns the point with so few examples that it takes seconds."""
-    of_each = floor.flops(floor.products(point.widths, 1))
-    return replace(point, examples=min(point.examples, int(_MOST_FLOPS / of_each)))
+    """Returns the point with few enough examples to take only seconds."""
+    flops_per_example = floor.flops(floor.products(point.widths, 1))
+    return replace(point, examples=min(point.examples, int(_MOST_FLOPS / flops_per_example)))

@@ -1,6 +1,6 @@
-"""The job that everybody is timed at, and the arrays it is done on.
+"""The job that all contestants are timed at, and its data.
 
-Nothing here needs TensorFlow or pydantic: the peers' environment has neither.
+Nothing here needs TensorFlow or pydantic, because the peers' environment has neither.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Job:
         epsilon: of Adam.
         momentum: of the moving averages.
         norm_epsilon: added to the variance.
-        data: what `prepare` wrote.
+        data: path of the file that `prepare` wrote.
     """
 
     hidden_dims: tuple[int, ...]
@@ -48,12 +48,12 @@ class Job:
 
     @classmethod
     def of(cls, fields: Mapping[str, Any]) -> Job:
-        """Returns the job that was sent as JSON, which has no tuples."""
+        """Returns the job from its JSON, in which tuples are lists."""
         return cls(**{**fields, "hidden_dims": tuple(fields["hidden_dims"])})
 
 
 class Scores(NamedTuple):
-    """What the notebook looks at after every epoch, in inference mode."""
+    """The scores that the notebook computes after every epoch, in inference mode."""
 
     train_loss: float
     train_accuracy: float
@@ -69,18 +69,18 @@ class Set(NamedTuple):
 
 
 class Arrays(NamedTuple):
-    """What is learnt from, and what is watched while learning."""
+    """The data to train on, and the data to validate on."""
 
     train: Set
     validation: Set
 
     def batches(self, seed: int, epoch: int, batch_size: int) -> NDArray[np.int32]:
-        """Returns the examples of each step, [steps, batch]: the same for everybody."""
+        """Returns the examples of each step, [steps, batch]; the same for all contestants."""
         examples = len(self.train.labels)
         return epoch_batches(seed, epoch, examples=examples, batch_size=batch_size)
 
 
-# (variant, seed) -> scores of each epoch, from new weights.
+# (variant, seed) -> scores of each epoch, starting from new weights.
 TrainOne = Callable[[str, int], Sequence[Scores]]
 # The same for several seeds: (variant, seeds) -> scores by seed and epoch.
 TrainMany = Callable[[str, Sequence[int]], Sequence[Sequence[Scores]]]
@@ -93,12 +93,12 @@ def read_arrays(job: Job) -> Arrays:
 
 
 def one_by_one(train: TrainOne) -> TrainMany:
-    """Returns what trains seeds one after the other."""
+    """Returns a function that trains seeds one after the other."""
     return lambda variant, seeds: [train(variant, seed) for seed in seeds]
 
 
 def side_by_side(train: TrainOne, workers: int) -> TrainMany:
-    """Returns what trains seeds on several threads."""
+    """Returns a function that trains seeds on several threads."""
     pool = ThreadPool(workers)
 
     def train_many(variant: str, seeds: Sequence[int]) -> Sequence[Any]:

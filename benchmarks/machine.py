@@ -1,4 +1,4 @@
-"""What the benchmark ran on; neither host nor path is named."""
+"""Describes the machine of the benchmark, without naming host or paths."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ import psutil
 
 _OURS = ("tensorflow", "keras", "numpy", "dvc", "mlflow")
 _THEIRS = ("torch", "jax", "numpy")
-_ASK = "import sys; from importlib.metadata import version; print(*map(version, sys.argv[1:]))"
+_PRINT_VERSIONS = (
+    "import sys; from importlib.metadata import version; print(*map(version, sys.argv[1:]))"
+)
 
 
 def describe(peers_python: str) -> dict[str, Any]:
@@ -46,7 +48,7 @@ def _system() -> str:
 def _versions(python: str) -> dict[str, str]:
     if not Path(python).exists():
         return {}
-    told = subprocess.run(
-        [python, "-c", _ASK, *_THEIRS], capture_output=True, text=True, check=True
+    answer = subprocess.run(
+        [python, "-c", _PRINT_VERSIONS, *_THEIRS], capture_output=True, text=True, check=True
     )
-    return dict(zip(_THEIRS, told.stdout.split(), strict=True))
+    return dict(zip(_THEIRS, answer.stdout.split(), strict=True))

@@ -1,4 +1,4 @@
-"""Where the time of `dvc repro` goes, in a fresh clone of what is committed."""
+"""Measures where the time of `dvc repro` goes, in a fresh clone of the last commit."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from pipeline.errors import MissingInputError
 
 _STAGE = re.compile(r"Running stage '(.+)'")
 _EPOCH = re.compile(r"\((\d+) of (\d+)\)$")
-# Between looks at the memory of all processes.
-_LOOK_SECONDS = 0.1
+# Time between two measurements of the memory of all processes.
+_SAMPLE_SECONDS = 0.1
 _OURS = ("BNLAB_", "DVC_", "GIT_", "MLFLOW_", "PYTHON")
 
 
 @dataclass(frozen=True)
 class Line:
-    """What a command said, and when, in seconds since it began."""
+    """A line that a command printed, and when, in seconds since it began."""
 
     at: float
     text: str
@@ -42,10 +42,10 @@ class Watched:
     """A command that has ended.
 
     Attributes:
-        lines: all that it said.
-        exit_code: how it ended.
-        seconds: that it took.
-        peak_memory: of it and its children together; what they share counts for each.
+        lines: all that it printed.
+        exit_code: its exit code.
+        seconds: how long it took.
+        peak_memory: bytes of it and its children together; shared memory counts for each.
     """
 
     lines: list[Line] = field(default_factory=list)
@@ -55,12 +55,12 @@ class Watched:
 
 
 def run(*, quick: bool) -> dict[str, Any]:
-    """Returns the times of a first `dvc repro`, of one that has nothing to do, and of `track`."""
+    """Returns the times of a first `dvc repro`, of one with nothing to do, and of `track`."""
     with _clone() as clone:
         clone.run("dvc", "repro", "prepare")
         training_import = clone.import_seconds("train", "batch_norm")
         evaluation_import = clone.import_seconds("evaluate")
-        # Committed and up to date: without it, `compare` would be skipped.
+        # It is committed and up to date, so `compare` would be skipped.
         (clone.folder / "reports/comparison.json").unlink()
         print("dvc repro …", file=sys.stderr)
         whole = clone.run("dvc", "repro")
@@ -84,19 +84,19 @@ def run(*, quick: bool) -> dict[str, Any]:
 
 
 def stage_seconds(watched: Watched) -> dict[str, float]:
-    """Returns how long each stage took, DVC's own work for it included."""
-    starts = [(found[1], line.at) for line in watched.lines if (found := _STAGE.search(line.text))]
+    """Returns how long each stage took, including DVC's own work for it."""
+    starts = [(match[1], line.at) for line in watched.lines if (match := _STAGE.search(line.text))]
     ends = [at for _, at in starts[1:]] + [watched.seconds]
     before = {"dvc before the first stage": starts[0][1]} if starts else {}
     return before | {name: end - start for (name, start), end in zip(starts, ends, strict=True)}
 
 
 def training_seconds(watched: Watched, stage: str, import_seconds: float) -> dict[str, float]:
-    """Returns what a training stage spent on what.
+    """Returns what a training stage spent its time on.
 
-    `import` was measured apart. An epoch takes what the epochs of the second half took, so that
-    `train` is all epochs at that rate, and `compile` what the first ones took longer. `rest` is
-    what came after the last: models, files, MLflow, DVC.
+    `import` was measured separately. `train` is the time of all epochs at the rate of those in the
+    second half, and `compile` is how much longer the first ones took. `rest` is the time after the
+    last epoch: models, files, MLflow, DVC.
     """
     lines = [line.text for line in watched.lines]
     first = next(i for i, text in enumerate(lines) if f"'{stage}'" in text)
@@ -118,32 +118,32 @@ class Clone:
     """A clone in which commands are run and watched."""
 
     def __init__(self, folder: Path) -> None:
-        """Takes the data's files from this checkout."""
+        """Prepares an environment in which this checkout's raw data are the mirror."""
         self.folder = folder
-        outside = {k: v for k, v in os.environ.items() if not k.startswith(_OURS)}
-        path = f"{Path(sys.executable).parent}{os.pathsep}{outside['PATH']}"
+        inherited = {k: v for k, v in os.environ.items() if not k.startswith(_OURS)}
+        path = f"{Path(sys.executable).parent}{os.pathsep}{inherited['PATH']}"
         mirror = str(RAW_FOLDER.resolve())
         settings = {"PATH": path, "MNIST_MIRROR": mirror, "PYTHONUNBUFFERED": "1"}
-        self._environment = outside | settings
+        self._environment = inherited | settings
 
     def run(self, *command: str) -> Watched:
-        """Runs a command to its end; PeerError if that is a bad one."""
+        """Runs a command to its end; raises PeerError if it fails."""
         watched = self._watch(command, self.folder)
         return _expect(watched, 0)
 
     def import_seconds(self, *command: str) -> float:
-        """Returns how long a stage takes until it misses its input: it has imported all by then."""
+        """Returns how long a stage takes to fail for lack of input, after it imported all."""
         with TemporaryDirectory() as name:
             folder = Path(name)
             (folder / "params.yaml").write_bytes((self.folder / "params.yaml").read_bytes())
             (folder / "pipeline").symlink_to(self.folder / "pipeline")
             arguments = [sys.executable, "-m", "pipeline", *command]
-            without_input = MissingInputError.exit_code
-            tries = [_expect(self._watch(arguments, folder), without_input) for _ in range(2)]
-            return min(watched.seconds for watched in tries)
+            exit_code = MissingInputError.exit_code
+            attempts = [_expect(self._watch(arguments, folder), exit_code) for _ in range(2)]
+            return min(watched.seconds for watched in attempts)
 
     def remove_store(self) -> None:
-        """Leaves nothing of MLflow's."""
+        """Removes MLflow's database."""
         for path in self.folder.glob("mlflow.*"):
             path.unlink()
 
@@ -157,13 +157,13 @@ class Clone:
             stderr=subprocess.STDOUT,
             text=True,
         )
-        looking = threading.Thread(target=_look, args=(process, watched))
-        looking.start()
+        sampling = threading.Thread(target=_sample_memory, args=(process, watched))
+        sampling.start()
         for line in process.stdout:
             watched.lines.append(Line(time.perf_counter() - started, line.rstrip()))
         watched.exit_code = process.wait()
         watched.seconds = time.perf_counter() - started
-        looking.join()
+        sampling.join()
         return watched
 
 
@@ -177,20 +177,21 @@ def _clone() -> Iterator[Clone]:
 
 def _expect(watched: Watched, exit_code: int) -> Watched:
     if watched.exit_code != exit_code:
-        told = "\n".join(line.text for line in watched.lines[-30:])
-        raise PeerError(f"exit code {watched.exit_code} instead of {exit_code}:\n{told}")
+        output = "\n".join(line.text for line in watched.lines[-30:])
+        raise PeerError(f"exit code {watched.exit_code} instead of {exit_code}:\n{output}")
     return watched
 
 
-def _look(process: subprocess.Popen, watched: Watched) -> None:
+def _sample_memory(process: subprocess.Popen, watched: Watched) -> None:
     while process.poll() is None:
         watched.peak_memory = max(watched.peak_memory, _memory(process.pid))
-        time.sleep(_LOOK_SECONDS)
+        time.sleep(_SAMPLE_SECONDS)
 
 
 def _memory(pid: int) -> int:
     try:
         parent = psutil.Process(pid)
-        return sum(one.memory_info().rss for one in [parent, *parent.children(recursive=True)])
+        processes = [parent, *parent.children(recursive=True)]
+        return sum(process.memory_info().rss for process in processes)
     except psutil.NoSuchProcess:
         return 0

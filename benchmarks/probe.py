@@ -1,4 +1,4 @@
-"""One measurement of the engine, in a process of its own: memory is then that of nothing else."""
+"""Measures the engine in a process of its own, so that memory is the engine's alone."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Point:
         batch_size: examples in a step.
         examples: how many to train on.
         seeds: how many networks to train for an epoch.
-        workers: threads that do so.
+        workers: how many threads train them.
     """
 
     hidden_dims: tuple[int, ...] = (32, 32)
@@ -36,7 +36,7 @@ class Point:
 
     @property
     def widths(self) -> tuple[int, ...]:
-        """From the pixels to the classes."""
+        """Of all layers, from the pixels to the classes."""
         return (_PIXELS, *self.hidden_dims, _CLASSES)
 
     @property
@@ -46,12 +46,15 @@ class Point:
 
 
 def growth(point: Point) -> dict[str, Any]:
-    """Returns seconds of an epoch of each seed, trained and scored, and what it takes to begin."""
+    """Returns the seconds of one epoch of all seeds, trained and scored, and of a first one.
+
+    Also the peak memory, in bytes. The first epoch includes compilation.
+    """
     return _in_a_process("growth", point)
 
 
 def beside_floor(point: Point) -> dict[str, Any]:
-    """Returns seconds of training epochs and of their floor, measured in turn on one core."""
+    """Returns the seconds of training epochs and of their floor, measured in turn on one core."""
     return _in_a_process("beside_floor", point)
 
 
@@ -65,7 +68,7 @@ def _in_a_process(kind: str, point: Point) -> dict[str, Any]:
         check=False,
     )
     if ended.returncode:
-        raise PeerError(f"{kind} at {point} ended:\n{ended.stderr[-4000:]}")
+        raise PeerError(f"{kind} at {point} failed:\n{ended.stderr[-4000:]}")
     return json.loads(ended.stdout)
 
 
@@ -87,12 +90,13 @@ def _beside_floor(point: Point) -> dict[str, Any]:
     from benchmarks.engine import train_seconds
 
     epochs = train_seconds(*_inputs(point))
-    wanted, values = floor.products(point.widths, point.batch_size), floor.parameters(point.widths)
+    products = floor.products(point.widths, point.batch_size)
+    parameters = floor.parameters(point.widths)
     turns = [
         {
             "training": next(epochs),
-            "products": floor.product_seconds(wanted, point.steps),
-            "bandwidth": floor.bandwidth(values, point.steps),
+            "products": floor.product_seconds(products, point.steps),
+            "bandwidth": floor.bandwidth(parameters, point.steps),
         }
         for _ in range(5)
     ]
@@ -100,7 +104,7 @@ def _beside_floor(point: Point) -> dict[str, Any]:
 
 
 def _inputs(point: Point) -> tuple[Any, Any]:
-    """Returns the normalised variant, changed to the point, and so many examples."""
+    """Returns the variant with batch normalisation at this point, and its examples."""
     from benchmarks.engine import of_epochs
     from pipeline.examples.dataset import Dataset, Examples
     from pipeline.examples.prepared import read_prepared
@@ -108,8 +112,8 @@ def _inputs(point: Point) -> tuple[Any, Any]:
 
     dataset = read_prepared()
     train, validation, test = (
-        Examples(part.images[:most], part.labels[:most])
-        for part, most in zip(
+        Examples(part.images[:count], part.labels[:count])
+        for part, count in zip(
             (dataset.train, dataset.validation, dataset.test),
             (point.examples, point.examples // 11, 1),
             strict=True,

@@ -1,8 +1,8 @@
-"""How the benchmark talks to a process that trains: a line of JSON each way.
+"""How the benchmark talks to a process that trains: by lines of JSON.
 
-`{"variant": "no_norm", "seeds": [0, 1]}` is answered by the scores of each seed and
-epoch and by the most memory that the process ever took. The first line that a process is sent is
-the job, the first that it answers tells that it is ready.
+The first line sent to a process is the job, and its first answer says that it is ready. After
+that, each line is a task, such as `{"variant": "no_norm", "seeds": [0, 1]}`. The answer holds the
+scores of each seed and epoch, and the peak memory of the process so far.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _MEMORY_UNIT = 1 if sys.platform == "darwin" else 1024
 
 @dataclass(frozen=True)
 class Answer:
-    """What came of a task.
+    """The result of a task.
 
     Attributes:
         scores: of each seed and epoch.
@@ -36,13 +36,13 @@ class Answer:
 
 
 class PeerError(Exception):
-    """A peer did not do what it was asked."""
+    """A contestant failed at its job."""
 
 
 def serve(make: Callable[[Job], TrainMany]) -> None:
-    """Answers tasks on standard input until it ends; `make` returns what does them."""
+    """Answers the tasks on standard input until it ends, with the function that `make` returns."""
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
-    # Whatever else is printed would not be an answer.
+    # Libraries that print must not disturb the answers.
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
 
     def answer(value: Mapping[str, Any]) -> None:
@@ -57,17 +57,17 @@ def serve(make: Callable[[Job], TrainMany]) -> None:
 
 
 def peak_memory() -> int:
-    """Returns the most memory that this process ever took, in bytes."""
+    """Returns the peak memory of this process so far, in bytes."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _MEMORY_UNIT
 
 
 class Process:
-    """A process that serves; it ends with the `with` block."""
+    """A process that runs `serve`; it ends with the `with` block."""
 
     def __init__(self, python: str, module: str, settings: Mapping[str, str]) -> None:
         """Starts `python -m module` with `settings` in its environment."""
         self.module = module
-        # No GPU: everybody is to have the same processor.
+        # Without GPU, so that all contestants have the same processor.
         environment = os.environ | {"CUDA_VISIBLE_DEVICES": "", "TF_CPP_MIN_LOG_LEVEL": "3"}
         self._process = subprocess.Popen(
             [python, "-m", module],
@@ -79,44 +79,44 @@ class Process:
         )
 
     def __enter__(self) -> Self:
-        """The process."""
+        """Returns this process."""
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Ends it."""
+        """Kills the process."""
         self._process.kill()
         self._process.communicate()
 
     def prepare(self, job: Job) -> None:
-        """Hands it the job and does not wait."""
-        self._tell(asdict(job))
+        """Sends the job, without waiting."""
+        self._send(asdict(job))
 
     def expect_ready(self) -> None:
-        """Waits until it can be asked."""
-        self._hear()
+        """Waits until the process is ready for tasks."""
+        self._receive()
 
     def ask(self, variant: str, seeds: Sequence[int]) -> None:
-        """Gives it a task and does not wait."""
-        self._tell({"variant": variant, "seeds": seeds})
+        """Sends a task, without waiting."""
+        self._send({"variant": variant, "seeds": seeds})
 
     def answer(self) -> Answer:
-        """Waits for the answer to the task."""
-        heard = self._hear()
-        scores = [[Scores(*epoch) for epoch in seed] for seed in heard["scores"]]
-        return Answer(scores, heard["peak_memory"])
+        """Waits for the answer to the task, and returns it."""
+        received = self._receive()
+        scores = [[Scores(*epoch) for epoch in seed] for seed in received["scores"]]
+        return Answer(scores, received["peak_memory"])
 
-    def _tell(self, value: Mapping[str, Any]) -> None:
+    def _send(self, value: Mapping[str, Any]) -> None:
         try:
             print(json.dumps(value), file=self._process.stdin, flush=True)
         except BrokenPipeError:
             raise self._failed() from None
 
-    def _hear(self) -> Any:
+    def _receive(self) -> Any:
         line = self._process.stdout.readline()
         if not line:
             raise self._failed()
         return json.loads(line)
 
     def _failed(self) -> PeerError:
-        _, told = self._process.communicate()
-        return PeerError(f"{self.module} ended:\n{told[-4000:]}")
+        _, stderr = self._process.communicate()
+        return PeerError(f"{self.module} ended:\n{stderr[-4000:]}")

@@ -1,4 +1,4 @@
-"""results.json as a figure and as tables in Markdown."""
+"""Shows results.json as a figure and as tables in Markdown."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from matplotlib.ticker import NullLocator
 from tabulate import tabulate
 
 FIGURE, PAGE = "speed.png", "README.md"
-# Of Okabe & Ito's palette, told apart by every kind of colour vision.
+# From Okabe & Ito's palette, which every kind of colour vision can tell apart.
 _OURS, _THEIRS, _MEMORY = "#0072B2", "#999999", "#D55E00"
 _GROWS = {
     "seeds": "Seeds (two cores)",
@@ -20,7 +20,7 @@ _GROWS = {
     "depth": "Hidden layers of 32",
 }
 _GIGA = 1e9
-# What was aimed at on two cores: against peers, and against BLAS at either size of the floor.
+# The targets on two cores: against peers, and against BLAS at the two sizes of the floor.
 _TIMES_AS_FAST = {"keras_fit": 60, "tf1_session": 25, "torch_eager": 12, "jax_scan": 1.3}
 _TIMES_PRODUCTS = (2, 1.3)
 Results = Mapping[str, Any]
@@ -37,7 +37,7 @@ def figure(results: Results) -> Figure:
 
 
 def page(results: Results) -> str:
-    """Returns all that was measured, as Markdown."""
+    """Returns everything that was measured, as Markdown."""
     parts = {
         "contest": _contest,
         "floor": _floor,
@@ -50,8 +50,9 @@ def page(results: Results) -> str:
     head = [
         "# Speed",
         (
-            "Written by `make bench` from [results.json](results.json); [NOTES.md](NOTES.md) says "
-            "what was tried and how to read it. Medians, and from least to greatest in brackets."
+            "`make bench` wrote this page from [results.json](results.json). [NOTES.md](NOTES.md) "
+            "says what was tried, and how to read it. Values are medians, with the least and the "
+            "greatest in brackets."
         ),
         _machine(results["machine"]),
     ]
@@ -59,25 +60,28 @@ def page(results: Results) -> str:
 
 
 def _draw_contest(axis: Axes, contestants: Results) -> None:
-    ordered = sorted(contestants.values(), key=lambda one: one["pair_epochs_per_second"]["median"])
-    rates = [one["pair_epochs_per_second"] for one in ordered]
+    ordered = sorted(
+        contestants.values(),
+        key=lambda contestant: contestant["pair_epochs_per_second"]["median"],
+    )
+    rates = [contestant["pair_epochs_per_second"] for contestant in ordered]
     medians = [rate["median"] for rate in rates]
     spreads = [
         [rate["median"] - rate["min"] for rate in rates],
         [rate["max"] - rate["median"] for rate in rates],
     ]
     ours = contestants["bnlab"]["label"]
-    colors = [_OURS if one["label"] == ours else _THEIRS for one in ordered]
-    labels = [one["label"].replace(", ", "\n") for one in ordered]
+    colors = [_OURS if contestant["label"] == ours else _THEIRS for contestant in ordered]
+    labels = [contestant["label"].replace(", ", "\n") for contestant in ordered]
     axis.barh(labels, medians, color=colors, xerr=spreads, error_kw={"elinewidth": 1})
     axis.set_xscale("log")
     axis.xaxis.set_major_formatter("{x:g}")
     axis.set_xlim(min(medians) / 2, max(medians) * 6)
-    for place, (one, rate) in enumerate(zip(ordered, rates, strict=True)):
+    for y, (contestant, rate) in enumerate(zip(ordered, rates, strict=True)):
         text = f"{rate['median']:.3g}"
-        if one["label"] != ours:
-            text += f"   (bnlab {one['times_slower']['median']:.3g} ×)"
-        axis.text(rate["max"] * 1.08, place, text, va="center", fontsize=9)
+        if contestant["label"] != ours:
+            text += f"   (bnlab {contestant['times_slower']['median']:.3g} ×)"
+        axis.text(rate["max"] * 1.08, y, text, va="center", fontsize=9)
     axis.set_xlabel("Pairs of networks trained and scored for an epoch, per second")
     axis.set_title("The notebook's job", fontsize=11)
     _tidy(axis)
@@ -96,8 +100,8 @@ def _draw_growth(axis: Axes, name: str, label: str, points: Sequence[Results]) -
         memory.set_ylabel("Memory, GB", color=_MEMORY)
         memory.spines["top"].set_visible(False)
     else:
-        spent = [point["microseconds_per_example"] for point in points]
-        axis.plot(values, spent, "o-", color=_OURS, ms=4)
+        microseconds = [point["microseconds_per_example"] for point in points]
+        axis.plot(values, microseconds, "o-", color=_OURS, ms=4)
         axis.set_ylabel("µs an example")
     if name != "depth":
         axis.set_xscale("log")
@@ -130,7 +134,7 @@ def _machine(machine: Results) -> str:
 
 def _targets(results: Results) -> Iterator[str]:
     peers, pipeline = results["contest"]["contestants"], results["pipeline"]
-    seeds = [point["peak_memory"] / _GIGA for point in results["growth"]["seeds"]]
+    memory = [point["peak_memory"] / _GIGA for point in results["growth"]["seeds"]]
     at_least = {
         f"times as fast as {peers[name]['label']}": (peers[name]["times_slower"]["median"], target)
         for name, target in _TIMES_AS_FAST.items()
@@ -139,23 +143,23 @@ def _targets(results: Results) -> Iterator[str]:
         f"times the BLAS products, {size['label']}": (size["times_products"]["median"], target)
         for size, target in zip(results["floor"]["sizes"], _TIMES_PRODUCTS, strict=True)
     } | {
-        "`dvc repro`, ten pairs, s; the TF1 session for one": (
+        "`dvc repro` for ten pairs, s; target: the TF1 session for one": (
             pipeline["seconds"],
             _one_pair_seconds(results),
         ),
         "`dvc repro` with nothing to do, s": (pipeline["nothing_to_do"]["median"], 1.5),
-        "`track` in it, s": (pipeline["stages"]["track"], 8),
+        "`track` within `dvc repro`, s": (pipeline["stages"]["track"], 8),
         "memory of `dvc repro`, GB": (pipeline["peak_memory"] / _GIGA, 1.2),
-        "memory of 100 seeds, GB": (seeds[-1], 1.2),
-        "memory of 100 seeds, times that of one": (seeds[-1] / seeds[0], 1.05),
+        "memory of 100 seeds, GB": (memory[-1], 1.2),
+        "memory of 100 seeds, times that of one": (memory[-1] / memory[0], 1.05),
     }
     yield "## Targets"
     yield _table(
         ["", "target", "measured", "met"],
         [
             [what, f"{sign} {target:.3g}", f"{value:.3g}", "yes" if met else "no"]
-            for sign, wanted in (("≥", at_least), ("≤", at_most))
-            for what, (value, target) in wanted.items()
+            for sign, targets in (("≥", at_least), ("≤", at_most))
+            for what, (value, target) in targets.items()
             for met in [value >= target if sign == "≥" else value <= target]
         ],
     )
@@ -169,50 +173,51 @@ def _one_pair_seconds(results: Results) -> float:
 
 def _contest(results: Results) -> Iterator[str]:
     contest = results["contest"]
-    yield "## Beside its peers"
-    yield f"![Pair-epochs per second of each, and how time grows]({FIGURE})"
+    yield "## Against peers"
+    yield f"![Pair-epochs per second of each contestant, and how time grows]({FIGURE})"
     yield (
-        "Two networks, 784-32-32-10, with and without batch normalisation, batches of 32 in the "
-        "same order for all, train and validation set scored after every epoch. Measured in turn, "
-        f"{contest['rounds']} rounds; what is compiled is compiled before and told apart. Who is "
-        "fast trains more seeds and epochs in a round, so that a round takes seconds for all. "
-        "*Times slower* is the median of the rounds' own ratios, not the ratio of two medians. The "
-        "accuracies are those after the first epoch on the validation set, with and without."
+        "The job: two networks, 784-32-32-10, with and without batch normalisation, on batches of "
+        "32 in the same order for all; training and validation set are scored after every epoch. "
+        f"The contestants took turns, {contest['rounds']} rounds after one in which they compiled; "
+        "*compiling* is how much longer that one took. Fast contestants train more seeds and "
+        "epochs in a round, so that a round takes seconds for all. *Times slower* is the median of "
+        "the ratios of each round, not the ratio of two medians. The accuracies are on the "
+        "validation set after the first epoch, with and without batch normalisation."
     )
     yield _table(
         ["", "pair-epochs / s", "times slower", "compiling, s", "memory, GB", "accuracies, %"],
         [
             [
-                one["label"],
-                _spread(one["pair_epochs_per_second"]),
-                "" if name == "bnlab" else _spread(one["times_slower"]),
-                f"{one['compile_seconds']:.1f}",
-                f"{one['peak_memory'] / _GIGA:.2f}",
+                contestant["label"],
+                _spread(contestant["pair_epochs_per_second"]),
+                "" if name == "bnlab" else _spread(contestant["times_slower"]),
+                f"{contestant['compile_seconds']:.1f}",
+                f"{contestant['peak_memory'] / _GIGA:.2f}",
                 " ".join(
-                    f"{100 * one['accuracy'][f'{variant} validation']['median']:.1f}"
+                    f"{100 * contestant['accuracy'][f'{variant} validation']['median']:.1f}"
                     for variant in ("batch_norm", "no_norm")
                 ),
             ]
-            for name, one in contest["contestants"].items()
+            for name, contestant in contest["contestants"].items()
         ],
     )
 
 
 def _floor(results: Results) -> Iterator[str]:
-    yield "## Beside the floor"
+    yield "## Against the floor"
     yield (
-        "An epoch of training alone, on one core, against the same matrix products by BLAS and the "
-        "optimiser's reading and writing at the speed of that memory."
+        "An epoch of training without scoring, on one core. The floor is the same matrix products "
+        "by BLAS, plus the optimiser's reads and writes at the speed of the memory."
     )
     yield _table(
         ["", "training, s", "products, s", "optimiser, s", "times products", "times both"],
         [
             [
-                one["label"],
-                *(_spread(one[name]) for name in ("training", "products", "optimizer")),
-                *(_spread(one[name]) for name in ("times_products", "times_both")),
+                size["label"],
+                *(_spread(size[name]) for name in ("training", "products", "optimizer")),
+                *(_spread(size[name]) for name in ("times_products", "times_both")),
             ]
-            for one in results["floor"]["sizes"]
+            for size in results["floor"]["sizes"]
         ],
     )
 
@@ -244,8 +249,8 @@ def _pipeline(results: Results) -> Iterator[str]:
 def _growth(results: Results) -> Iterator[str]:
     yield "## Growth"
     yield (
-        "With batch normalisation, one epoch, trained and scored: one network on one core unless "
-        "said otherwise, seeds on two. Wide networks see fewer examples."
+        "One epoch with batch normalisation, trained and scored. One network on one core, except "
+        "where seeds or cores grow; seeds train on two cores. Wide networks see fewer examples."
     )
     yield _table(
         ["", "", "networks", "examples", "first, s", "seconds", "µs an example", "memory, GB"],

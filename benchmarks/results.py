@@ -1,4 +1,4 @@
-"""results.json: a part for each section, so that each can be measured by itself."""
+"""results.json, which has a part for each section, so that sections can be measured one by one."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Results = dict[str, Any]
 
 
 def spread(values: ArrayLike) -> dict[str, float]:
-    """Returns median, least and greatest."""
+    """Returns the median, the least and the greatest value."""
     array = np.asarray(values, float)
     return {"median": float(np.median(array)), "min": array.min(), "max": array.max()}
 
@@ -29,16 +29,16 @@ def read(folder: Path) -> Results:
 
 
 def update(folder: Path, section: str, value: Mapping[str, Any]) -> None:
-    """Replaces one section; the file is there whole at any time."""
+    """Replaces one section; the file is complete at any time."""
     write_json(folder / FILE, read(folder) | {section: rounded(value)})
 
 
 def rounded(value: Any) -> Any:
-    """Returns the same with its numbers at four digits, which is more than timing gives."""
+    """Returns the value with its numbers rounded to four digits, more than timing is good for."""
     if isinstance(value, Mapping):
-        return {key: rounded(one) for key, one in value.items()}
+        return {key: rounded(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [rounded(one) for one in value]
+        return [rounded(item) for item in value]
     if isinstance(value, float | np.floating):
         return float(f"{value:.{_DIGITS}g}")
     return value

@@ -1,1 +1,1 @@
-"""The tutorial, and what makes a page of it."""
+"""The tutorial's notebook, and the code that turns it into a page."""

@@ -1,7 +1,7 @@
-"""`python -m notebooks.export`: runs the tutorial's notebook, and writes a page of it.
+"""`python -m notebooks.export` runs the tutorial's notebook, and writes it as a page.
 
-The notebook is the source, page and pictures are made from it. A picture is called as the cell is
-that drew it.
+The notebook is the source; the page and its pictures are made from it. Each picture has the name of
+the cell that drew it.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from pipeline.files import clear, write_bytes, write_text
 
 NOTEBOOK, PAGE = Path("notebooks/tutorial.ipynb"), Path("docs/tutorial.md")
 _SECONDS_A_CELL = 600
-# Code is folded, but for cells tagged `shown`: the page is read for its figures. A picture has its
-# own words, for those who cannot see it.
+# The page is read for its figures, so code is folded, except in cells tagged `shown`. Each picture
+# has an alternative text, for those who cannot see it.
 _TEMPLATE = """\
 {%- extends 'markdown/index.md.j2' -%}
 {%- block input -%}
@@ -46,12 +46,12 @@ _TEMPLATE = """\
 ![{{ output.metadata['image/png'].alt }}]({{ output.metadata.filenames['image/png'] }})
 {% endblock data_png -%}
 """
-# The template leaves more of them than Python code has.
+# The template leaves more blank lines than Python code has.
 _BLANK_LINES = re.compile(r"\n{4,}")
 
 
 def main() -> None:
-    """Runs the notebook in the project's root, and writes it, the page and its pictures anew."""
+    """Runs the notebook in the project's root, and rewrites it, the page and its pictures."""
     notebook = run(nbformat.read(NOTEBOOK, as_version=4), Path())
     write_text(NOTEBOOK, nbformat.writes(notebook) + "\n")
     text, pictures = page(notebook)
@@ -62,14 +62,14 @@ def main() -> None:
 
 
 def run(notebook: NotebookNode, folder: Path) -> NotebookNode:
-    """Returns the notebook with the outputs that its cells have in this folder.
+    """Returns the notebook with the outputs of its cells, run in this folder.
 
-    Nothing in it tells of the day or of the machine.
+    Nothing in it depends on the date or the machine.
 
     Raises:
         CellExecutionError: if a cell fails.
     """
-    # Nothing of the user's own settings, and no port, at which others on the machine could listen.
+    # Without the user's own settings, and without a port that others on the machine could use.
     with TemporaryDirectory() as own:
         kernel = {
             "transport": "ipc",
@@ -81,7 +81,7 @@ def run(notebook: NotebookNode, folder: Path) -> NotebookNode:
             timeout=_SECONDS_A_CELL,
             record_timing=False,
             resources={"metadata": {"path": str(folder)}},
-            # TensorFlow's native code speaks of absent GPUs, past Python.
+            # TensorFlow's native code warns of absent GPUs directly on stderr.
             extra_arguments=["--IPKernelApp.capture_fd_output=False"],
             config=Config(KernelManager=kernel),
         )
@@ -91,7 +91,7 @@ def run(notebook: NotebookNode, folder: Path) -> NotebookNode:
 
 
 def page(notebook: NotebookNode) -> tuple[str, Mapping[str, bytes]]:
-    """Returns the notebook as Markdown, and its pictures by the names of their files."""
+    """Returns the notebook as Markdown, and its pictures by file name."""
     named = deepcopy(notebook)
     for cell in named.cells:
         for output in cell.get("outputs", []):

@@ -1,4 +1,4 @@
-"""The tutorial's figures, as wide as a page shows them, so that their letters can be read."""
+"""The tutorial's figures, as wide as the page shows them, so that their text stays legible."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from numpy.typing import NDArray
 
 _WIDTH = 7.0
 _GREY = "#666666"
-# Of all test images, what a line of a unit spans, and its middle.
+# The percentiles over the test images that a unit's line spans, and that of its dot.
 _SPAN, _MIDDLE = (5, 95), 50
 _BINS = 20
-# Where the bar of the dead is: far enough from the first of the bins for a name of its own.
+# Where the bar of dead units is: far enough from the first bin for a label of its own.
 _DEAD = -3.5 / _BINS
-# Of the last layer's dots: how much of their colour is white.
+# The share of white in the colour of the last layer's dots.
 _PALEST = 0.55
-# In points, where letters of the usual size would be too small on a telephone.
+# A font size in points, for text that would otherwise be too small on a telephone.
 _LARGE = 12.5
 
 
@@ -32,10 +32,10 @@ class Panel:
     """Values that share a column or a line.
 
     Attributes:
-        label: what they are called.
+        label: the name of the values.
         color: of all of them.
-        arrays: as many and of such shapes as a figure says.
-        own_scale: whether its column does not share the first one's scale.
+        arrays: each figure says how many, and of which shapes.
+        own_scale: whether its column has its own scale, instead of the first column's.
     """
 
     label: str
@@ -45,10 +45,10 @@ class Panel:
 
 
 def unit_inputs(panels: Sequence[Panel]) -> Figure:
-    """Shows what each unit is given: a column a panel, a row a layer, a line a unit.
+    """Shows the inputs of each unit: one column per panel, one row per layer, one line per unit.
 
-    A panel has arrays [images, units], a layer each. Units are in the order of their
-    medians; those that are given nothing above 0 are grey.
+    A panel has one array [images, units] per layer. Units are in the order of their medians; those
+    whose inputs are never above 0 are grey.
     """
     layers = len(panels[0].arrays)
     figure = Figure(figsize=(_WIDTH, 0.5 + 2.1 * layers), layout="constrained")
@@ -67,7 +67,10 @@ def unit_inputs(panels: Sequence[Panel]) -> Figure:
 
 
 def one_unit(steps: Mapping[str, NDArray[np.floating]], color: str) -> Figure:
-    """Shows one unit's values [batch] after each step, a row each, with mean and deviation."""
+    """Shows one unit's values [batch] after each step, one row per step.
+
+    Each row also shows their mean and standard deviation.
+    """
     figure = Figure(figsize=(_WIDTH, 0.4 + 0.75 * len(steps)), layout="constrained")
     for axis, (label, values) in zip(
         figure.subplots(len(steps), 1, squeeze=False)[:, 0], steps.items(), strict=True
@@ -84,9 +87,9 @@ def one_unit(steps: Mapping[str, NDArray[np.floating]], color: str) -> Figure:
 
 
 def through_training(panels: Sequence[Panel]) -> Figure:
-    """Shows how the median of what each unit is given moves: a column a panel, a line a unit.
+    """Shows how each unit's median input moves: one column per panel, one line per unit.
 
-    The one array of a panel is [epochs, units], the first from before the first step.
+    A panel has one array [epochs, units]; its first row is from before the first step.
     """
     figure = Figure(figsize=(_WIDTH, 2.8), layout="constrained")
     axes = figure.subplots(1, len(panels), squeeze=False)[0]
@@ -105,9 +108,9 @@ def through_training(panels: Sequence[Panel]) -> Figure:
 
 
 def undoing(units: pd.DataFrame, color: str) -> Figure:
-    """Shows for each unit what training made of gamma and beta, against what would undo it.
+    """Shows each unit's trained gamma and beta against the values that would undo normalisation.
 
-    `units` has the columns of `tutorial.learnt`. The later a layer, the paler its dots.
+    `units` has the columns of `measures.learnt`. The later a layer, the paler its dots.
     """
     layers = units["layer"].unique()
     whites = np.linspace(0, _PALEST, len(layers))
@@ -118,13 +121,15 @@ def undoing(units: pd.DataFrame, color: str) -> Figure:
     )
     for axis, (learnt, undone, label) in zip(figure.subplots(1, 2), pairs, strict=True):
         both = units[[undone, learnt]].to_numpy()
-        room = 0.05 * np.ptp(both)
-        ends = both.min() - room, both.max() + room
+        margin = 0.05 * np.ptp(both)
+        ends = both.min() - margin, both.max() + margin
         axis.plot(ends, ends, "--", color="black", linewidth=0.9)
         for layer, white in zip(layers, whites, strict=True):
-            of = units[units["layer"] == layer]
+            of_layer = units[units["layer"] == layer]
             name, pale = f"Hidden layer {layer + 1}", _paler(color, white)
-            axis.plot(of[undone], of[learnt], ".", color=pale, markersize=2.5, label=name)
+            axis.plot(
+                of_layer[undone], of_layer[learnt], ".", color=pale, markersize=2.5, label=name
+            )
         axis.set(xlim=ends, ylim=ends)
         axis.set_xlabel(label)
         axis.set_title(f"{learnt.capitalize()}, as learnt", fontsize=10)
@@ -134,23 +139,23 @@ def undoing(units: pd.DataFrame, color: str) -> Figure:
 
 
 def firing(panels: Sequence[Panel]) -> Figure:
-    """Shows for how many of the test images units fire: a column a layer, a colour a panel.
+    """Shows for how many test images units fire: one column per layer, one colour per panel.
 
-    A panel has arrays of shares, a layer each. Units that never fire have a bar of
-    their own, left of the rest.
+    A panel has one array of shares per layer. Units that never fire have a bar of their own, left
+    of the rest.
     """
     layers = len(panels[0].arrays)
     figure = Figure(figsize=(_WIDTH, 2.9), layout="constrained")
     edges = np.linspace(0, 1, _BINS + 1)
-    wide = 0.4 / _BINS
+    width = 0.4 / _BINS
     for layer, axis in enumerate(figure.subplots(1, layers, sharey=True, squeeze=False)[0]):
         for place, panel in enumerate(panels):
             shares = panel.arrays[layer]
             counts, _ = np.histogram(shares[shares > 0], edges)
             counts = np.concatenate([[np.sum(shares == 0)], counts]) / len(shares)
             at = np.concatenate([[_DEAD], (edges[1:] + edges[:-1]) / 2])
-            side = (place - (len(panels) - 1) / 2) * wide
-            axis.bar(at + side, counts, wide, color=panel.color, label=panel.label)
+            offset = (place - (len(panels) - 1) / 2) * width
+            axis.bar(at + offset, counts, width, color=panel.color, label=panel.label)
         axis.set_xticks([_DEAD, 0, 0.25, 0.5, 0.75, 1], ["dead", "0%", "25%", "50%", "75%", "100%"])
         axis.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
         axis.set_title(f"Hidden layer {layer + 1}", fontsize=10)
@@ -166,16 +171,16 @@ def by_batch_size(sizes: Sequence[int], batch: Panel, moving: Panel) -> Figure:
 
     Args:
         sizes: of test batches.
-        batch: one array [sizes, seeds], by the batch's own statistics.
-        moving: one array [seeds], by the moving averages.
+        batch: one array [sizes, seeds], from the batch's own statistics.
+        moving: one array [seeds], from the moving averages.
     """
-    (found,), (same,) = batch.arrays, moving.arrays
+    (by_batch,), (by_moving,) = batch.arrays, moving.arrays
     figure = Figure(figsize=(_WIDTH, 3.2), layout="constrained")
     axis = figure.subplots()
-    axis.axhline(same.mean(), color=moving.color, linewidth=1.6, label=moving.label)
-    low, high = found.min(axis=1), found.max(axis=1)
+    axis.axhline(by_moving.mean(), color=moving.color, linewidth=1.6, label=moving.label)
+    low, high = by_batch.min(axis=1), by_batch.max(axis=1)
     axis.fill_between(sizes, low, high, color=batch.color, alpha=0.2, lw=0)
-    axis.plot(sizes, found.mean(axis=1), "o-", color=batch.color, label=batch.label)
+    axis.plot(sizes, by_batch.mean(axis=1), "o-", color=batch.color, label=batch.label)
     axis.set_xscale("log", base=2)
     axis.set_xticks(sizes, [f"{size:,}" for size in sizes])
     axis.minorticks_off()
@@ -191,7 +196,14 @@ def by_batch_size(sizes: Sequence[int], batch: Panel, moving: Panel) -> Figure:
 def divided_answers(
     images: NDArray[np.uint8], labels: NDArray[np.uint8], answers: NDArray[np.int64], color: str
 ) -> Figure:
-    """Shows images, and below each how often [times, images] it was taken for which digit."""
+    """Shows images, and below each how often it was taken for which digit.
+
+    Args:
+        images: [images, height, width].
+        labels: the true digits [images].
+        answers: predicted digits [times, images].
+        color: of the bars of the true digits.
+    """
     figure = Figure(figsize=(_WIDTH, 4.0), layout="constrained")
     pictures, bars = figure.subplots(2, len(images), height_ratios=[1, 2.2], squeeze=False)
     classes = np.arange(10)
@@ -213,7 +225,7 @@ def divided_answers(
 
 
 def lag(steps: Sequence[int], panels: Sequence[Panel]) -> Figure:
-    """Shows accuracy by step, a line a panel, of one array [steps]; the first is dashed."""
+    """Shows accuracy by step: one line per panel, each of one array [steps]; the first dashed."""
     figure = Figure(figsize=(_WIDTH, 4.0), layout="constrained")
     axis = figure.subplots()
     for place, panel in enumerate(panels):
@@ -229,12 +241,12 @@ def lag(steps: Sequence[int], panels: Sequence[Panel]) -> Figure:
 
 
 def _paler(color: str, white: float) -> NDArray[np.floating]:
-    """Returns the colour, mixed with so much white."""
+    """Returns the colour, mixed with this share of white."""
     return (1 - white) * np.array(to_rgb(color)) + white
 
 
 def _share_scale(first: NDArray[Any], others: NDArray[Any]) -> None:
-    """Gives each axis the scale of the first in its row, and leaves out its numbers."""
+    """Gives each axis the scale of the first in its row, and hides its tick labels."""
     for axis, other in zip(first, others, strict=True):
         if other is not axis:
             other.sharey(axis)

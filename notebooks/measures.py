@@ -1,4 +1,4 @@
-"""What the tutorial measures of trained networks, beside what the probes do."""
+"""Measures of trained networks for the tutorial, in addition to the probes."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from pipeline.training.trainer import Task, Trainer
 class BatchScorer(Scorer):
     """Scores a network by each batch's own statistics, as in training.
 
-    Here the size of a batch does change the scores; `predict` takes all images for one batch.
+    Scores therefore depend on the batch size; `predict` takes all images as one batch.
     """
 
     def _logits(self, weights: list[tf.Tensor], images: tf.Tensor) -> tf.Tensor:
-        # What the layers make of their moving averages stays in the scope, and is lost with it.
+        # The scope discards the layers' updates of their moving averages.
         with keras.StatelessScope(zip(self.model.weights, weights, strict=True)):
             return self.model(images, training=True)
 
@@ -44,16 +44,16 @@ def followed(trainer: Trainer, task: Task, dataset: Dataset) -> Iterator[Trained
 
 
 def firing(trained: Trained) -> list[NDArray[np.float64]]:
-    """Returns of each hidden layer, for each unit, on which share of test images it is above 0."""
+    """Returns for each hidden layer the share of test images for which each unit is above 0."""
     hidden = trained.outputs("activation_", trained.dataset.test.images)
     return [(units > 0).mean(axis=0) for units in hidden]
 
 
 def learnt(trained: Trained) -> pd.DataFrame:
-    """Returns, a row a unit with batch normalisation, gamma and beta and what would undo it.
+    """Returns gamma and beta of each unit, and the values that would undo its normalisation.
 
-    The columns are `layer, gamma, deviation, beta, mean`: with gamma = deviation = sqrt(moving
-    variance + epsilon) and beta = mean, the moving one, the layer is the identity.
+    One row per unit, in the columns `layer, gamma, deviation, beta, mean`. With gamma = deviation =
+    sqrt(moving variance + epsilon) and beta = moving mean, the layer is the identity.
     """
     weights = _by_path(trained)
     layers = [
@@ -76,10 +76,10 @@ def learnt(trained: Trained) -> pd.DataFrame:
 
 
 def never_updated(trained: Trained) -> list[NDArray[np.float32]]:
-    """Returns the weights, the moving averages as they were before the first step: 0 and 1."""
-    first = {"moving_mean": np.zeros_like, "moving_variance": np.ones_like}
+    """Returns the weights, with moving means of 0 and variances of 1, as before the first step."""
+    initial = {"moving_mean": np.zeros_like, "moving_variance": np.ones_like}
     return [
-        first.get(path.rpartition("/")[2], np.asarray)(weight)
+        initial.get(path.rpartition("/")[2], np.asarray)(weight)
         for path, weight in _by_path(trained).items()
     ]
 
@@ -87,36 +87,36 @@ def never_updated(trained: Trained) -> list[NDArray[np.float32]]:
 def answers(
     scorer: BatchScorer, trained: Trained, *, size: int, times: int, seed: int
 ) -> NDArray[np.int64]:
-    """Returns [times, images], what each test image is taken for beside ever new neighbours.
+    """Returns the predictions [times, images] for each test image, in ever new batches.
 
-    Each time all of them are shuffled, and dealt out to as many whole batches of `size` as there
-    are images for; what is left over is spread among these.
+    Each time, all images are shuffled and dealt out to as many whole batches of `size` as they
+    fill; the remainder is spread over these batches.
     """
     rng, images = np.random.default_rng(seed), trained.dataset.test.images
-    # Once, not for each of thousands of batches.
+    # Converted once, instead of for each of thousands of batches.
     weights = [tf.constant(weight) for weight in trained.weights]
-    given = np.empty((times, len(images)), np.int64)
-    for row in given:
+    predictions = np.empty((times, len(images)), np.int64)
+    for row in predictions:
         for batch in np.array_split(rng.permutation(len(images)), max(len(images) // size, 1)):
             row[batch] = scorer.predict(weights, images[batch]).argmax(axis=1)
-    return given
+    return predictions
 
 
 def with_momentum(variant: Variant, momentum: float, *, looks: int, apart: int) -> Variant:
-    """Returns the variant with another momentum, to be looked at so often, so many steps apart."""
+    """Returns the variant with another momentum, in `looks` epochs of `apart` steps."""
     normalization = variant.normalization.model_copy(update={"momentum": momentum})
     training = variant.training.model_copy(update={"epochs": looks, "steps_per_epoch": apart})
     return variant.model_copy(update={"normalization": normalization, "training": training})
 
 
 def both_ways(states: Iterable[Trained]) -> pd.DataFrame:
-    """Returns validation accuracy, a row a state, in the columns `batch` and `moving`.
+    """Returns validation accuracy, one row per state, in the columns `batch` and `moving`.
 
-    By the statistics of batches of the size trained with, and by the moving averages.
+    `batch` uses the statistics of batches of the training size, `moving` the moving averages.
     """
     rows, scorers = [], {}
     for state in states:
-        # All states of a run have one model, which is compiled once.
+        # All states of a run share one model, which is compiled once.
         scorers = scorers or {"batch": BatchScorer(state.model), "moving": Scorer(state.model)}
         validation, size = state.dataset.validation, state.training.batch_size
         rows.append(
@@ -131,7 +131,7 @@ def both_ways(states: Iterable[Trained]) -> pd.DataFrame:
 
 
 def learnable(trained: Trained) -> list[NDArray[np.float32]]:
-    """Returns the weights that are learnt: all but the moving averages."""
+    """Returns the trainable weights: all but the moving averages."""
     weights = _by_path(trained)
     return [weights[variable.path] for variable in trained.model.trainable_variables]
 

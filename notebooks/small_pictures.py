@@ -1,4 +1,4 @@
-"""Figures as small PNG files, for documents that enclose many."""
+"""Saves figures as small PNG files, for documents that contain many."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from pipeline.reporting.pictures import png
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-# Enough for letters without ragged edges; a figure has few colours but for those.
+# Enough for smooth letters; apart from their edges, a figure has few colours.
 _COLORS = 64
 
 
 def small_png(figure: Figure) -> bytes:
-    """Returns a PNG of few colours, as sharp as `png` gives it: the same bytes each time."""
+    """Returns a PNG with few colours, as sharp as that of `png`, and always the same bytes."""
     content = BytesIO()
     with Image.open(BytesIO(png(figure))) as drawn:
         drawn.convert("RGB").quantize(_COLORS).save(content, format="png", optimize=True)

@@ -1,4 +1,4 @@
-"""The command line: its commands, and how a process of it begins and ends."""
+"""The command line: its commands, and how its process starts and ends."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ import click
 
 from pipeline.errors import PipelineError, WriteError, one_line
 
-# MLflow reads these when it is imported. Nothing of the user's is to be sent anywhere, and a server
-# that is gone should cost seconds: `track` reconciles afterwards.
+# MLflow reads these when it is imported. Nothing about the user may be sent anywhere. A server that
+# is gone should cost seconds only: `track` catches up afterwards.
 MLFLOW_SETTINGS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_LOGGING_LEVEL": "WARNING",
-    # It would print the server's address, password and all, after each run.
+    # MLflow would print the server's address after each run, with the password.
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
-    # Nothing of ours is one, and to load a foreign one is to run it.
+    # This project writes no pickles, and loading anybody else's would run code.
     "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
 }
 # Each command has a module of its name in `commands`.
@@ -38,7 +38,7 @@ _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 
 class _Commands(click.Group):
-    """Commands whose modules are imported when they are asked for."""
+    """Imports the module of a command only when it is used."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
         return list(COMMANDS)
@@ -66,14 +66,14 @@ def pipeline() -> None:
 
 
 def main() -> None:
-    """Runs the command line; what the user can mend ends in one line and its exit code."""
-    # What TensorFlow and MLflow make when they are imported stays: looking through it for garbage
-    # again and again would take a sixth of that time.
+    """Runs the command line; errors that the user can mend end it with one line and exit code."""
+    # The objects that importing TensorFlow and MLflow makes stay alive. Searching them for garbage
+    # again and again would take a sixth of the import's time.
     gc.set_threshold(100_000, 50, 100)
     for name, value in MLFLOW_SETTINGS.items():
         os.environ.setdefault(name, value)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
-    # Of several attempts that fail the last one is told, by whoever made them.
+    # Whoever retries reports the last failure itself.
     logging.getLogger("urllib3").setLevel(logging.ERROR)
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL + 1)
     logging.getLogger("PIL").setLevel(logging.CRITICAL + 1)
@@ -87,17 +87,18 @@ def main() -> None:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         _end((WriteError if full else PipelineError)(one_line(error, longest=1000)))
     finally:
-        # As it ends, Python would look through all of it once more, for up to a second.
+        # At exit, Python would search all objects once more, for up to a second.
         gc.freeze()
 
 
 def _leave(number: int, _: FrameType | None) -> None:
-    # As an exception, so that what is half-written is removed; the exit code is that of shells.
+    # By an exception, so that half-written files are removed; the exit code is the one that shells
+    # give.
     sys.exit(128 + number)
 
 
 def _end(error: PipelineError) -> None:
-    # Whoever read what is told here may have ended first.
+    # Stderr may be a pipe whose reader has gone.
     with suppress(OSError):
         click.echo(f"error: {error}", err=True)
     sys.exit(error.exit_code)

@@ -1,13 +1,14 @@
-"""What may go wrong for reasons the user can mend, each with its exit code (BSD sysexits)."""
+"""The errors that a user can do something about, each with its exit code (BSD sysexits)."""
 
 import re
 
-# Not for `sqlite:////home/...`. Up to the last `@`: a password may hold another, or a slash.
+# Up to the last `@`, because a password may contain `@` or a slash; but not for
+# `sqlite:////home/...`, which has no login.
 _LOGIN = re.compile(r"(?<=:)//(?!/)\S*@")
 
 
 class PipelineError(Exception):
-    """A fault to be told in one line, without a traceback."""
+    """An error that is shown in one line, without a traceback."""
 
     exit_code = 1
 
@@ -19,13 +20,13 @@ class ParamsError(PipelineError):
 
 
 class ArgumentError(PipelineError):
-    """What was typed names nothing, or more than one thing."""
+    """A command-line argument names nothing, or more than one thing."""
 
     exit_code = 2
 
 
 class DataError(PipelineError):
-    """A file does not hold what its format promises."""
+    """The content of a file does not match its format."""
 
     exit_code = 65
 
@@ -37,22 +38,22 @@ class MissingInputError(PipelineError):
 
 
 class UnavailableError(PipelineError):
-    """No source could deliver a file."""
+    """No source could provide a file."""
 
     exit_code = 69
 
 
 class PendingError(PipelineError):
-    """Something else is not ready; trying again later may do."""
+    """Something that is needed is not ready; trying again later may help."""
 
     exit_code = 75
 
 
 class InterruptedTrainingError(PipelineError):
-    """Training was asked to end; what it had done is kept."""
+    """A signal ended training; the progress so far is kept."""
 
     def __init__(self, message: str, signal_number: int) -> None:
-        """Ends with the exit code by which shells tell of a signal."""
+        """Sets the exit code that shells give for a signal."""
         super().__init__(message)
         self.exit_code = 128 + signal_number
 
@@ -70,9 +71,10 @@ class WriteError(PipelineError):
 
 
 def one_line(text: object, longest: int = 200) -> str:
-    """Returns what others say over many lines in one, without passwords and control characters.
+    """Returns the text in one line, without passwords and control characters.
 
-    Where it gets long its middle is left out: the cause often comes last.
+    For messages of other libraries. Of a long text the middle is left out, because the cause often
+    comes last.
     """
     line = printable(" ".join(without_passwords(str(text)).split()))
     half = longest // 2 - 1
@@ -80,10 +82,10 @@ def one_line(text: object, longest: int = 200) -> str:
 
 
 def printable(text: str) -> str:
-    """Returns the text with `?` for what would move a terminal's cursor or change its colours."""
-    return "".join(sign if sign.isprintable() else "?" for sign in text)
+    """Returns the text with `?` for characters that would control a terminal."""
+    return "".join(character if character.isprintable() else "?" for character in text)
 
 
 def without_passwords(text: str) -> str:
-    """Returns the text with `user:password@` left out of its URLs."""
+    """Returns the text with `user:password@` removed from its URLs."""
     return _LOGIN.sub("//", text)

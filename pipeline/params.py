@@ -1,6 +1,6 @@
 """The types of params.yaml: frozen, strict, closed to unknown keys.
 
-Nothing here reads a file and nothing here has a default: defaults stand in params.yaml alone.
+Nothing here reads a file, and no value has a default: the defaults are in params.yaml only.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 if TYPE_CHECKING:
     import keras
 
-# Keras' own names. A list, because checking a value must not cost the import of TensorFlow;
-# a test holds it against keras.activations.
+# Keras' own names. They are listed, because checking a value must not cost the import of
+# TensorFlow; a test compares the list with keras.activations.
 Activation = Literal[
     "celu", "elu", "exponential", "gelu", "hard_shrink", "hard_sigmoid", "hard_silu", "hard_swish",
     "hard_tanh", "leaky_relu", "linear", "log_sigmoid", "mish", "relu", "relu6", "selu",
@@ -24,7 +24,7 @@ Activation = Literal[
     "squareplus", "swish", "tanh", "tanh_shrink",
 ]  # fmt: skip
 
-# What each optimizer takes beside its name and learning rate, as Keras spells it.
+# The arguments of each optimizer besides its name and learning rate, as Keras spells them.
 OPTIMIZER_ARGUMENTS: dict[str, frozenset[str]] = {
     "adagrad": frozenset({"initial_accumulator_value", "epsilon"}),
     "adam": frozenset({"beta_1", "beta_2", "epsilon", "amsgrad"}),
@@ -41,15 +41,15 @@ Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
 
 
-def _plain(text: str) -> str:
-    # Labels are drawn, and set in Markdown and HTML, where other signs mean something.
+def _checked_label(text: str) -> str:
+    # Labels appear in figures, Markdown and HTML, where other characters have a meaning.
     if not re.fullmatch(r"[^\W_]([^\W_]|[ .,:;()+=/%'-]){0,39}", text):
         allowed = "at most 40 letters, digits, spaces and .,:;()+=/%'- after a letter or digit"
         raise ValueError(f"`label` must be {allowed}, got {text!r}")
     return text
 
 
-Label = Annotated[str, AfterValidator(_plain)]
+Label = Annotated[str, AfterValidator(_checked_label)]
 
 
 class Section(BaseModel):
@@ -59,17 +59,18 @@ class Section(BaseModel):
 
 
 class Data(Section):
-    """Which examples are learnt from, and how many of the first are kept for validation."""
+    """Which dataset to train on, and how many of its first examples to keep for validation."""
 
     dataset: str
     validation_size: Count
 
 
-def _listed(value: Any) -> Any:
+def _as_tuple(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
 
-# Keras' own names of what draws kernels without further arguments, and the one that takes a width.
+# Keras' own names of initializers without further arguments, and `random_normal`, which takes a
+# standard deviation.
 Initializer = Literal[
     "glorot_normal", "glorot_uniform", "he_normal", "he_uniform", "lecun_normal", "lecun_uniform",
     "orthogonal", "random_normal",
@@ -79,11 +80,11 @@ Initializer = Literal[
 class Network(Section):
     """A stack of dense layers; input and output sizes come from the data.
 
-    Kernels are drawn by `initializer`, by default Keras' own, Glorot uniform; `random_normal` takes
-    a standard deviation, `stddev`.
+    `initializer` draws the kernels; the default is that of Keras, Glorot uniform. `random_normal`
+    takes a standard deviation, `stddev`.
     """
 
-    hidden_dims: Annotated[tuple[Count, ...], BeforeValidator(_listed), Field(min_length=1)]
+    hidden_dims: Annotated[tuple[Count, ...], BeforeValidator(_as_tuple), Field(min_length=1)]
     activation: Activation
     initializer: Initializer | None = None
     stddev: Positive | None = None
@@ -96,7 +97,7 @@ class Network(Section):
 
 
 class Optimizer(Section):
-    """An optimizer by its Keras name. A field left out keeps Keras' own value."""
+    """An optimizer by its Keras name. A field left out has Keras' default."""
 
     name: Literal["adagrad", "adam", "adamax", "adamw", "lion", "nadam", "rmsprop", "sgd"]
     learning_rate: Positive
@@ -113,23 +114,24 @@ class Optimizer(Section):
 
     @model_validator(mode="after")
     def _takes_only_its_own_arguments(self) -> Optimizer:
-        takes = OPTIMIZER_ARGUMENTS[self.name]
+        allowed = OPTIMIZER_ARGUMENTS[self.name]
         for name in self.arguments:
-            if name not in takes | {"learning_rate"}:
-                others = ", ".join(sorted(takes))
-                raise ValueError(f"remove `{name}`: {self.name} takes {others} only")
+            if name not in allowed | {"learning_rate"}:
+                arguments = ", ".join(sorted(allowed))
+                raise ValueError(f"remove `{name}`: {self.name} takes {arguments} only")
         return self
 
     @property
     def arguments(self) -> dict[str, Any]:
-        """What is handed to the Keras optimizer."""
+        """The arguments of the Keras optimizer."""
         return self.model_dump(exclude={"name"}, exclude_none=True)
 
 
 class Training(Section):
     """How a variant is trained, and on how many seeds.
 
-    An epoch has so many steps as the examples fill batches, unless `steps_per_epoch` says how many.
+    An epoch has as many steps as the examples fill whole batches, unless `steps_per_epoch` is
+    given.
     """
 
     epochs: Count
@@ -140,10 +142,10 @@ class Training(Section):
 
 
 class Normalization(Section, ABC):
-    """What stands between a dense layer and its activation.
+    """The normalisation between a dense layer and its activation.
 
-    Subclasses live in `training.normalization`; each names itself by `kind`, the value of
-    `normalization:` in params.yaml, and its fields are the keys beside it.
+    Subclasses are in `training.normalization`. The `kind` of each is the value of `normalization:`
+    in params.yaml, and its fields are the keys next to it.
     """
 
     kind: ClassVar[str]
@@ -154,12 +156,12 @@ class Normalization(Section, ABC):
 
     @property
     def at_inference(self) -> Normalization:
-        """What does the same at inference, with the same weights, in layers that Keras has."""
+        """A normalisation by Keras' own layers that, with the same weights, infers the same."""
         return self
 
 
 class Variant(Section):
-    """One arm of the comparison, its own `network` and `training` overrides already applied."""
+    """One arm of the comparison, with its `network` and `training` overrides applied."""
 
     label: Label
     normalization: Normalization
@@ -168,7 +170,7 @@ class Variant(Section):
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """What decides each run beside its seed, in the shape of params.yaml."""
+        """The parameters that decide a run besides its seed, in the shape of params.yaml."""
         return {
             "normalization": self.normalization.kind,
             **self.normalization.model_dump(),
@@ -178,7 +180,7 @@ class Variant(Section):
 
 
 class Comparison(Section):
-    """Which variant is set against which."""
+    """Which variant is the baseline and which the candidate, and the confidence of intervals."""
 
     baseline: str
     candidate: str
@@ -186,7 +188,7 @@ class Comparison(Section):
 
 
 class Tracking(Section):
-    """Where runs appear in MLflow."""
+    """The experiment in MLflow that runs are recorded in."""
 
     experiment: Annotated[str, Field(min_length=1)]
 

@@ -1,4 +1,4 @@
-"""Reads params.yaml; every rule that it breaks ends here, in one line."""
+"""Reads and checks params.yaml; any broken rule becomes an error of one line."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ from pipeline.training.normalization import NORMALIZATIONS
 
 PARAMS_FILE = Path("params.yaml")
 _LONGEST_SHOWN, _LONGEST_LINE = 60, 200
-# Far more than is needed. YAML is slow to read, its aliases multiply what is written once, and
-# integers of thousands of digits cannot even be shown.
+# Far more than anybody needs. YAML is slow to read, its aliases multiply their content, and Python
+# refuses to print integers of thousands of digits.
 _MOST_BYTES, _MOST_NODES, _MOST_DIGITS = 100_000, 5_000, 300
 _SECTIONS = tuple(Params.model_fields)
 _VARIANT_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
 
-# What ruamel.yaml raises for text that is almost YAML: `!!bool maybe`, `!!int ""`.
+# What ruamel.yaml raises for text that is almost YAML, such as `!!bool maybe` or `!!int ""`.
 _NOT_YAML = (YAMLError, ValueError, LookupError, TypeError, AttributeError, RecursionError)
 
 AnySection = TypeVar("AnySection", bound=Section)
@@ -54,7 +54,7 @@ def read_params(path: Path = PARAMS_FILE) -> Params:
 
 
 def params_of(tree: object) -> Params:
-    """Returns what params.yaml would mean if it held this tree.
+    """Returns the checked parameters of a tree that has the shape of params.yaml.
 
     Raises:
         ParamsError: as `read_params`.
@@ -80,10 +80,10 @@ def params_of(tree: object) -> Params:
 
 
 def load(path: Path) -> object:
-    """Returns what a YAML file holds, as plain values.
+    """Returns the content of a YAML file as plain values.
 
     Raises:
-        ParamsError: if it cannot be read, or is no YAML.
+        ParamsError: if it cannot be read, is not YAML, or is unreasonably large.
     """
     yaml = YAML(typ="safe", pure=True)
     try:
@@ -115,15 +115,15 @@ def _expect_moderate(root: Node | None, path: Path) -> None:
 
 
 def _nodes(root: Node | None) -> Iterator[Node]:
-    """Yields all keys and values, as often as they are there: without end, if within themselves."""
-    left = [root] if root else []
-    while left:
-        node = left.pop()
+    """Yields all keys and values, with aliases written out; endless if one contains itself."""
+    pending = [root] if root else []
+    while pending:
+        node = pending.pop()
         yield node
         if isinstance(node, MappingNode):
-            left += chain.from_iterable(node.value)
+            pending += chain.from_iterable(node.value)
         elif isinstance(node, SequenceNode):
-            left += node.value
+            pending += node.value
 
 
 def _variant(name: str, block: object, *, network: object, training: object) -> Variant:
@@ -163,8 +163,7 @@ def _normalization_kind(block: Mapping[str, Any], where: str) -> type[Normalizat
 
 def _check_across_sections(params: Params) -> None:
     if params.data.dataset not in DATASETS:
-        known = ", ".join(DATASETS)
-        raise _error("dataset", f"one of {known}", params.data.dataset, "data")
+        raise _error("dataset", f"one of {', '.join(DATASETS)}", params.data.dataset, "data")
     available = DATASETS[params.data.dataset].training_examples
     if params.data.validation_size >= available:
         rule = f"less than the {available} training examples of {params.data.dataset}"
@@ -180,15 +179,15 @@ def _check_across_sections(params: Params) -> None:
         if name not in params.variants:
             raise _error(role, f"one of {', '.join(params.variants)}", name, "comparison")
     labels = [variant.label for variant in params.variants.values()]
-    if twice := {label for label in labels if labels.count(label) > 1}:
-        raise _error("label", "unique among the variants", min(twice), "variants")
+    if repeated := {label for label in labels if labels.count(label) > 1}:
+        raise _error("label", "unique among the variants", min(repeated), "variants")
     if params.comparison.baseline == params.comparison.candidate:
         rule = "another variant than `baseline`"
         raise _error("candidate", rule, params.comparison.candidate, "comparison")
 
 
 def section(cls: type[AnySection], value: object, where: str) -> AnySection:
-    """Returns a block as its type.
+    """Returns a block of params.yaml as an object of its type.
 
     Raises:
         ParamsError: for the first rule that it breaks.
@@ -198,14 +197,14 @@ def section(cls: type[AnySection], value: object, where: str) -> AnySection:
     try:
         return cls.model_validate(value)
     except ValidationError as error:
-        raise ParamsError(_told(error, cls, where)) from None
+        raise ParamsError(_message(error, cls, where)) from None
 
 
-def _told(error: ValidationError, cls: type[Section], where: str) -> str:
-    """Returns the first of the errors in a line: key, rule, value, place."""
-    # A misspelt key is unknown and its right spelling missing: the first helps more.
-    told = error.errors(include_url=False)
-    first = next((one for one in told if one["type"] == "extra_forbidden"), told[0])
+def _message(error: ValidationError, cls: type[Section], where: str) -> str:
+    """Returns the first of the errors in one line: key, rule, value, place."""
+    details = error.errors(include_url=False)
+    # A misspelt key is unknown, and its right spelling is missing: the former helps more.
+    first = next((one for one in details if one["type"] == "extra_forbidden"), details[0])
     path = list(first["loc"])
     index = f"[{path.pop()}]" if path and isinstance(path[-1], int) else ""
     key = f"{path.pop()}{index}" if path else ""

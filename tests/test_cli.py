@@ -35,7 +35,7 @@ HEAVY = {
 
 @pytest.fixture
 def start(project):
-    """Runs `python -m pipeline` in an empty project with params.yaml and, maybe, stand-ins."""
+    """Runs `python -m pipeline` in a project that has only params.yaml, stand-ins first."""
     (project / "params.yaml").write_text(PARAMS, encoding="utf-8")
 
     def run(*arguments, before=CHECKOUT, **variables):
@@ -173,7 +173,7 @@ def test_outside_a_project_the_error_says_where_to_run(start, project):
         (["fit"], "No such command 'fit'"),
     ],
 )
-def test_wrong_usage_is_told(start, no_tensorflow, arguments, told):
+def test_wrong_usage_ends_in_an_error_without_traceback(start, no_tensorflow, arguments, told):
     ended = start(*arguments, before=no_tensorflow)
 
     assert ended.returncode == 2
@@ -181,7 +181,7 @@ def test_wrong_usage_is_told(start, no_tensorflow, arguments, told):
     assert "Traceback" not in ended.stderr
 
 
-def test_wrong_workers_in_the_environment_are_told(start, no_tensorflow):
+def test_wrong_workers_in_the_environment_are_reported(start, no_tensorflow):
     ended = start("train", "batch_norm", before=no_tensorflow, BNLAB_WORKERS="many")
 
     assert ended.returncode == 2
@@ -228,10 +228,10 @@ def test_predict_reads_every_file_before_it_loads_a_model(start, project, no_ten
     ended = start("predict", "digit.pgm", "notes.txt", before=no_tensorflow)
 
     assert ended.returncode == 65
-    assert one_line(ended).startswith("error: notes.txt is no picture (PNG, ")
+    assert one_line(ended).startswith("error: notes.txt is neither a picture (PNG, ")
 
 
-def test_predict_without_runs_says_what_makes_them(start, project):
+def test_predict_without_runs_says_which_command_makes_them(start, project):
     (project / "digit.pgm").write_bytes(b"P5 3 3 255\n" + bytes([0, 0, 0, 0, 255, 0, 0, 0, 0]))
 
     ended = start("predict", "digit.pgm")
@@ -275,7 +275,7 @@ def test_download_takes_the_digits_from_scikit_learn(start, project):
     assert files(project / "data") == {"raw", "digits.csv.gz"}
 
 
-def test_a_folder_that_cannot_be_made_is_told(start, project):
+def test_a_folder_that_cannot_be_made_is_reported(start, project):
     (project / "params.yaml").write_text(DIGITS, encoding="utf-8")
     (project / "data").write_text("I am a file")
 
@@ -346,7 +346,7 @@ def test_the_ui_says_where_to_look(tracked_project, monkeypatch, capsys):
     store = Store("mnist-batch-norm")
     number = store.open(RunRecord("f", "r")).info.experiment_id
     assert run_main(monkeypatch, "ui") == 0
-    # Of an earlier version, without views.
+    # As an earlier version left it, without views.
     assert capsys.readouterr().out == ""
 
     Store("mnist-batch-norm", of_runs)
@@ -379,7 +379,7 @@ def test_a_password_of_the_store_is_not_among_the_arguments_of_the_ui(project, m
     assert not list(project.iterdir())
 
 
-def test_the_ui_takes_no_port_that_others_have(start):
+def test_the_ui_refuses_a_port_that_is_taken(start):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -389,11 +389,13 @@ def test_the_ui_takes_no_port_that_others_have(start):
 
     assert ended.returncode == 75
     assert ended.stdout == ""
-    told = f"error: port {port} cannot be had: Address already in use; --port takes another\n"
+    told = (
+        f"error: port {port} is not available: Address already in use; choose another with --port\n"
+    )
     assert ended.stderr == told
 
 
-def test_the_ui_tells_of_a_store_that_does_not_answer(start, project):
+def test_the_ui_reports_a_store_that_does_not_answer(start, project):
     (project / "mlflow.db").write_bytes(bytes(range(256)) * 40)
 
     ended = start("ui")
@@ -403,7 +405,7 @@ def test_the_ui_tells_of_a_store_that_does_not_answer(start, project):
     assert len(ended.stderr.splitlines()) == 1
 
 
-def test_what_is_hidden_from_tensorflow_is_there_afterwards(monkeypatch):
+def test_modules_hidden_from_tensorflow_can_be_imported_afterwards(monkeypatch):
     monkeypatch.setattr(
         lean_tensorflow, "_NOT_FOR_TRAINING", ("this_is_nowhere", "colorsys", "json")
     )
@@ -411,6 +413,6 @@ def test_what_is_hidden_from_tensorflow_is_there_afterwards(monkeypatch):
     with lean_tensorflow.lean_tensorflow():
         with pytest.raises(ImportError):
             importlib.import_module("colorsys")
-        # What somebody uses already stays.
+        # A module that is already imported stays.
         assert importlib.import_module("json") is json
     assert importlib.import_module("colorsys")

@@ -29,11 +29,11 @@ def test_many_lines_become_one():
     )
 
 
-def test_what_would_colour_a_terminal_is_not_shown_to_it():
+def test_control_characters_become_question_marks():
     assert one_line("red: \x1b[31m, title: \x1b]0;x\x07") == "red: ?[31m, title: ?]0;x?"
 
 
-def test_of_a_long_text_the_beginning_and_the_end_stay():
+def test_the_middle_of_a_long_text_is_left_out():
     told = one_line("what failed" + 500 * "." + "the cause", longest=40)
 
     assert told.startswith("what failed...")
@@ -41,7 +41,7 @@ def test_of_a_long_text_the_beginning_and_the_end_stay():
     assert len(told) <= 40
 
 
-def test_a_password_that_would_be_cut_is_left_out_all_the_same():
+def test_a_password_in_the_middle_of_a_long_text_is_left_out_first():
     told = one_line("x" * 85 + " http://anna:hunter2" + "2" * 100 + "@host/" + "y" * 300)
 
     assert "anna" not in told

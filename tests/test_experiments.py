@@ -232,7 +232,7 @@ def test_a_run_is_reproduced_at_its_own_commit_once_the_code_has_changed(made, c
 
     assert refused.returncode == 1
     (line,) = refused.stderr.splitlines()
-    assert "no_norm-seed-01 was made from other code than what is here now" in line
+    assert "no_norm-seed-01 was made from different code, at commit" in line
     assert "bit-identical" in said.splitlines()[-1]
     assert len(clone.run("git", "worktree", "list").stdout.splitlines()) == 1
     assert made

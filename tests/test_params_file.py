@@ -55,7 +55,7 @@ def read(tmp_path):
 
 @pytest.fixture
 def complaint(read):
-    """Returns what is said about bad parameters, which is one line."""
+    """Returns the one-line error about bad parameters."""
 
     def told(content):
         with pytest.raises(ParamsError) as error:
@@ -144,7 +144,7 @@ BAD_VALUES = [
 
 
 @pytest.mark.parametrize(("path", "value", "rule"), BAD_VALUES)
-def test_a_bad_value_is_told_with_key_rule_value_and_place(complaint, path, value, rule):
+def test_a_bad_value_is_reported_with_key_rule_value_and_place(complaint, path, value, rule):
     told = complaint(changed((path, value)))
 
     place, _, key = path.rpartition(".")
@@ -161,7 +161,7 @@ NOISY = LIKE_BATCH | {
 
 
 @pytest.mark.parametrize("block", [RENORM, NOISY], ids=lambda block: block["normalization"])
-def test_what_is_normalised_like_a_batch_takes_its_keys_and_more(read, block):
+def test_variations_of_batch_normalisation_take_its_keys_and_more(read, block):
     variant = read(changed(("variants.own", block))).variants["own"]
 
     own = {key: variant.parameters[key] for key in block if key != "label"}
@@ -210,7 +210,7 @@ def test_a_normalisation_has_its_limits(complaint, block, key, value, rule):
         ("tracking.experiment", "", "`experiment` *1 char*, got '' (params.yaml, tracking)"),
     ],
 )  # fmt: skip
-def test_lists_names_and_sums_are_told_as_well(complaint, path, value, told):
+def test_rules_on_lists_names_and_sizes_are_reported_too(complaint, path, value, told):
     assert fnmatchcase(complaint(changed((path, value))), told)
 
 
@@ -227,7 +227,7 @@ def test_lists_names_and_sums_are_told_as_well(complaint, path, value, told):
         ("network", {"extra": 3}, "`extra` is not a known key*(*, variants.no_norm.network)"),
     ],
 )
-def test_a_bad_override_is_told_with_its_variant(complaint, section, override, told):
+def test_a_bad_override_is_reported_with_its_variant(complaint, section, override, told):
     assert fnmatchcase(complaint(changed((f"variants.no_norm.{section}", override))), told)
 
 
@@ -244,7 +244,7 @@ def test_a_bad_override_is_told_with_its_variant(complaint, section, override, t
         ("comparison.extra", "baseline, candidate, confidence", "comparison"),
     ],
 )
-def test_an_unknown_key_is_told_with_the_known_ones(complaint, path, known, place):
+def test_an_unknown_key_is_reported_with_the_known_ones(complaint, path, known, place):
     told = complaint(changed((path, 1)))
 
     assert told.startswith(f"`{path.rpartition('.')[2]}` is not a known key")
@@ -264,14 +264,14 @@ PATHS = list(leaves_and_blocks(TREE))
 
 
 @pytest.mark.parametrize("path", sorted(set(PATHS) - OPTIONAL))
-def test_a_missing_key_is_told(complaint, path):
+def test_a_missing_key_is_reported(complaint, path):
     told = complaint(changed((path, ABSENT)))
 
     place, _, key = path.rpartition(".")
     assert told == f"`{key}` is missing (params.yaml, {place or 'top level'})"
 
 
-def test_a_missing_variant_is_told_by_the_comparison(complaint):
+def test_a_missing_variant_is_reported_by_the_comparison(complaint):
     told = complaint(changed(("variants.no_norm", ABSENT)))
 
     assert told == "`baseline` must be one of batch_norm, got 'no_norm' (params.yaml, comparison)"
@@ -332,7 +332,7 @@ def with_epochs(text):
         ),
     ],
 )  # fmt: skip
-def test_what_is_no_params_file_is_told(complaint, content, reason):
+def test_a_file_that_is_not_params_is_reported(complaint, content, reason):
     assert reason in complaint(content)
 
 
@@ -341,7 +341,7 @@ def test_a_missing_file_says_where_to_run(tmp_path):
         read_params(tmp_path / "params.yaml")
 
 
-def test_a_folder_is_no_params_file(tmp_path):
+def test_a_folder_in_place_of_the_file_is_reported(tmp_path):
     with pytest.raises(ParamsError, match=r"cannot be read: .*Is a directory"):
         read_params(tmp_path)
 
@@ -420,10 +420,10 @@ VALUES = st.recursive(
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
-def test_any_other_tree_is_valid_or_told_in_one_line(read, changes, beside, extra):
+def test_any_other_tree_is_valid_or_reported_in_one_line(read, changes, beside, extra):
     tree = copy.deepcopy(TREE)
     block_of(beside, tree)[0].update(extra)
-    # What stands within a block is changed before the block itself.
+    # The content of a block is changed before the block itself.
     inside_out = sorted(changes.items(), key=lambda change: -change[0].count("."))
     text = io.StringIO()
     YAML(typ="safe").dump(changed(*inside_out, tree=tree), text)

@@ -1,1 +1,1 @@
-"""The same job, as the users of each library would write it well. One module is one process."""
+"""The same job, as a good user of each library would write it. Each module is one process."""

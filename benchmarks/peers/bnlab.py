@@ -1,4 +1,4 @@
-"""This project: seeds side by side, a worker a core."""
+"""This project: seeds side by side, one worker per core."""
 
 import os
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from pipeline.runs.epochs import EpochScores
 
 
 def make(job: Job) -> TrainMany:
-    """Returns what trains seeds as the stage `train` does."""
+    """Returns a function that trains seeds as the stage `train` does."""
     engine = Engine(read_prepared(Path(job.data)), workers=os.cpu_count() or 1)
     variants = read_params().variants
 

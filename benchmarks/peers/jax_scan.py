@@ -13,7 +13,7 @@ Tree = Any
 
 
 def make(job: Job) -> TrainMany:
-    """Returns what trains two networks at a time: jitted functions let go of Python's lock."""
+    """Returns a function that trains two networks at a time: jitted code releases the GIL."""
     arrays = read_arrays(job)
     sets = [tuple(jnp.asarray(part) for part in one) for one in arrays]
     widths = (arrays.train.images.shape[1], *job.hidden_dims, int(arrays.train.labels.max()) + 1)
@@ -66,7 +66,7 @@ def _cross_entropy(logits: Any, labels: Any) -> Any:
 def _logits(
     job: Job, parameters: Tree, averages: Tree, units: Any, *, training: bool
 ) -> tuple[Any, Tree]:
-    """Returns logits [batch, classes], and where the averages have moved."""
+    """Returns logits [batch, classes], and the updated moving averages."""
     *hidden, last = parameters
     moved = []
     for layer, average in zip(hidden, averages, strict=True):
@@ -95,7 +95,7 @@ def _adam(job: Job, parameters: Tree, gradients: Tree, m: Tree, v: Tree, t: Any)
 
 
 def _first(key: Any, widths: tuple[int, ...], *, normalized: bool) -> tuple[Tree, Tree]:
-    """Returns the parameters and the averages before the first step."""
+    """Returns the initial parameters and moving averages."""
     draw = jax.nn.initializers.glorot_uniform()
     keys = jax.random.split(key, len(widths) - 1)
     parameters = [

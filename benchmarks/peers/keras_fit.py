@@ -13,7 +13,7 @@ _SCORED_AT_ONCE = 5000
 
 
 def make(job: Job, **options: Any) -> TrainMany:
-    """Returns what trains one network at a time; `options` are for `compile`."""
+    """Returns a function that trains one network at a time; `options` are for `compile`."""
     arrays = read_arrays(job)
 
     @cache
@@ -32,10 +32,10 @@ def make(job: Job, **options: Any) -> TrainMany:
 
 
 class Trainer:
-    """A model and its optimizer, which start anew without being compiled anew."""
+    """A model and its optimizer, which can start again without being compiled again."""
 
     def __init__(self, model: keras.Model, optimizer: keras.optimizers.Optimizer) -> None:
-        """Builds the optimizer's variables and notes their first values."""
+        """Builds the optimizer's variables, and keeps their initial values."""
         self.model, self.optimizer = model, optimizer
         optimizer.build(model.trainable_variables)
         self._first = [variable.numpy() for variable in optimizer.variables]
@@ -64,7 +64,7 @@ def model_of(job: Job, arrays: Arrays, *, normalized: bool) -> keras.Model:
 
 
 def _epoch(job: Job, arrays: Arrays, model: keras.Model, seed: int, epoch: int) -> Scores:
-    # The order that all are given: Keras' own shuffling learns a little worse here.
+    # The order that all contestants have. With Keras' own shuffling, it learns a little worse.
     order = arrays.batches(seed, epoch, job.batch_size).ravel()
     images, labels = arrays.train.images[order], arrays.train.labels[order]
     model.fit(images, labels, batch_size=job.batch_size, shuffle=False, verbose=0)

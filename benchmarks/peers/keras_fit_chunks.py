@@ -1,4 +1,4 @@
-"""Keras `fit` and `evaluate`, of which one call takes many steps."""
+"""Keras `fit` and `evaluate`, with many steps per call."""
 
 from functools import partial
 
@@ -6,6 +6,5 @@ from benchmarks.peers.keras_fit import make
 from benchmarks.protocol import serve
 
 if __name__ == "__main__":
-    # XLA, which Keras chooses by itself, would unroll the steps of a call: slower to compile and
-    # to run.
+    # Keras would choose XLA, which unrolls the steps of a call and is slower to compile and to run.
     serve(partial(make, steps_per_execution=50, jit_compile=False))

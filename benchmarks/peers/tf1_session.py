@@ -15,7 +15,7 @@ tf1 = tf.compat.v1
 
 @dataclass(frozen=True)
 class _Graph:
-    """What the session is fed, and what it is asked for."""
+    """The placeholders that the session is fed, and the tensors that it computes."""
 
     images: Any
     labels: Any
@@ -30,13 +30,13 @@ class _Graph:
         self.session.run(self.first)
 
     def run(self, asked: Any, images: Any, labels: Any, *, training: bool) -> Any:
-        """Returns what is asked for, of these examples."""
+        """Returns the tensors asked for, computed on these examples."""
         feed = {self.images: images, self.labels: labels, self.training: training}
         return self.session.run(asked, feed)
 
 
 def make(job: Job) -> TrainMany:
-    """Returns what trains one network at a time; each variant has a graph and session."""
+    """Returns a function that trains one network at a time; each variant has its own session."""
     arrays = read_arrays(job)
 
     @cache
@@ -94,7 +94,7 @@ def _dense(units: tf.Tensor, width: int) -> tf.Tensor:
 def _normalized(
     units: tf.Tensor, training: tf.Tensor, job: Job
 ) -> tuple[tf.Tensor, Sequence[tf.Operation]]:
-    """Returns the normalised units, and what moves the averages."""
+    """Returns the normalised units, and the operations that update the moving averages."""
 
     def variable(name: str, value: float, *, trainable: bool = True) -> Any:
         initializer = tf1.constant_initializer(value)

@@ -12,7 +12,7 @@ from benchmarks.protocol import serve
 
 
 def make(job: Job) -> TrainMany:
-    """Returns what trains one network at a time."""
+    """Returns a function that trains one network at a time."""
     arrays = read_arrays(job)
     sets = [tuple(tf.constant(part) for part in one) for one in arrays]
 
@@ -36,7 +36,7 @@ def make(job: Job) -> TrainMany:
 
 
 def _step(trainer: Trainer, images: tf.Tensor, labels: tf.Tensor) -> Callable:
-    # The data belongs to the function: handing it over at every step costs a third more.
+    # The function captures the data: passing it at every step takes a third longer.
     @tf.function(jit_compile=True)
     def step(batch: tf.Tensor) -> None:
         with tf.GradientTape() as tape:

@@ -1,4 +1,4 @@
-"""PyTorch, its network compiled by `torch.compile`."""
+"""PyTorch, with its network compiled by `torch.compile`."""
 
 from functools import partial
 

@@ -14,8 +14,8 @@ Tensors = tuple[torch.Tensor, torch.Tensor]
 
 
 def make(job: Job, compiled: Callable[[nn.Module], nn.Module] = lambda model: model) -> TrainMany:
-    """Returns what trains one network at a time; `compiled` may make it faster."""
-    # On a network so small, a second thread costs more than it does.
+    """Returns a function that trains one network at a time; `compiled` may make it faster."""
+    # On so small a network, a second thread costs more than it gains.
     torch.set_num_threads(1)
     arrays = read_arrays(job)
     sets = [_tensors(arrays.train), _tensors(arrays.validation)]
@@ -65,7 +65,7 @@ def _model(job: Job, arrays: Arrays, *, normalized: bool) -> nn.Module:
     for inputs, width in pairwise(widths):
         layers.append(nn.Linear(inputs, width))
         if normalized:
-            # The momentum of PyTorch is what Keras leaves of one.
+            # PyTorch's momentum is one minus that of Keras.
             layers.append(nn.BatchNorm1d(width, job.norm_epsilon, 1 - job.momentum))
         layers.append(nn.ReLU())
     layers.append(nn.Linear(widths[-1], int(arrays.train.labels.max()) + 1))

@@ -1,1 +1,1 @@
-"""The commands, one a file. What is heavy they import when they run, not for `--help`."""
+"""The commands, one per file. Heavy modules are imported when a command runs, not for `--help`."""

@@ -1,4 +1,4 @@
-"""The stage `compare`, and the comparison of whatever is named."""
+"""The stage `compare`, and comparisons of named variants, experiments and runs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import click
     is_flag=False,
     flag_value="HEAD",
     metavar="[REV]",
-    help="All DVC experiments made from this commit, or from one after it [HEAD].",
+    help="Add all DVC experiments made from this commit or a later one [HEAD].",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.option("--md", "as_markdown", is_flag=True, help="Print Markdown.")
@@ -22,7 +22,7 @@ import click
     "--figure",
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="PATH",
-    help="Where to draw the differences [default: in comparisons/].",
+    help="Where to save the figure [default: in comparisons/].",
 )
 def command(
     names: tuple[str, ...],
@@ -42,14 +42,14 @@ def command(
       python -m pipeline compare main momentum-0.9 momentum-0.8
       python -m pipeline compare --since
 
-    Without names it is the stage, and writes reports/. Else it prints what differs, by how much
-    and how surely, and draws one figure. A and B are each a variant of params.yaml, a commit,
-    branch, tag or DVC experiment, one variant of it (HEAD~1:batch_norm), or a run in MLflow by
-    its name or id.
+    Without names, this is the stage, which writes reports/. With names, it prints what differs, by
+    how much and how surely, and draws one figure. A and B are each a variant of params.yaml; a
+    commit, branch, tag or DVC experiment; one variant of these (HEAD~1:batch_norm); or a run in
+    MLflow, by its name or id.
 
-    More than two names are each a DVC experiment or a commit, to which --since adds: one table and
-    one figure of all their variants, named by the parameters in which they differ, each set against
-    the baseline of its own experiment.
+    With --since or more than two names, each name is a DVC experiment or a commit. One table and
+    one figure show all their variants, named by the parameters in which they differ, each compared
+    with the baseline of its own experiment.
     """
     if as_json and as_markdown:
         raise click.UsageError("--json and --md exclude each other")

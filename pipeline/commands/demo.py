@@ -1,4 +1,4 @@
-"""The same pipeline on data that is already here, in a folder of its own."""
+"""The same pipeline in a folder of its own, on data that needs no download."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ def command() -> None:
     Example:
       python -m pipeline demo
 
-    On scikit-learn's digits, in the folder .demo; everything else is left as it is.
+    Uses scikit-learn's digits and the folder .demo, and changes nothing else.
     """
     shutil.rmtree(FOLDER, ignore_errors=True)
     FOLDER.mkdir()
-    # First: it empties .dvc.
+    # Before copying, because it empties .dvc.
     _run_dvc("init", "--no-scm", "--quiet", "--force")
     for name in _COPIED:
         if Path(name).is_dir():
@@ -55,12 +55,12 @@ def _choose_digits(path: Path) -> None:
 
 
 def _run_dvc(*arguments: str) -> None:
-    # Nothing of the surroundings may lead the demo's runs or stages elsewhere.
-    outside = {"MLFLOW_TRACKING_URI", "DVC_ROOT"}
-    environment = {key: value for key, value in os.environ.items() if key not in outside}
+    # These would send the demo's runs to another store, or its stages to another checkout.
+    removed = {"MLFLOW_TRACKING_URI", "DVC_ROOT"}
+    environment = {key: value for key, value in os.environ.items() if key not in removed}
     environment["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), environment["PATH"]])
     ended = subprocess.run(
         [sys.executable, "-m", "dvc", *arguments], cwd=FOLDER, env=environment, check=False
     )
     if ended.returncode != 0:
-        raise PipelineError(f"the demo stopped in `dvc {' '.join(arguments)}`, as said above")
+        raise PipelineError(f"the demo stopped in `dvc {' '.join(arguments)}`: see the error above")

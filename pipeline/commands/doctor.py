@@ -9,16 +9,16 @@ import click
 @click.option("--fix", is_flag=True, help="Mend what can safely be mended, keeping copies.")
 @click.option("--relocate", is_flag=True, help="After a move: tell MLflow where artifacts are now.")
 def command(*, fix: bool, relocate: bool) -> None:
-    """Say what is wrong with this project; mend it if asked to.
+    """Say what is wrong with this project, and mend it if asked.
 
     \b
     Example:
       python -m pipeline doctor --fix
 
-    Changes nothing by itself. Ends with 1 while something is wrong, with 0 when all is well.
+    Without options, changes nothing. The exit code is 1 while something is wrong, else 0.
     """
     from pipeline.health import doctor
 
-    asked = {"--fix": fix, "--relocate": relocate}
-    if not doctor.run([option for option, wanted in asked.items() if wanted]):
+    options = {"--fix": fix, "--relocate": relocate}
+    if not doctor.run([option for option, is_given in options.items() if is_given]):
         sys.exit(1)

@@ -1,4 +1,4 @@
-"""TensorFlow's import, quiet and as short as it can be."""
+"""Imports TensorFlow quietly, and without what the commands do not need."""
 
 from __future__ import annotations
 
@@ -8,33 +8,33 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-# Keras and pandas import these where they are installed, for what is of no use here.
+# Keras and pandas import these where they are installed, for features that are not used here.
 _NOT_FOR_TRAINING = ("sklearn", "matplotlib", "scipy", "PIL", "pyarrow")
 
 
 @contextmanager
 def lean_tensorflow(threads: int | None = None) -> Iterator[None]:
-    """Makes importing TensorFlow quiet, for its native code speaks of absent GPUs, and shorter.
+    """Makes importing TensorFlow quiet, because its native code warns of absent GPUs, and faster.
 
     Args:
-        threads: inside a step. 1 where seeds train side by side on threads of ours: more of them
-            would only wait.
+        threads: how many TensorFlow uses within a step. 1 where seeds train side by side on our
+            own threads, because more would only wait.
     """
     if threads is not None:
         os.environ["TF_NUM_INTRAOP_THREADS"] = str(threads)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    # A study of many variants compiles for each of them, as it should; TensorFlow warns of it.
+    # A study of many variants compiles once for each, as it should, but TensorFlow warns of it.
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     hidden = [name for name in _NOT_FOR_TRAINING if name not in sys.modules]
-    # None in their place makes `import` say that they are not there.
+    # None in `sys.modules` makes `import` raise ImportError.
     sys.modules.update(dict.fromkeys(hidden))  # pyrefly: ignore[no-matching-overload]
-    screen, silence = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    stderr, null = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     try:
-        os.dup2(silence, 2)
+        os.dup2(null, 2)
         yield
     finally:
-        os.dup2(screen, 2)
-        os.close(screen)
-        os.close(silence)
+        os.dup2(stderr, 2)
+        os.close(stderr)
+        os.close(null)
         for name in hidden:
             del sys.modules[name]

@@ -1,4 +1,4 @@
-"""Reads digits in pictures."""
+"""Predicts the digits in pictures."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from pipeline.commands.lean_tensorflow import lean_tensorflow
     metavar="IMAGE...",
     nargs=-1,
     required=True,
-    # What cannot be read is told like any other file that is not right.
+    # An unreadable file gets the same kind of message as any other bad file.
     type=click.Path(path_type=Path, readable=False),
 )
-@click.option("--seed", type=click.IntRange(min=0), help="Which run of each variant [default: 0].")
-@click.option("--registered", is_flag=True, help="By the champion in MLflow's registry alone.")
+@click.option("--seed", type=click.IntRange(min=0), help="Which seed of each variant [default: 0].")
+@click.option("--registered", is_flag=True, help="Use the champion in MLflow's registry only.")
 @click.option(
     "--first",
     default=10,
     show_default=True,
     type=click.IntRange(min=1),
-    help="How many images of an IDX file.",
+    help="How many images to take from an IDX file.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(
     images: tuple[Path, ...], seed: int | None, first: int, *, registered: bool, as_json: bool
 ) -> None:
-    """Say which digit each IMAGE shows, and how surely.
+    """Say which digit each IMAGE shows, and with what confidence.
 
     \b
     Examples:
@@ -39,10 +39,10 @@ def command(
       python -m pipeline predict data/raw/t10k-images-idx3-ubyte.gz --first 20
       python -m pipeline predict seven.png --registered
 
-    By the models of all variants, side by side, or by the registered one. IMAGE is a picture of
-    one digit, of any size, dark on light or light on dark, or an IDX file of many. A picture is
-    made into what the models know, as MNIST was made: cut out, scaled, centred. All files are
-    read before anything is told.
+    Uses the models of all variants, side by side, or the registered model. IMAGE is a picture of
+    one digit, of any size, dark on light or light on dark, or an IDX file of many images. A picture
+    is prepared as MNIST's were: the digit is cut out, scaled and centred. All files are read before
+    anything is printed.
     """
     if registered and seed is not None:
         raise click.UsageError("--registered and --seed exclude each other")
@@ -54,7 +54,7 @@ def command(
     with lean_tensorflow():
         from pipeline.serving import predict
     if registered:
-        readers = [predict.reader_of_champion(params)]
+        predictors = [predict.champion_predictor(params)]
     else:
-        readers = predict.readers_of_runs(params, seed or 0)
-    predict.run(readers, given, as_json=as_json)
+        predictors = predict.predictors_of_runs(params, seed or 0)
+    predict.run(predictors, given, as_json=as_json)

@@ -4,7 +4,9 @@ import click
 
 
 @click.command()
-@click.option("--force", is_flag=True, help="Whatever the verdict; the registry records that.")
+@click.option(
+    "--force", is_flag=True, help="Promote whatever the verdict; the registry records that."
+)
 def command(*, force: bool) -> None:
     """Register the candidate's model as champion, if it is better.
 
@@ -12,8 +14,8 @@ def command(*, force: bool) -> None:
     Example:
       python -m pipeline promote
 
-    Better by the comparison's verdict. The model's name is that of the experiment; of the
-    candidate's runs, the best on the validation set is taken.
+    The comparison's verdict decides. Takes the candidate's run that is best on the validation set,
+    and registers its model under the name of the experiment.
     """
     from pipeline.params_file import read_params
 

@@ -1,4 +1,4 @@
-"""Trains recorded runs again."""
+"""Trains recorded runs again, and compares them with their records."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from pipeline.commands.lean_tensorflow import lean_tensorflow
 
 @click.command()
 @click.argument("runs", metavar="[RUN]...", nargs=-1)
-@click.option("--all", "every", is_flag=True, help="All runs of the present comparison.")
+@click.option("--all", "all_runs", is_flag=True, help="All runs of the present comparison.")
 @click.option(
     "--checkout",
     is_flag=True,
     help="Work in a temporary worktree at the recorded commit, with its uncommitted changes.",
 )
-@click.option("--workers", type=click.IntRange(min=1), envvar="BNLAB_WORKERS", help="As in train.")
-def command(runs: tuple[str, ...], workers: int | None, *, every: bool, checkout: bool) -> None:
-    """Train recorded runs again, and tell whether the same comes out.
+@click.option("--workers", type=click.IntRange(min=1), envvar="BNLAB_WORKERS", help="As for train.")
+def command(runs: tuple[str, ...], workers: int | None, *, all_runs: bool, checkout: bool) -> None:
+    """Train recorded runs again, and say whether they come out the same.
 
     \b
     Examples:
@@ -27,16 +27,16 @@ def command(runs: tuple[str, ...], workers: int | None, *, every: bool, checkout
       python -m pipeline reproduce 8f2c1d --checkout
       python -m pipeline reproduce --all
 
-    RUN is the id or name of a run or a comparison in MLflow, or the beginning of one. They
-    are compared epoch by epoch and weight by weight. Ends with 0 if all came out bit-identical (on
-    another type of processor, within a tolerance), otherwise with 1.
+    RUN is the id or name of a run or a comparison in MLflow, or the beginning of one. Runs are
+    compared with their records epoch by epoch and weight by weight. The exit code is 0 if all are
+    bit-identical (on another type of processor, within a tolerance), otherwise 1.
     """
-    if every == bool(runs):
+    if all_runs == bool(runs):
         raise click.UsageError("name a RUN, or give --all")
     from pipeline.params_file import read_params
     from pipeline.reproduction import reproduce
 
-    chosen = reproduce.runs_of(read_params()) if every else reproduce.named(runs)
+    chosen = reproduce.runs_of(read_params()) if all_runs else reproduce.named(runs)
     if checkout:
         same = reproduce.run_in_worktrees(chosen, workers)
     else:

@@ -1,4 +1,4 @@
-"""Puts a claim to the test."""
+"""Runs a study, which puts a claim to the test."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from pipeline.commands.lean_tensorflow import lean_tensorflow
 
 @click.command()
 @click.argument("name")
-@click.option("--quick", is_flag=True, help="In under a minute, and not to be believed.")
-@click.option("--workers", type=click.IntRange(min=1), envvar="BNLAB_WORKERS", help="As in train.")
+@click.option(
+    "--quick", is_flag=True, help="Take less than a minute; the result is not to be trusted."
+)
+@click.option("--workers", type=click.IntRange(min=1), envvar="BNLAB_WORKERS", help="As for train.")
 def command(name: str, workers: int | None, *, quick: bool) -> None:
     """Put a claim to the test: the study in studies/NAME.
 

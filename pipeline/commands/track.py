@@ -11,7 +11,7 @@ def command() -> None:
     Example:
       MLFLOW_TRACKING_URI=http://127.0.0.1:5000 python -m pipeline track
 
-    Adds what is missing and nothing else; safe to repeat.
+    Only adds what is missing, so it is safe to repeat.
     """
     from pipeline.params_file import read_params
 

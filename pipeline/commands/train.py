@@ -13,7 +13,7 @@ from pipeline.commands.lean_tensorflow import lean_tensorflow
     "--workers",
     type=click.IntRange(min=1),
     envvar="BNLAB_WORKERS",
-    help="Threads that train at once [default: the number of processors]. Changes no result.",
+    help="Threads that train at once [default: one per processor]. Does not change results.",
 )
 def command(variant: str, workers: int | None) -> None:
     """Train VARIANT, as params.yaml names it, on all its seeds.
@@ -27,9 +27,9 @@ def command(variant: str, workers: int | None) -> None:
 
     params = read_params()
     if variant not in params.variants:
-        known = ", ".join(params.variants)
-        raise click.BadParameter(f"{variant!r} is not in params.yaml, which has {known}")
-    # Before TensorFlow is imported, which takes seconds in which it may be asked to end.
+        variants = ", ".join(params.variants)
+        raise click.BadParameter(f"{variant!r} is not in params.yaml, which has {variants}")
+    # Before the import of TensorFlow: it takes seconds, and a signal may arrive in them.
     interruption = Interruption()
     with lean_tensorflow(threads=1):
         from pipeline.execution.train import run

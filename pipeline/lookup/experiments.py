@@ -1,4 +1,4 @@
-"""Which DVC experiments there are: those with results, and those that wait, run or failed."""
+"""Finds DVC experiments: those with results, and those that are queued, running or failed."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ from pipeline.lookup import revisions
 from pipeline.lookup.sources import Source
 
 _SHORT = 7
-# How many names a message lists.
-_NAMED = 8
+# How many names a message lists at most.
+_MOST_LISTED = 8
 
 
 @dataclass(frozen=True)
@@ -35,8 +35,8 @@ class Unfinished:
 
     Attributes:
         name: as DVC lists it.
-        state: what it does: `is queued`, `is running`, `failed`.
-        baseline: the commit that it was made from.
+        state: `is queued`, `is running` or `failed`.
+        baseline: the commit that it started from.
     """
 
     name: str
@@ -45,29 +45,34 @@ class Unfinished:
 
 
 def find(text: str) -> Source:
-    """Returns the experiment or commit that is called so.
+    """Returns the experiment or commit of this name.
 
     Raises:
-        ArgumentError: if nothing is.
+        ArgumentError: if there is none.
         PipelineError: if it has no results, or they cannot be read.
     """
     if commit := revisions.commit_called(text):
         return revisions.at(text, commit)
     with _repository() as (repo, scm):
         finished = _finished(scm)
-        for one in _unfinished(repo, finished):
-            if one.name == text:
-                raise _without_results(one)
+        for experiment in _unfinished(repo, finished):
+            if experiment.name == text:
+                raise _without_results(experiment)
     names = list(dict.fromkeys(name for name, _, _ in finished))
     if text in names:
-        made = _listed([made[:_SHORT] for name, _, made in finished if name == text])
-        raise ArgumentError(f"{text!r} is more than one experiment: name a commit, one of {made}")
-    there = f"has {_listed(names)}" if names else "has none"
-    raise ArgumentError(f"no experiment or commit is called {text!r}; of experiments DVC {there}")
+        commits = _listed([commit[:_SHORT] for name, _, commit in finished if name == text])
+        raise ArgumentError(
+            f"{text!r} is the name of several experiments: name a commit instead, one of {commits}"
+        )
+    there = f"DVC's experiments are {_listed(names)}" if names else "DVC has no experiments"
+    raise ArgumentError(f"no experiment or commit is called {text!r}; {there}")
 
 
 def since(revision: str) -> tuple[list[Source], list[Unfinished]]:
-    """Returns the experiments that were made from a commit or one after it, unfinished ones last.
+    """Returns the experiments that started from a commit or a later one.
+
+    Returns:
+        Those with results, and those without.
 
     Raises:
         ArgumentError: if there is no such commit, or no experiment with results since then.
@@ -78,20 +83,29 @@ def since(revision: str) -> tuple[list[Source], list[Unfinished]]:
         if commit is None:
             raise ArgumentError(f"no commit is called {revision!r}")
         finished = _finished(scm)
-        found = [one for one in finished if _is_since(commit, one[1])]
-        unfinished = _unfinished(repo, finished)
-        waiting = [one for one in unfinished if _is_since(commit, one.baseline)]
-    if not found:
-        told = f"no experiment has results since {revision} (commit {commit[:_SHORT]})"
-        states = _listed([f"{one.name} {one.state}" for one in waiting])
-        raise ArgumentError(f"{told}: {states or '`dvc exp run` makes one'}")
-    names = [name for name, _, _ in found]
+        with_results = [
+            (name, made) for name, baseline, made in finished if _is_since(commit, baseline)
+        ]
+        without_results = [
+            experiment
+            for experiment in _unfinished(repo, finished)
+            if _is_since(commit, experiment.baseline)
+        ]
+    if not with_results:
+        states = _listed(
+            [f"{experiment.name} {experiment.state}" for experiment in without_results]
+        )
+        raise ArgumentError(
+            f"no experiment has results since {revision} (commit {commit[:_SHORT]}): "
+            f"{states or '`dvc exp run` makes one'}"
+        )
+    names = [name for name, _ in with_results]
     sources = [
-        # Two of the same name may have grown on two commits.
+        # Experiments on two commits may have the same name.
         revisions.at(name if names.count(name) == 1 else f"{name} ({made[:_SHORT]})", made)
-        for name, _, made in found
+        for name, made in with_results
     ]
-    return sources, waiting
+    return sources, without_results
 
 
 @contextmanager
@@ -102,25 +116,27 @@ def _repository() -> Iterator[tuple[Repo, Git]]:
         raise ArgumentError(f"no experiments here: {one_line(error)}") from None
     with repo:
         if not isinstance(repo.scm, Git):
-            raise ArgumentError("no experiments here: DVC keeps them in git, and here is none")
+            raise ArgumentError(
+                "no experiments here: DVC keeps them in git, and this is not a git repository"
+            )
         yield repo, repo.scm
 
 
 def _finished(scm: Git) -> list[tuple[str, str, str]]:
-    """Returns name, baseline and commit of each experiment with results."""
-    return sorted((one.name, one.baseline_sha, str(scm.get_ref(str(one)))) for one in exp_refs(scm))
+    """Returns the name, baseline and commit of each experiment with results."""
+    return sorted((ref.name, ref.baseline_sha, str(scm.get_ref(str(ref)))) for ref in exp_refs(scm))
 
 
 def _unfinished(repo: Repo, finished: Sequence[tuple[str, str, str]]) -> list[Unfinished]:
-    """Returns the experiments without results: of DVC's queue, and what `--temp` runs.
+    """Returns the experiments without results: those in DVC's queue, and those run by `--temp`.
 
-    `dvc.api.exp_show` is public, and tells neither of all commits nor which it means; these queues
-    are what it asks itself.
+    The public `dvc.api.exp_show` does not cover all commits and does not say which commit an
+    experiment belongs to, so this reads the same queues that it reads.
     """
-    queue, aside = repo.experiments.celery_queue, repo.experiments.tempdir_queue
+    queue, temporary = repo.experiments.celery_queue, repo.experiments.tempdir_queue
     try:
-        entries = [("is running", entry) for entry in aside.iter_active()]
-        # Asked for a queue that was never there, DVC would make its folders.
+        entries = [("is running", entry) for entry in temporary.iter_active()]
+        # Reading a queue that never existed would make DVC create its folders.
         if Path(queue.wdir).is_dir():
             entries += [("is queued", entry) for entry in queue.iter_queued()]
             entries += [("is running", entry) for entry in queue.iter_active()]
@@ -128,23 +144,27 @@ def _unfinished(repo: Repo, finished: Sequence[tuple[str, str, str]]) -> list[Un
     except (DvcException, OSError) as error:
         raise DataError(f"DVC's queue cannot be read: {one_line(error)}") from None
     done = {(name, baseline) for name, baseline, _ in finished}
-    found = [
+    unfinished = [
         Unfinished(entry.name or entry.stash_rev[:_SHORT], state, entry.baseline_rev)
         for state, entry in entries
     ]
-    # What failed may have been queued again, and done.
-    return [one for one in found if (one.name, one.baseline) not in done]
+    # A failed experiment may have been queued again and finished.
+    return [
+        experiment
+        for experiment in unfinished
+        if (experiment.name, experiment.baseline) not in done
+    ]
 
 
-def _without_results(one: Unfinished) -> PipelineError:
-    told = f"experiment {one.name} {one.state}"
-    match one.state:
+def _without_results(experiment: Unfinished) -> PipelineError:
+    name, state = experiment.name, experiment.state
+    match state:
         case "failed":
-            return MissingInputError(f"{told}: `dvc queue logs {one.name}` says why")
+            return MissingInputError(f"experiment {name} {state}: `dvc queue logs {name}` says why")
         case "is running":
-            return PendingError(f"{told}: `dvc exp show` says when it is done")
+            return PendingError(f"experiment {name} {state}: `dvc exp show` says when it is done")
         case _:
-            return PendingError(f"{told}: `dvc queue start` runs it")
+            return PendingError(f"experiment {name} {state}: `dvc queue start` runs it")
 
 
 def _is_since(commit: str, baseline: str) -> bool:
@@ -153,4 +173,4 @@ def _is_since(commit: str, baseline: str) -> bool:
 
 
 def _listed(names: list[str]) -> str:
-    return ", ".join(names[:_NAMED]) + (", …" if len(names) > _NAMED else "")
+    return ", ".join(names[:_MOST_LISTED]) + (", …" if len(names) > _MOST_LISTED else "")

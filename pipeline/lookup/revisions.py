@@ -22,15 +22,15 @@ from pipeline.params_file import PARAMS_FILE, read_params
 from pipeline.runs.tables import RUNS
 
 _SHORT = 7
-# All that DVC and git were seen to raise for names that are none, and for commits without DVC.
+# What DVC and git were seen to raise for unknown names, and for commits without DVC.
 _NO_REVISION = (DvcException, ValueError)
 _NOT_HERE = (DvcException, OSError)
 
 
 def find(text: str) -> Source | None:
-    """Returns what a commit, branch, tag or DVC experiment has, or None if nothing is called so.
+    """Returns the runs of a commit, branch, tag or DVC experiment, or None if there is none.
 
-    `text` names it alone, with all its variants, or one of them: `HEAD~1:batch_norm`.
+    `text` names all its variants, as in `HEAD~1`, or one of them, as in `HEAD~1:batch_norm`.
 
     Raises:
         ArgumentError: if it has no such variant.
@@ -39,48 +39,50 @@ def find(text: str) -> Source | None:
     revision, colon, variant = text.rpartition(":")
     if colon and (commit := commit_called(revision)):
         whole = at(revision, commit)
-        return whole.only(variant, f"variant of {whole.told}")
+        return whole.only(variant, f"variant of {whole.description}")
     commit = commit_called(text)
     return at(text, commit) if commit else None
 
 
 def commit_called(text: str) -> str | None:
-    """Returns the full hash of the commit that is called so, if there is one."""
+    """Returns the full hash of the commit of this name, or None if there is none."""
     if not text.strip():
         return None
     try:
         with Repo() as repo:
             if isinstance(repo.scm, NoSCM):
                 return None
-            # A folder of a commit has a hash, too.
+            # `^{commit}`, because the folders of a commit have hashes as well.
             return resolve_rev(repo.scm, f"{resolve_rev(repo.scm, text)}^{{commit}}")
     except _NO_REVISION:
         return None
 
 
 def at(text: str, commit: str) -> Source:
-    """Returns what a commit has, named as it was typed.
+    """Returns the runs of a commit, under the name that was typed.
 
     Raises:
         PipelineError: if it has no runs, or DVC cannot read it.
     """
-    told = _named(commit)
+    description = _description(commit)
     try:
         # Not closed: it lives as long as the command.
         files = Repo(rev=commit).dvcfs
-        found = files.ls(str(RUNS), detail=True)
+        entries = files.ls(str(RUNS), detail=True)
     except FileNotFoundError:
-        raise MissingInputError(f"{told} has no runs: `dvc repro` there") from None
+        raise MissingInputError(
+            f"{description} has no runs: check it out and run `dvc repro`"
+        ) from None
     except DvcException as error:
-        raise DataError(f"{told} cannot be read by DVC: {one_line(error)}") from None
-    folders = [one["name"] for one in found if one["type"] == "directory"]
+        raise DataError(f"{description} cannot be read by DVC: {one_line(error)}") from None
+    folders = [entry["name"] for entry in entries if entry["type"] == "directory"]
     variants = tuple(sorted(Path(folder).name for folder in folders))
-    read = partial(_read, files=files, text=text, told=told, labels=_labels(files))
-    return Source(text, told, variants, whole=True, read=read)
+    read = partial(_read, files=files, origin=text, description=description, labels=_labels(files))
+    return Source(text, description, variants, whole=True, read=read)
 
 
-def _named(commit: str) -> str:
-    """Returns a commit as people call it, its experiment first if it is one."""
+def _description(commit: str) -> str:
+    """Returns a commit's short hash, after the name of its DVC experiment if it is one."""
     with Repo() as repo:
         experiment = repo.experiments.get_exact_name([commit])[commit]
     short = f"commit {commit[:_SHORT]}"
@@ -88,7 +90,7 @@ def _named(commit: str) -> str:
 
 
 def _labels(files: DVCFileSystem) -> Mapping[str, str]:
-    """Returns the label of each variant, as far as params.yaml can be read as it was then."""
+    """Returns the label of each variant, or none if the commit's params.yaml cannot be read."""
     with TemporaryDirectory() as folder:
         try:
             _copy(files, PARAMS_FILE, Path(folder))
@@ -99,7 +101,7 @@ def _labels(files: DVCFileSystem) -> Mapping[str, str]:
 
 
 def _read(
-    variant: str, *, files: DVCFileSystem, text: str, told: str, labels: Mapping[str, str]
+    variant: str, *, files: DVCFileSystem, origin: str, description: str, labels: Mapping[str, str]
 ) -> Cell:
     needed = (
         RUNS / variant / "manifest.json",
@@ -113,24 +115,25 @@ def _read(
                 _copy(files, path, root)
             except _NOT_HERE:
                 raise MissingInputError(
-                    f"{path} of {told} is not in DVC's cache: `dvc pull`, or `dvc repro` there"
+                    f"{path} of {description} is not in DVC's cache: run `dvc pull`, or check "
+                    "that commit out and run `dvc repro`"
                 ) from None
         with suppress(*_NOT_HERE):
             _copy(files, EVALUATION / variant / "predictions.npz", root)
         try:
-            return read_cell(variant, labels.get(variant, variant), text, root)
+            return read_cell(variant, labels.get(variant, variant), origin, root)
         except DataError as error:
-            told_here = str(error).replace(f"{root}/", "")
-            raise DataError(f"{told}: {told_here}") from None
+            message = str(error).replace(f"{root}/", "")
+            raise DataError(f"{description}: {message}") from None
 
 
 def _copy(files: DVCFileSystem, path: Path, root: Path) -> None:
     (root / path).parent.mkdir(parents=True, exist_ok=True)
     files.get_file(path.as_posix(), str(root / path))
-    # DVC gives what it has, whole or not.
-    known = files.info(path.as_posix()).get("md5")
-    found = hashlib.md5((root / path).read_bytes(), usedforsecurity=False).hexdigest()
-    if known and found != known:
+    # DVC does not check what it hands out.
+    recorded = files.info(path.as_posix()).get("md5")
+    actual = hashlib.md5((root / path).read_bytes(), usedforsecurity=False).hexdigest()
+    if recorded and actual != recorded:
         raise DataError(
-            f"{path} is damaged in DVC's cache: `python -m pipeline doctor --fix` takes it away"
+            f"{path} is damaged in DVC's cache: `python -m pipeline doctor --fix` removes it"
         )

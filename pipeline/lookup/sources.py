@@ -25,36 +25,42 @@ class Source:
 
     Attributes:
         name: as it was typed.
-        told: what it was found to be.
-        variants: names of those that it has.
+        description: what it turned out to be, as in `DVC experiment wide, commit 1234567`.
+        variants: names of the variants that it has.
         whole: whether it stands for all of them, as a commit does.
-        read: gives the runs of one of them.
+        read: returns the cell of one of its variants.
     """
 
     name: str
-    told: str
+    description: str
     variants: tuple[str, ...]
     whole: bool
     read: Callable[[str], Cell]
 
-    def only(self, variant: str, told: str) -> Source:
+    def only(self, variant: str, description: str) -> Source:
         """Returns one variant of this source.
 
         Raises:
             ArgumentError: if it has no such variant.
         """
         if variant not in self.variants:
-            known = ", ".join(self.variants)
-            raise ArgumentError(f"{self.name!r} has no variant {variant!r}; it has {known}")
-        return Source(f"{self.name}:{variant}", told, (variant,), whole=False, read=self.read)
+            variants = ", ".join(self.variants)
+            raise ArgumentError(f"{self.name!r} has no variant {variant!r}; it has {variants}")
+        name = f"{self.name}:{variant}"
+        return Source(name, description, (variant,), whole=False, read=self.read)
 
 
 def cell_of_run(run: RecordedRun) -> Cell:
-    """Returns a run as MLflow has it, as a cell of its own."""
+    """Returns a run that MLflow has as a cell of one seed.
+
+    Raises:
+        MissingInputError: if it has no test scores yet.
+    """
     manifest = run.manifest
     if "accuracy" not in run.test:
         raise MissingInputError(f"the MLflow run {run.name} has no test scores yet")
-    # MLflow holds no loss that is nan, and infinity has no difference from itself.
+    # MLflow stores no nan, so a loss that was nan is missing. Infinity becomes nan here, because
+    # it has no difference from itself.
     row = {"seed": manifest.seeds[0], "loss": np.nan} | run.test
     return Cell(
         variant=manifest.variant,
@@ -70,7 +76,7 @@ def cell_of_run(run: RecordedRun) -> Cell:
 
 
 def true_labels(data_sha256: str) -> NDArray[np.uint8] | None:
-    """Returns the true classes of the test images, if the prepared data here are these."""
+    """Returns the true classes of the test images, or None if other data are prepared here."""
     if not PREPARED_FILE.is_file() or sha256(PREPARED_FILE) != data_sha256:
         return None
     return read_arrays(PREPARED_FILE, ["test_labels"])["test_labels"]

@@ -1,7 +1,7 @@
 """Where a run comes from: commit and patch, DVC experiment, packages, processor.
 
-A run is made once, and may be tracked later, elsewhere, or again after the store was lost. So
-training keeps a journal of its lineage, beside the store and outside whatever DVC deletes.
+A run is made once, but may be tracked later, elsewhere, or again after the store was lost. So
+training writes its lineage to a journal, next to the store and outside any folder that DVC deletes.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from pathlib import Path
 from pipeline.files import damaged, read_json, sha256, write_bytes, write_json
 from pipeline.provenance.places import project_root
 
-# What bits of a result may depend on beside our own code.
+# Besides our own code, the packages that the bits of a result may depend on.
 PACKAGES = ("tensorflow", "keras", "numpy")
 CPU = "cpu.type"
 _JOURNAL = Path(".bnlab/lineage")
 _LOCK, _DVC_LOCK = Path("requirements.lock"), Path("dvc.lock")
-# Results do not make a checkout dirty: they follow from what the patch does hold.
+# Results do not make a checkout dirty: they follow from what the patch holds.
 _INPUTS = (":/", ":(top,exclude)reports", ":(top,exclude)dvc.lock")
 _OBJECTS = ("--path-format=absolute", "--git-path", "objects")
 _DIFF = (
@@ -41,11 +41,11 @@ class Lineage:
     """Where a run comes from.
 
     Attributes:
-        tags: name to value, as MLflow shows them; what is not known is left out.
-        patch: what the checkout had beyond its commit, for `git apply`; in whatever encoding its
-            files are.
-        started: when the run began, in seconds since 1970, if that is known.
-        ended: when it ended.
+        tags: name to value, as MLflow shows them; unknown values are left out.
+        patch: the checkout's uncommitted changes, for `git apply`; bytes, because its files may
+            have any encoding.
+        started: when the run began, in seconds since 1970; None if unknown.
+        ended: when it ended, likewise.
     """
 
     tags: Mapping[str, str]
@@ -55,13 +55,13 @@ class Lineage:
 
 
 def present_lineage(threads: int | None = None) -> Lineage:
-    """Returns the lineage of what is run here and now.
+    """Returns the lineage of a run made here and now.
 
     Args:
-        threads: that train at once.
+        threads: how many train at once.
     """
     patch, left_out = _patch()
-    known = {
+    tags = {
         "mlflow.source.git.commit": _git("rev-parse", "HEAD"),
         "mlflow.source.git.branch": _branch(),
         "git.dirty": None if patch is None else str(bool(patch or left_out)).lower(),
@@ -75,7 +75,7 @@ def present_lineage(threads: int | None = None) -> Lineage:
         "cpu.count": str(os.cpu_count()),
         "threads": None if threads is None else str(threads),
     }
-    return Lineage({name: value for name, value in known.items() if value}, patch or b"")
+    return Lineage({name: value for name, value in tags.items() if value}, patch or b"")
 
 
 def present_versions() -> dict[str, str]:
@@ -85,10 +85,10 @@ def present_versions() -> dict[str, str]:
 
 
 def write_journal(fingerprint: str, lineage: Lineage) -> None:
-    """Keeps the lineage of a run that is made; one made earlier, the same to the bit, stays."""
+    """Writes down a run's lineage, unless a bit-identical run made earlier has left its own."""
     path = _journal(fingerprint)
     if not path.exists():
-        # Runs of one training share their patch.
+        # The runs of one training share their patch.
         digest = hashlib.sha256(lineage.patch).hexdigest()
         write_bytes(_patch_file(digest), lineage.patch)
         span = {"started": lineage.started, "ended": lineage.ended}
@@ -105,28 +105,29 @@ def read_journal(fingerprint: str) -> Lineage | None:
     if not path.exists():
         return None
     try:
-        kept = read_json(path)
-        patch = _patch_file(kept["patch_sha256"]).read_bytes()
-        # Journals of earlier versions do not tell when.
-        when = [_moment(kept.get(name)) for name in ("started", "ended")]
-        return Lineage(kept["tags"], patch, *when)
+        journal = read_json(path)
+        patch = _patch_file(journal["patch_sha256"]).read_bytes()
+        # Journals written by earlier versions have no times.
+        times = [_time(journal.get(name)) for name in ("started", "ended")]
+        return Lineage(journal["tags"], patch, *times)
     except (OSError, LookupError, TypeError, ValueError) as error:
         raise damaged(path, error) from None
 
 
 def cpu_type() -> str:
-    """Returns the processor's name; where the system does not tell, its architecture."""
+    """Returns the processor's name, or its architecture where the system gives no name."""
     try:
-        told = re.search(r"^model name\s*: (.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+        cpuinfo = Path("/proc/cpuinfo").read_text()
     except OSError:
-        told = None
-    return told[1].strip() if told else platform.processor() or platform.machine()
+        cpuinfo = ""
+    model = re.search(r"^model name\s*: (.+)$", cpuinfo, re.MULTILINE)
+    return model[1].strip() if model else platform.processor() or platform.machine()
 
 
-def _moment(kept: object) -> float | None:
-    if kept is None or (isinstance(kept, float) and math.isfinite(kept)):
-        return kept
-    raise ValueError(f"{kept!r} is no time")
+def _time(value: object) -> float | None:
+    if value is None or (isinstance(value, float) and math.isfinite(value)):
+        return value
+    raise ValueError(f"{value!r} is not a time")
 
 
 def _journal(fingerprint: str) -> Path:
@@ -138,19 +139,23 @@ def _patch_file(digest: str) -> Path:
 
 
 def _branch() -> str | None:
-    """Returns the branch; in a DVC experiment's own folder, those that have its baseline."""
-    if here := _git("branch", "--show-current"):
-        return here
+    """Returns the branch; on a detached checkout, all branches that contain its commit.
+
+    In the temporary folder of a DVC experiment, that commit is the experiment's baseline.
+    """
+    if branch := _git("branch", "--show-current"):
+        return branch
     baseline = os.environ.get("DVC_EXP_BASELINE_REV", "HEAD")
     names = ("for-each-ref", "--format=%(refname:short)", "--contains", baseline, "refs/heads")
     return ", ".join((_git("-C", str(project_root()), *names) or "").split()) or None
 
 
 def _patch() -> tuple[bytes | None, list[str]]:
-    """Returns the difference to the commit, and the new files too large for it.
+    """Returns the difference to the commit, and the names of new files too large for it.
 
-    New files belong to it as well. An index and objects in a folder that is deleted leave the
-    repository as it is. Without a repository or a commit, or where git refuses, the patch is None.
+    The patch includes new files. Its index and objects live in a temporary folder, so the
+    repository stays untouched. Without a repository or a commit, or where git refuses, the patch
+    is None.
     """
     root, objects = _git("rev-parse", "--show-toplevel"), _git("rev-parse", *_OBJECTS)
     if root is None or objects is None or _git("rev-parse", "--verify", "HEAD") is None:
@@ -158,17 +163,18 @@ def _patch() -> tuple[bytes | None, list[str]]:
     new = _git("ls-files", "--others", "--exclude-standard", "-z", "--full-name", *_INPUTS) or ""
     left_out = [name for name in new.split("\0") if name and _is_large(Path(root) / name)]
     with tempfile.TemporaryDirectory() as folder:
-        aside = {
+        temporary = {
             "GIT_INDEX_FILE": f"{folder}/index",
             "GIT_OBJECT_DIRECTORY": folder,
             "GIT_ALTERNATE_OBJECT_DIRECTORIES": objects,
         }
         large = [f":(top,exclude,literal){name}" for name in left_out]
         for command in (["read-tree", "HEAD"], ["add", "--all", "--", *_INPUTS, *large]):
-            if _git_bytes(*command, **aside) is None:
+            if _git_bytes(*command, **temporary) is None:
                 return None, []
-        # Plumbing: whatever `git diff` is told to look like, `git apply` has to read this.
-        return _git_bytes(*_DIFF, "--", *_INPUTS, **aside), left_out
+        # A plumbing command: the user's settings for `git diff` must not make a patch that
+        # `git apply` cannot read.
+        return _git_bytes(*_DIFF, "--", *_INPUTS, **temporary), left_out
 
 
 def _is_large(path: Path) -> bool:
@@ -180,9 +186,9 @@ def _sha256(path: Path) -> str | None:
 
 
 def _git(*arguments: str) -> str | None:
-    """Returns what git says, or None where there is no git, no repository or no commit."""
-    told = _git_bytes(*arguments)
-    return None if told is None else os.fsdecode(told).strip()
+    """Returns git's output, or None where there is no git, no repository or no commit."""
+    output = _git_bytes(*arguments)
+    return None if output is None else os.fsdecode(output).strip()
 
 
 def _git_bytes(*arguments: str, **environment: str) -> bytes | None:

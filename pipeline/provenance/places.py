@@ -1,4 +1,4 @@
-"""Which code trains, and where its runs are kept."""
+"""Where the checkout and its tracking store are."""
 
 from __future__ import annotations
 
@@ -8,23 +8,26 @@ from urllib.parse import quote
 
 
 def project_root() -> Path:
-    """Returns the checkout that owns the tracking store.
+    """Returns the folder of the checkout that owns the tracking store.
 
-    `dvc exp run --temp` and queued experiments run in a folder that is deleted afterwards; DVC
-    names the main checkout in `DVC_ROOT`.
+    `dvc exp run --temp` and queued experiments run in a folder that is deleted afterwards; there
+    DVC sets `DVC_ROOT` to the main checkout.
     """
     return Path(os.environ.get("DVC_ROOT", ".")).resolve()
 
 
 def tracking_uri() -> str:
     """Returns `MLFLOW_TRACKING_URI`, or the database in the checkout that owns the store."""
-    # Quoted, for MLflow takes `%20` in a path for a space.
+    # Quoted, because MLflow reads `%20` in a path as a space.
     own = f"sqlite:///{quote(str(project_root() / 'mlflow.db'))}"
     return os.environ.get("MLFLOW_TRACKING_URI") or own
 
 
 def database() -> Path | None:
-    """Returns the file of the tracking store, there or not; None if the store is no such file."""
+    """Returns the SQLite file of the tracking store, whether or not it exists yet.
+
+    None if the store is a server or another kind of database.
+    """
     uri = tracking_uri()
     if not uri.startswith("sqlite:"):
         return None

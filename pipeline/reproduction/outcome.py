@@ -1,4 +1,4 @@
-"""A run trained again, set against what was recorded of it: score by score, weight by weight."""
+"""Compares a retrained run with its record: score by score, weight by weight."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-# Another processor rounds otherwise, and training makes of that, within an epoch, as much as it
-# ever will. Twenty runs compiled for SSE4.2 instead of AVX2 came to lie up to 0.016 (accuracy) and
-# 0.050 (loss) from their twins at some epoch; CONTRIBUTING.md has the command.
+# Another processor rounds differently, and within one epoch training amplifies that as far as it
+# ever will. Twenty runs compiled for SSE4.2 differed from their twins compiled for AVX2 by up to
+# 0.016 (accuracy) and 0.050 (loss) at some epoch; CONTRIBUTING.md has the command.
 ACCURACY_TOLERANCE = 0.02
 LOSS_TOLERANCE = 0.06
 
@@ -25,8 +25,8 @@ class Outcome:
 
     Attributes:
         history: columns `epoch, split, loss, accuracy`; a score that was not finite may be nan,
-            infinite, or not there.
-        weights: name to values.
+            infinite or missing.
+        weights: values by variable name.
     """
 
     history: pd.DataFrame
@@ -35,7 +35,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Deviation:
-    """Where two outcomes differ, and by how much at most."""
+    """A quantity in which two outcomes differ, and the largest difference in it."""
 
     quantity: str
     by: float
@@ -43,14 +43,14 @@ class Deviation:
 
 @dataclass(frozen=True)
 class Reproduction:
-    """How a run trained again compares with its record.
+    """How a retrained run compares with its record.
 
     Attributes:
-        epochs: number of them.
-        weights: number of values compared.
+        epochs: number of epochs compared.
+        weights: number of weights compared.
         first: the first quantity that differs, scores by epoch before weights; None if none does.
-        accuracy: largest difference of an accuracy, of any split at any epoch.
-        loss: likewise.
+        accuracy: largest difference in accuracy, over splits and epochs.
+        loss: largest difference in loss, likewise.
     """
 
     epochs: int
@@ -66,16 +66,16 @@ class Reproduction:
 
     @property
     def is_within_tolerance(self) -> bool:
-        """Whether no score is further off than another processor may bring it."""
+        """Whether all scores are as close as those of two types of processor may be."""
         return self.accuracy <= ACCURACY_TOLERANCE and self.loss <= LOSS_TOLERANCE
 
 
 def compare_outcomes(recorded: Outcome, retrained: Outcome) -> Reproduction:
     """Returns how `retrained` compares with `recorded`, both of the same network."""
-    one, other = (_by_epoch(outcome.history) for outcome in (recorded, retrained))
-    one, other = one.align(other)
-    differences = (one - other).abs().where(one.notna() | other.notna(), 0.0)
-    # A score on one side alone is infinitely far from none.
+    before, after = (_by_epoch(outcome.history) for outcome in (recorded, retrained))
+    before, after = before.align(after)
+    differences = (before - after).abs().where(before.notna() | after.notna(), 0.0)
+    # A score that only one side has differs infinitely.
     differences = differences.fillna(np.inf)
     deviations = [
         Deviation(f"epoch {epoch}, {split} {score}", float(value))
@@ -97,7 +97,7 @@ def compare_outcomes(recorded: Outcome, retrained: Outcome) -> Reproduction:
 
 
 def _by_epoch(history: pd.DataFrame) -> pd.DataFrame:
-    """Returns the scores, a row an epoch and the columns `_SCORES`; nan for one not finite."""
+    """Returns the scores, one row per epoch, in the columns `_SCORES`; nan where not finite."""
     table = history.pivot_table(
         index="epoch", columns="split", values=["loss", "accuracy"], dropna=False
     )

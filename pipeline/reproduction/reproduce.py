@@ -1,4 +1,7 @@
-"""Which recorded runs are meant, and whether they can be trained again here, or in a worktree."""
+"""Finds the recorded runs that are meant, and checks that they can be retrained here.
+
+If not, their own code retrains them in a worktree.
+"""
 
 from __future__ import annotations
 
@@ -24,120 +27,117 @@ from pipeline.tracking.recorded import RecordedRun
 
 
 def runs_of(params: Params) -> list[RecordedRun]:
-    """Returns what is recorded of the runs of the present comparison.
+    """Returns the records of all runs of the present comparison.
 
     Raises:
         PipelineError: if one of them is not in MLflow.
     """
-    chosen = []
+    runs = []
     for variant in params.variants:
         for fingerprint, seed in read_manifest(variant).fingerprints().items():
-            found = recorded.find_by_fingerprint(fingerprint)
-            if found is None:
+            mlflow_run = recorded.find_by_fingerprint(fingerprint)
+            if mlflow_run is None:
                 raise PipelineError(
                     f"{variant}, seed {seed}, is not in MLflow: `dvc repro` adds it"
                 )
-            chosen.append(recorded.read(found))
-    return chosen
+            runs.append(recorded.read(mlflow_run))
+    return runs
 
 
 def named(names: Iterable[str]) -> list[RecordedRun]:
-    """Returns the runs of these ids, names or unique prefixes; a comparison stands for all of its.
+    """Returns the runs of these ids, names or unique prefixes; a comparison stands for its runs.
 
     Raises:
-        PipelineError: if one of them is not found, or cannot be made again.
+        PipelineError: if one of them is not found, or its record lacks what retraining needs.
     """
-    return [one for name in names for one in _named(name)]
+    runs = []
+    for name in names:
+        mlflow_run = recorded.find(name)
+        is_comparison = mlflow_run.data.tags.get("kind") == "comparison"
+        members = recorded.read_compared(mlflow_run) if is_comparison else [mlflow_run]
+        runs += [recorded.read(member) for member in members]
+    return runs
 
 
-def expect_present_inputs(chosen: Sequence[RecordedRun]) -> None:
-    """Makes sure that runs were made from the code and the data that are here.
+def expect_present_inputs(runs: Sequence[RecordedRun]) -> None:
+    """Makes sure that runs were made from the code and the data of this checkout.
 
     Raises:
-        PipelineError: if not; it says which of the two is another.
+        PipelineError: if not; it says whether code, data or both are different.
     """
     if not PREPARED_FILE.exists():
         raise missing(PREPARED_FILE)
     code, data = code_sha256(), sha256(PREPARED_FILE)
-    for one in chosen:
-        other = [
+    for run in runs:
+        different = [
             what
-            for what, recorded_hash, present in (
-                ("code", one.manifest.code_sha256, code),
-                ("data", one.manifest.data_sha256, data),
+            for what, recorded_hash, present_hash in (
+                ("code", run.manifest.code_sha256, code),
+                ("data", run.manifest.data_sha256, data),
             )
-            if recorded_hash != present
+            if recorded_hash != present_hash
         ]
-        if other:
+        if different:
             raise PipelineError(
-                f"{one.name} was made from other {' and other '.join(other)} than what is here "
-                f"now, at commit {one.commit}: add --checkout to go back to it for this"
+                f"{run.name} was made from different {' and '.join(different)}, at commit "
+                f"{run.commit}: add --checkout to reproduce it from there"
             )
 
 
-def run_in_worktrees(chosen: Iterable[RecordedRun], workers: int | None = None) -> bool:
-    """Lets the code of then reproduce its own runs, in a temporary worktree for each state of it.
+def run_in_worktrees(runs: Iterable[RecordedRun], workers: int | None = None) -> bool:
+    """Lets each run be reproduced by the code that made it, in a temporary worktree.
+
+    Runs of the same commit and patch share a worktree.
 
     Returns:
         Whether all came out the same.
 
     Raises:
-        PipelineError: if the recorded state cannot be brought back.
+        PipelineError: if the recorded code cannot be checked out.
     """
-    states = _by_state(chosen)
+    states: dict[tuple[str | None, bytes], list[RecordedRun]] = {}
+    for run in runs:
+        state = run.lineage.get(recorded.COMMIT), recorded.read_patch(run)
+        states.setdefault(state, []).append(run)
+    # All of them, even after one that came out differently.
     same = [_run_in_worktree(group, patch, workers) for (_, patch), group in states.items()]
     return all(same)
 
 
-def _named(name: str) -> list[RecordedRun]:
-    found = recorded.find(name)
-    if found.data.tags.get("kind") == "comparison":
-        return [recorded.read(one) for one in recorded.read_compared(found)]
-    return [recorded.read(found)]
-
-
-def _by_state(chosen: Iterable[RecordedRun]) -> dict[tuple[str | None, bytes], list[RecordedRun]]:
-    """Returns the runs by commit and patch."""
-    states: dict[tuple[str | None, bytes], list[RecordedRun]] = {}
-    for one in chosen:
-        state = one.lineage.get(recorded.COMMIT), recorded.read_patch(one)
-        states.setdefault(state, []).append(one)
-    return states
-
-
-def _run_in_worktree(group: Sequence[RecordedRun], patch: bytes, workers: int | None) -> bool:
-    """Lets the code of then reproduce its own runs."""
-    first = group[0]
+def _run_in_worktree(runs: Sequence[RecordedRun], patch: bytes, workers: int | None) -> bool:
+    first = runs[0]
     with _worktree(first, patch) as folder:
         environment = os.environ | {"DVC_ROOT": str(project_root())}
         if workers:
             environment["BNLAB_WORKERS"] = str(workers)
         if RAW_FOLDER.is_dir():
-            # Verified there like any other download; only the journey is spared.
+            # Saves downloading the files again; the worktree's `download` still verifies them.
             shutil.copytree(RAW_FOLDER, folder / RAW_FOLDER, dirs_exist_ok=True)
-        for command in (["download"], ["prepare"], ["reproduce", *(one.id for one in group)]):
+        for command in (["download"], ["prepare"], ["reproduce", *(run.id for run in runs)]):
             ended = subprocess.run(
                 [sys.executable, "-m", "pipeline", *command],
                 cwd=folder, env=environment, check=False,
             )  # fmt: skip
             if ended.returncode not in (0, 1) or (ended.returncode and command[0] != "reproduce"):
-                what = f"`{command[0]}` at commit {first.commit} ended with {ended.returncode}"
-                raise PipelineError(f"{what}, as said above")
+                raise PipelineError(
+                    f"`{command[0]}` at commit {first.commit} ended with exit code "
+                    f"{ended.returncode}; its message is above"
+                )
         return ended.returncode == 0
 
 
 @contextmanager
-def _worktree(one: RecordedRun, patch: bytes) -> Iterator[Path]:
-    """Yields a temporary worktree at the run's commit, with what was not committed then."""
-    commit, left_out = one.lineage.get(recorded.COMMIT), one.lineage.get("git.patch.left_out")
+def _worktree(run: RecordedRun, patch: bytes) -> Iterator[Path]:
+    """Yields a temporary worktree at the run's commit, with its uncommitted changes applied."""
+    commit, left_out = run.lineage.get(recorded.COMMIT), run.lineage.get("git.patch.left_out")
     if commit is None:
-        raise PipelineError(f"{one.name} was made outside git: there is nothing to check out")
+        raise PipelineError(f"{run.name} was made outside git: there is nothing to check out")
     if left_out:
-        raise PipelineError(f"{one.name} was made with files too large to be recorded: {left_out}")
+        raise PipelineError(f"{run.name} was made with files too large to be recorded: {left_out}")
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / "worktree"
         try:
-            # Hooks are for people: DVC's would check its files out.
+            # Without hooks: DVC's would check out its own files.
             no_hooks = ["-c", f"core.hooksPath={os.devnull}"]
             _git([*no_hooks, "worktree", "add", "--quiet", "--detach", str(folder), commit])
             if patch:
@@ -148,8 +148,8 @@ def _worktree(one: RecordedRun, patch: bytes) -> Iterator[Path]:
                 _git(["worktree", "remove", "--force", str(folder)])
 
 
-def _git(arguments: Sequence[str], folder: Path | None = None, given: bytes = b"") -> None:
+def _git(arguments: Sequence[str], folder: Path | None = None, stdin: bytes = b"") -> None:
     command = ["git", *arguments]
-    ended = subprocess.run(command, cwd=folder, input=given, capture_output=True, check=False)
+    ended = subprocess.run(command, cwd=folder, input=stdin, capture_output=True, check=False)
     if ended.returncode:
         raise PipelineError(f"git: {one_line(ended.stderr.decode(errors='replace'), 1000)}")

@@ -1,4 +1,4 @@
-"""Trains recorded runs again and says whether the same comes out."""
+"""Trains recorded runs again and says whether they come out the same."""
 
 from __future__ import annotations
 
@@ -27,52 +27,53 @@ from pipeline.tracking.recorded import RecordedRun
 from pipeline.training.trainer import Hooks, TrainedRun, Trainer, train_seeds
 
 
-def run(chosen: Sequence[RecordedRun], workers: int | None = None) -> bool:
-    """Trains runs again, tells of each how it compares, and notes that in MLflow.
+def run(runs: Sequence[RecordedRun], workers: int | None = None) -> bool:
+    """Trains runs again, prints how each compares with its record, and notes that in MLflow.
 
     Args:
-        chosen: made from the code and the data that are here.
-        workers: threads that train at once, by default as many as there are processors.
+        runs: made from the code and the data of this checkout.
+        workers: how many threads train at once; by default, one per processor.
 
     Returns:
         Whether all came out the same.
     """
     dataset = read_prepared()
     with ThreadPool(workers or os.cpu_count()) as pool:
-        same = [one for group in _by_variant(chosen) for one in _retrain(group, dataset, pool)]
+        same = [same for group in _by_variant(runs) for same in _retrain(group, dataset, pool)]
     if len(same) > 1:
         print(f"{sum(same)} of {len(same)} runs came out the same")
     return all(same)
 
 
-def _by_variant(chosen: Iterable[RecordedRun]) -> Iterator[list[RecordedRun]]:
+def _by_variant(runs: Iterable[RecordedRun]) -> Iterator[list[RecordedRun]]:
     """Yields runs that can be trained side by side, each seed once."""
 
-    def inputs(one: RecordedRun) -> str:
-        return one.manifest.only(0).to_json()
+    def inputs(run: RecordedRun) -> str:
+        return run.manifest.only(0).to_json()
 
-    for _, group in groupby(sorted(chosen, key=inputs), inputs):
-        yield list({one.seed: one for one in group}.values())
+    for _, group in groupby(sorted(runs, key=inputs), inputs):
+        yield list({run.seed: run for run in group}.values())
 
 
-def _retrain(group: Sequence[RecordedRun], dataset: Dataset, pool: ThreadPool) -> Iterator[bool]:
-    variant = group[0].variant
-    with EpochProgress(variant.label, variant.training.epochs * len(group)) as progress:
-        seeds = [one.seed for one in group]
-        trained = train_seeds(variant, seeds, Trainer(dataset, _Shown(progress)), pool)
-    of_seed = {one.seed: one for one in trained}
-    for one in group:
-        result = _compare(one, of_seed[one.seed])
-        # What tracked a run that nobody saw being made need not be what made it.
-        same_machine = one.lineage.get(CPU) == cpu_type() and "lineage.of" not in one.lineage
+def _retrain(runs: Sequence[RecordedRun], dataset: Dataset, pool: ThreadPool) -> Iterator[bool]:
+    """Yields for each run of a variant whether it came out the same."""
+    variant = runs[0].variant
+    with EpochProgress(variant.label, variant.training.epochs * len(runs)) as progress:
+        seeds = [run.seed for run in runs]
+        trained = train_seeds(variant, seeds, Trainer(dataset, _ShowProgress(progress)), pool)
+    by_seed = {run.seed: run for run in trained}
+    for run in runs:
+        result = _compare(run, by_seed[run.seed])
+        # Without a journal, the lineage is that of whoever tracked the run, perhaps elsewhere.
+        same_machine = run.lineage.get(CPU) == cpu_type() and "lineage.of" not in run.lineage
         verdict = _verdict(result, same_machine=same_machine)
-        print(f"{one.name} ({one.id[:8]}, commit {one.commit}): {verdict}{_other_versions(one)}")
-        recorded.note_reproduction(one, f"{verdict.partition(':')[0]} on {_machine()}")
+        print(f"{run.name} ({run.id[:8]}, commit {run.commit}): {verdict}{_other_versions(run)}")
+        recorded.note_reproduction(run, f"{verdict.partition(':')[0]} on {_machine()}")
         yield result.is_identical or (not same_machine and result.is_within_tolerance)
 
 
-class _Shown(Hooks):
-    """Shows how far the training has come."""
+class _ShowProgress(Hooks):
+    """Shows how far training has come."""
 
     def __init__(self, progress: EpochProgress) -> None:
         self._progress = progress
@@ -81,12 +82,12 @@ class _Shown(Hooks):
         self._progress.tell(scores)
 
 
-def _compare(one: RecordedRun, trained: TrainedRun) -> Reproduction:
-    with recorded.model_folder(one) as folder:
+def _compare(run: RecordedRun, trained: TrainedRun) -> Reproduction:
+    with recorded.model_folder(run) as folder:
         model = read_model(folder)
     names = [variable.path for variable in model.weights]
     return compare_outcomes(
-        Outcome(one.history, dict(zip(names, model.get_weights(), strict=True))),
+        Outcome(run.history, dict(zip(names, model.get_weights(), strict=True))),
         Outcome(history_table(trained.history), dict(zip(names, trained.weights, strict=True))),
     )
 
@@ -100,14 +101,14 @@ def _verdict(result: Reproduction, *, same_machine: bool) -> str:
     )
     if not same_machine and result.is_within_tolerance:
         return (
-            f"within tolerance: another processor rounds otherwise; it differs {where}; tolerated "
-            f"are {ACCURACY_TOLERANCE} and {LOSS_TOLERANCE}"
+            f"within tolerance: another type of processor rounds differently; differs {where}; "
+            f"tolerances are {ACCURACY_TOLERANCE} and {LOSS_TOLERANCE}"
         )
     return f"differs: {where}"
 
 
-def _other_versions(one: RecordedRun) -> str:
-    then, now = one.lineage, present_versions()
+def _other_versions(run: RecordedRun) -> str:
+    then, now = run.lineage, present_versions()
     changed = [
         f"{name} {then[f'{name}.version']} then, {now[f'{name}.version']} now"
         for name in ("python", *PACKAGES)

@@ -1,1 +1,1 @@
-"""Trained models at work: prediction, promotion, drawn digits."""
+"""Puts trained models to use: prediction, promotion, and preparing drawn digits for them."""

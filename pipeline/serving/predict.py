@@ -1,9 +1,9 @@
-"""Says which digits images show, by the models of all variants or by the registered one."""
+"""Predicts the digits in images, by the models of all variants or by the registered model."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,15 +17,22 @@ from pipeline.reporting import pages
 from pipeline.runs.models import read_model
 from pipeline.runs.tables import run_folder
 from pipeline.serving.drawings import as_example
-from pipeline.serving.given_images import GivenImages, shown
+from pipeline.serving.given_images import GivenImages, printable_path
 
-# Below this, the second guess is told as well.
+# Below this confidence, the second guess is shown as well.
 _SURE = 0.9
 
 
 @dataclass(frozen=True, eq=False)
-class Reader:
-    """A model, what to call it, and where it is from."""
+class Predictor:
+    """A model with its name.
+
+    Attributes:
+        name: in JSON.
+        label: for people.
+        source: where it was read from.
+        model: gives logits [images, digits].
+    """
 
     name: str
     label: str
@@ -39,12 +46,16 @@ class Reader:
         return keras.ops.convert_to_numpy(keras.ops.softmax(logits))
 
 
-def readers_of_runs(params: Params, seed: int) -> list[Reader]:
+# The probabilities [images, digits] of one file, by the name of the predictor.
+_Predictions = dict[str, NDArray[np.float32]]
+
+
+def predictors_of_runs(params: Params, seed: int) -> list[Predictor]:
     """Returns the models of all variants that were trained with this seed.
 
     Raises:
         ArgumentError: if a variant has no such seed.
-        MissingInputError: if it is not trained.
+        MissingInputError: if one is not trained yet.
     """
     for name, variant in params.variants.items():
         if seed >= variant.training.seeds:
@@ -52,114 +63,121 @@ def readers_of_runs(params: Params, seed: int) -> list[Reader]:
             raise ArgumentError(f"{name} has no seed {seed}: its last is {last} (params.yaml)")
     folders = {name: run_folder(name, seed) for name in params.variants}
     return [
-        Reader(name, params.variants[name].label, str(folder), read_model(folder))
+        Predictor(name, params.variants[name].label, str(folder), read_model(folder))
         for name, folder in folders.items()
     ]
 
 
-def reader_of_champion(params: Params) -> Reader:
+def champion_predictor(params: Params) -> Predictor:
     """Returns the registered model.
 
     Raises:
         MissingInputError: if there is none.
         PendingError: if MLflow does not answer.
     """
-    # MLflow takes three seconds.
+    # MLflow takes three seconds to import.
     from pipeline.tracking.registry import CHAMPION, Registry
 
     with Registry(params.tracking.experiment).champion_folder() as (source, folder):
-        return Reader(CHAMPION, source, source, read_model(folder))
+        return Predictor(CHAMPION, source, source, read_model(folder))
 
 
-def run(readers: Sequence[Reader], given: Sequence[GivenImages], *, as_json: bool) -> None:
-    """Prints digit and confidence of each image, by each reader.
+def run(predictors: Sequence[Predictor], given: Sequence[GivenImages], *, as_json: bool) -> None:
+    """Prints the digit that each predictor sees in each image, and its confidence.
 
     Raises:
-        DataError: if all readers diverged in training, or the images are not as they take them.
+        DataError: if all predictors diverged in training, or cannot take images of this size.
     """
-    found = [{one.name: one.probabilities(file) for one in readers} for file in given]
-    if not any(_is_known(one) for each in found for one in each.values()):
-        sources = " and ".join(one.source for one in readers)
-        raise DataError(f"{sources}: training diverged, they tell nothing; name another --seed")
-    print(_json(readers, given, found) if as_json else _text(readers, given, found), end="")
+    predictions = [{one.name: one.probabilities(file) for one in predictors} for file in given]
+    if not any(_is_finite(array) for of_file in predictions for array in of_file.values()):
+        sources = " and ".join(predictor.source for predictor in predictors)
+        raise DataError(
+            f"nothing can be predicted: training diverged in {sources}; choose another --seed"
+        )
+    print((_json if as_json else _text)(predictors, given, predictions), end="")
 
 
 def _examples(given: GivenImages, shape: tuple[int, int]) -> NDArray[np.uint8]:
-    if given.drawn:
+    if given.is_picture:
         return np.stack([as_example(picture, shape) for picture in given.images])
     if given.images.shape[1:] != shape:
-        has, takes = (" by ".join(map(str, one)) for one in (given.images.shape[1:], shape))
+        has, takes = (" by ".join(map(str, sides)) for sides in (given.images.shape[1:], shape))
         raise DataError(
-            f"{shown(given.path)} has images of {has} pixels, the model takes {takes}: "
+            f"{printable_path(given.path)} has images of {has} pixels, the model takes {takes}: "
             "give another file, or single pictures, which are scaled"
         )
     return given.images
 
 
-_Found = dict[str, NDArray[np.float32]]
-
-
-def _text(readers: Sequence[Reader], given: Sequence[GivenImages], found: Sequence[_Found]) -> str:
+def _text(
+    predictors: Sequence[Predictor],
+    given: Sequence[GivenImages],
+    predictions: Sequence[_Predictions],
+) -> str:
     rows = [
-        [name, *(_guess(each[reader.name][place]) for reader in readers)]
-        for file, each in zip(given, found, strict=True)
-        for place, name in enumerate(file.names)
+        [name, *(_guess(of_file[predictor.name][i]) for predictor in predictors)]
+        for file, of_file in zip(given, predictions, strict=True)
+        for i, name in enumerate(file.names)
     ]
-    page: list[pages.Block] = [pages.Table(["image", *(one.label for one in readers)], rows)]
+    head = ["image", *(predictor.label for predictor in predictors)]
+    page: list[pages.Block] = [pages.Table(head, rows)]
     page += [
-        pages.Paragraph(f"{shown(file.path)}: {file.left_out:,} more left out; --first shows them.")
+        pages.Paragraph(
+            f"{printable_path(file.path)}: {file.left_out:,} more left out; --first shows them."
+        )
         for file in given
         if file.left_out
     ]
     return pages.text(page)
 
 
-def _is_known(probabilities: NDArray[np.float32]) -> bool:
+def _is_finite(probabilities: NDArray[np.float32]) -> bool:
     return bool(np.isfinite(probabilities).all())
 
 
 def _guess(probabilities: NDArray[np.float32]) -> str:
-    if not _is_known(probabilities):
+    if not _is_finite(probabilities):
         return "diverged"
     second, first = (int(digit) for digit in np.argsort(probabilities, kind="stable")[-2:])
-    told = f"{first}  {_percent(probabilities[first])}"
+    guess = f"{first}  {_percent(probabilities[first])}"
     if probabilities[first] < _SURE:
-        told += f", or {second}  {_percent(probabilities[second])}"
-    return told
+        guess += f", or {second}  {_percent(probabilities[second])}"
+    return guess
 
 
 def _percent(probability: float) -> str:
-    told = f"{100 * probability:.1f}"
-    # No model is certain; it is float32 that has no more digits.
-    return ">99.9 %" if told == "100.0" else f"{told} %"
+    percent = f"{100 * probability:.1f}"
+    # No model is certain; float32 just has no more digits.
+    return ">99.9 %" if percent == "100.0" else f"{percent} %"
 
 
-def _json(readers: Sequence[Reader], given: Sequence[GivenImages], found: Sequence[_Found]) -> str:
-    whole = {
-        "models": {one.name: {"label": one.label, "from": one.source} for one in readers},
+def _json(
+    predictors: Sequence[Predictor],
+    given: Sequence[GivenImages],
+    predictions: Sequence[_Predictions],
+) -> str:
+    record = {
+        "models": {one.name: {"label": one.label, "from": one.source} for one in predictors},
         "images": [
-            one for file, each in zip(given, found, strict=True) for one in _records(file, each)
+            {
+                "file": str(file.path),
+                "place": None if file.is_picture else i,
+                "predictions": {name: _record(array[i]) for name, array in of_file.items()},
+            }
+            for file, of_file in zip(given, predictions, strict=True)
+            for i in range(len(file.images))
         ],
         "left_out": {str(file.path): file.left_out for file in given if file.left_out},
     }
-    return json.dumps(whole, indent=2, allow_nan=False) + "\n"
-
-
-def _records(file: GivenImages, found: _Found) -> Iterator[dict[str, Any]]:
-    for place in range(len(file.images)):
-        yield {
-            "file": str(file.path),
-            "place": None if file.drawn else place,
-            "predictions": {name: _record(each[place]) for name, each in found.items()},
-        }
+    return json.dumps(record, indent=2, allow_nan=False) + "\n"
 
 
 def _record(probabilities: NDArray[np.float32]) -> dict[str, Any] | None:
-    if not _is_known(probabilities):
+    if not _is_finite(probabilities):
         return None
     digit = int(probabilities.argmax())
     return {
         "digit": digit,
         "confidence": float(probabilities[digit]),
-        "probabilities": [float(one) for one in probabilities],
+        "probabilities": [float(probability) for probability in probabilities],
     }

@@ -1,4 +1,4 @@
-"""Makes the candidate's model the champion of the registry, where the comparison supports it."""
+"""Makes the candidate's model the registry's champion, if the comparison supports it."""
 
 from __future__ import annotations
 
@@ -25,26 +25,28 @@ _WHY_NOT = {
 def run(params: Params, *, force: bool) -> None:
     """Registers the candidate's model and gives it the alias `champion`.
 
-    Of the candidate's runs, that with the best accuracy on the validation set is taken; of equals,
-    the one with the lowest loss there. The test set has no say in it.
+    Takes the candidate's run with the best accuracy on the validation set; among equals, the one
+    with the lowest validation loss. The test set plays no part in the choice.
 
     Raises:
         PipelineError: if the verdict does not support it and `force` is not given.
-        PendingError: if the comparison, the runs and MLflow are not of one state.
+        PendingError: if the comparison, the runs and MLflow do not belong together.
     """
     comparison = read_json(_COMPARISON)
     verdict = comparison["verdict"]
     supported = verdict == "candidate_better"
     _expect_tracked(params, comparison)
     if not (supported or force):
-        message = f"not promoted: {_WHY_NOT[verdict]} ({_told(comparison)})"
-        raise PipelineError(f"{message}; --force does it all the same, and records that")
+        raise PipelineError(
+            f"not promoted: {_WHY_NOT[verdict]} ({_difference(comparison)}); "
+            "--force promotes it anyway, and records that"
+        )
 
     candidate = params.comparison.candidate
     seed = _best_on_validation(candidate)
-    found = recorded.find_by_fingerprint(read_manifest(candidate).fingerprint(seed))
-    model_id = recorded.model_of(found) if found else None
-    if found is None or model_id is None:
+    tracked = recorded.find_by_fingerprint(read_manifest(candidate).fingerprint(seed))
+    model_id = recorded.model_of(tracked) if tracked else None
+    if tracked is None or model_id is None:
         raise PendingError(f"{candidate}, seed {seed}, is not in MLflow: `dvc repro` adds it")
 
     registry = Registry(params.tracking.experiment)
@@ -52,19 +54,23 @@ def run(params: Params, *, force: bool) -> None:
     tags = {
         "verdict": verdict,
         "forced": str(not supported).lower(),
-        "difference": _told(comparison),
+        "difference": _difference(comparison),
         "baseline": params.comparison.baseline,
         "candidate": candidate,
         "seed": str(seed),
-        "data.sha256": found.data.tags["data.sha256"],
+        "data.sha256": tracked.data.tags["data.sha256"],
     }
-    version = registry.crown(model_id, found.info.run_id, tags)
+    version = registry.crown(model_id, tracked.info.run_id, tags)
 
-    same = before is not None and before.version == version.version
-    was = ", as before" if same else f", before version {before.version}" if before else ""
+    if before is None:
+        previous = ""
+    elif before.version == version.version:
+        previous = ", as before"
+    else:
+        previous = f", previously version {before.version}"
     forced = "" if supported else f" by force: {_WHY_NOT[verdict]}"
-    print(f"{found.info.run_name} is {CHAMPION} as version {version.version}{was}{forced}")
-    print(f"difference in test accuracy: {_told(comparison)}")
+    print(f"{tracked.info.run_name} is {CHAMPION} as version {version.version}{previous}{forced}")
+    print(f"difference in test accuracy: {_difference(comparison)}")
     print(
         f"serve it: mlflow models serve -m models:/{registry.name}@{CHAMPION} --env-manager local"
     )
@@ -81,21 +87,25 @@ def _best_on_validation(variant: str) -> int:
 
 
 def _expect_tracked(params: Params, comparison: dict[str, Any]) -> None:
-    """Makes sure that it is these runs that the report, and MLflow, speak of."""
+    """Makes sure that the report and MLflow are of the present runs."""
     for role in ("candidate", "baseline"):
         if comparison[role] != getattr(params.comparison, role):
-            message = f"the report's {role} is {comparison[role]}, that of params.yaml is another"
-            raise PendingError(f"{message}: `dvc repro` compares anew")
+            raise PendingError(
+                f"the report's {role} is {comparison[role]}, but params.yaml names "
+                f"{getattr(params.comparison, role)}: `dvc repro` compares again"
+            )
     manifests = [read_manifest(variant) for variant in params.variants]
-    fingerprints = [each for one in manifests for each in one.fingerprints()]
-    fingerprint = comparison_records.fingerprint(
+    fingerprints = [
+        fingerprint for manifest in manifests for fingerprint in manifest.fingerprints()
+    ]
+    of_comparison = comparison_records.fingerprint(
         comparison, comparison_records.read_report(), fingerprints
     )
-    if recorded.find_by_fingerprint(fingerprint) is None:
-        raise PendingError("these runs and this report are not in MLflow: `dvc repro` brings them")
+    if recorded.find_by_fingerprint(of_comparison) is None:
+        raise PendingError("these runs and this report are not in MLflow: `dvc repro` adds them")
 
 
-def _told(comparison: dict[str, Any]) -> str:
+def _difference(comparison: dict[str, Any]) -> str:
     mean, low, high = (comparison[key] for key in ("mean", "ci_low", "ci_high"))
     if mean is None:
         return "not known"

@@ -14,14 +14,14 @@ def test_half_width_by_hand():
     assert half_width(values, seeds=6, error=0.05) == pytest.approx([4.3027 * np.sqrt(1 / 2)], 1e-4)
 
 
-def test_who_learns_the_same_agrees():
+def test_programs_that_learn_the_same_agree():
     random = np.random.default_rng(0)
     for _ in range(50):
         ours, theirs = random.normal(0.95, 0.004, (20, 2)), random.normal(0.95, 0.004, (5, 2))
         assert not list(disagreements(sample(ours), sample(theirs), comparisons=8))
 
 
-def test_who_learns_worse_is_told_of_by_epoch():
+def test_a_program_that_learns_worse_is_reported_by_epoch():
     random = np.random.default_rng(0)
     ours, theirs = random.normal(0.95, 0.004, (20, 2)), random.normal(0.95, 0.004, (5, 2))
     theirs[:, 1] -= 0.02

@@ -35,6 +35,6 @@ def test_bandwidth_is_that_of_a_memory():
 
 
 @pytest.mark.parametrize("widths", [(784, 10), (784, 32, 32, 10)])
-def test_there_is_one_product_of_inputs_less_than_layers(widths):
+def test_the_first_layer_needs_no_gradient_of_its_inputs(widths):
     layers = len(widths) - 1
     assert len(floor.products(widths, 32)) == 3 * layers - 1

@@ -24,7 +24,7 @@ def test_a_task_is_answered_by_the_scores_of_each_seed_and_epoch(process):
     assert 2**20 < answer.peak_memory < 2**33
 
 
-def test_who_ends_instead_of_answering_is_quoted(process):
+def test_a_process_that_ends_instead_of_answering_is_quoted(process):
     process.ask("unknown", [0])
     with pytest.raises(PeerError, match=r"toy_peer ended:\n(.*\n)*no such variant"):
         process.answer()

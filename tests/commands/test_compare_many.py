@@ -140,7 +140,7 @@ def test_all_experiments_since_a_commit(record, compare):
 
     code, out, _ = compare("--since", "second")
     assert code == 0
-    assert "Without results, and not here: waiting is queued." in out
+    assert "Left out, for they have no results: waiting is queued." in out
 
 
 def test_names_are_added_to_those_since_a_commit(record):
@@ -149,45 +149,45 @@ def test_names_are_added_to_those_since_a_commit(record):
     assert told["axes"] == ["seeds", "momentum"]
 
 
-def test_none_since_a_commit_is_told_with_what_waits(compare):
+def test_none_since_a_commit_is_reported_with_what_waits(compare):
     code, told = error(compare("--since"))
     assert code == 2
     expected = r"no experiment has results since HEAD \(commit \w{7}\): waiting is queued"
     assert re.fullmatch(expected, told)
 
 
-def test_no_commit_to_begin_with_is_told(compare):
+def test_no_commit_to_begin_with_is_reported(compare):
     code, told = error(compare("--since", "nowhere"))
     assert (code, told) == (2, "no commit is called 'nowhere'")
 
 
 @pytest.mark.parametrize("name", ["batch_norm", "HEAD:batch_norm", "x", ""])
-def test_what_is_no_experiment_is_told_with_those_that_are(compare, name):
+def test_what_is_no_experiment_is_reported_with_those_that_are(compare, name):
     code, told = error(compare("later", "main", name))
     assert code == 2
     assert told == (
-        f"no experiment or commit is called {name!r}; of experiments DVC has later, "
+        f"no experiment or commit is called {name!r}; DVC's experiments are later, "
         f"{', '.join(sorted(NAMES))}, twin"
     )
 
 
-def test_a_name_of_more_than_one_experiment_is_told_with_their_commits(compare):
+def test_a_name_of_more_than_one_experiment_is_reported_with_their_commits(compare):
     code, told = error(compare("main", "first", "twin"))
     assert code == 2
     start, _, commits = told.partition(" one of ")
-    assert start == "'twin' is more than one experiment: name a commit,"
+    assert start == "'twin' is the name of several experiments: name a commit instead,"
     listed = git("for-each-ref", "--format=%(objectname:short=7)", "refs/exps/**/twin")
     assert sorted(commits.split(", ")) == sorted(listed.split())
     assert compare("main", *commits.split(", "))[0] == 0
 
 
-def test_an_experiment_that_waits_is_told(compare):
+def test_an_experiment_that_waits_is_reported(compare):
     code, told = error(compare("later", "main", "waiting"))
     assert code == 75
     assert told == "experiment waiting is queued: `dvc queue start` runs it"
 
 
-def test_a_commit_without_the_baseline_is_told(compare, repository):
+def test_a_commit_without_the_baseline_is_reported(compare, repository):
     params = repository / "params.yaml"
     kept = params.read_text()
     params.write_text(

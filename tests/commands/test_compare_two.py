@@ -113,7 +113,7 @@ def test_markdown_links_the_figure(compare):
     assert Path("comparisons/my own.png").is_file()
 
 
-def test_a_figure_that_cannot_be_written_is_told(compare):
+def test_a_figure_that_cannot_be_written_is_reported(compare):
     code, told = error(compare("batch_norm", "no_norm", "--figure", "params.yaml/x.png"))
     assert code == 73
     assert "params.yaml/x.png cannot be written" in told
@@ -188,7 +188,7 @@ def test_a_dvc_experiment_is_found(record, abbreviated):
     assert labels == [f"With BN ({name})", "With BN (HEAD)"]
 
 
-def test_the_same_runs_are_told_without_statistics_or_figure(compare, record):
+def test_the_same_runs_are_reported_without_statistics_or_figure(compare, record):
     code, out, _ = compare("batch_norm", "HEAD:batch_norm")
 
     assert code == 0
@@ -200,7 +200,7 @@ def test_the_same_runs_are_told_without_statistics_or_figure(compare, record):
     assert told["comparisons"][0]["test"] is None
 
 
-def test_files_that_the_cache_lacks_are_told(compare, repository, tmp_path):
+def test_files_that_the_cache_lacks_are_reported(compare, repository, tmp_path):
     cache = repository / ".dvc" / "cache"
     shutil.move(cache, tmp_path / "elsewhere")
     try:
@@ -208,11 +208,13 @@ def test_files_that_the_cache_lacks_are_told(compare, repository, tmp_path):
     finally:
         shutil.move(tmp_path / "elsewhere", cache)
     assert code == 66
-    assert told.endswith("is not in DVC's cache: `dvc pull`, or `dvc repro` there")
+    assert told.endswith(
+        "is not in DVC's cache: run `dvc pull`, or check that commit out and run `dvc repro`"
+    )
 
 
 @pytest.mark.parametrize("name", ["runs/batch_norm/history.csv", "evaluation/no_norm/test.csv"])
-def test_a_file_that_is_damaged_in_the_cache_is_told(compare, repository, name):
+def test_a_file_that_is_damaged_in_the_cache_is_reported(compare, repository, name):
     with Repo(rev="first") as repo:
         md5 = repo.dvcfs.info(name)["md5"]
     kept = repository / ".dvc" / "cache" / "files" / "md5" / md5[:2] / md5[2:]
@@ -230,7 +232,7 @@ def test_a_file_that_is_damaged_in_the_cache_is_told(compare, repository, name):
     assert told.startswith(f"{name} is damaged in DVC's cache: `python -m pipeline doctor --fix`")
 
 
-def test_a_commit_before_all_runs_is_told(compare):
+def test_a_commit_before_all_runs_is_reported(compare):
     code, told = error(compare("empty", "no_norm"))
     assert code in {65, 66}
     assert re.match("commit [0-9a-f]{7} ", told)
@@ -253,13 +255,13 @@ def test_a_commit_before_all_runs_is_told(compare):
         "\n",
     ],
 )
-def test_what_nothing_is_called_is_told_in_a_line(compare, name):
+def test_what_nothing_is_called_is_reported_in_a_line(compare, name):
     code, told = error(compare("--", name, "no_norm"))
     assert code == 2
     assert "batch_norm, no_norm" in told
 
 
-def test_usage_is_told(compare):
+def test_usage_is_reported(compare):
     for arguments in (
         ["batch_norm"],
         ["batch_norm", "no_norm", "--since", "HEAD", "--json", "--md"],
@@ -296,10 +298,10 @@ def test_without_git_no_commit_is_known(command, variants):
     variants("no_norm", WITHOUT)
     code, told = error(command("HEAD", "no_norm"))
     assert code == 2
-    assert "no commit, experiment or MLflow run is called so" in told
+    assert "nor is it the name of a commit, a DVC experiment or an MLflow run" in told
 
 
-def test_variants_without_a_seed_in_common_are_told(command, variants):
+def test_variants_without_a_seed_in_common_are_reported(command, variants):
     variants("batch_norm", SECOND)
     variants("no_norm", WITHOUT[:2], seeds=(7, 8))
     code, told = error(command("batch_norm", "no_norm"))
@@ -307,7 +309,7 @@ def test_variants_without_a_seed_in_common_are_told(command, variants):
     assert "no run of the same seed" in told
 
 
-def test_a_missing_variant_is_told(command, variants):
+def test_a_missing_variant_is_reported(command, variants):
     variants("no_norm", WITHOUT)
     code, told = error(command("batch_norm", "no_norm"))
     assert code == 66

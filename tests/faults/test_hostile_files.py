@@ -150,8 +150,8 @@ def saved(mode, **options):
 MOST = 7071
 # What is handed to `predict`, and what is said of it.
 PICTURES = {
-    "900 million pixels in 110 kB": (lambda: png(30_000), "unfolds to more than 50 million"),
-    "one pixel a side too many": (lambda: png(MOST + 1), "unfolds to more than 50 million"),
+    "900 million pixels in 110 kB": (lambda: png(30_000), "decompresses to more than 50 million"),
+    "one pixel a side too many": (lambda: png(MOST + 1), "decompresses to more than 50 million"),
     "as many pixels as permitted": (lambda: png(MOST), "is blank"),
     "the same in colours": (lambda: png(MOST, bits=8, channels=3), "is blank"),
     "the same, one colour transparent": (
@@ -165,16 +165,16 @@ PICTURES = {
         lambda: png(28, chunk(b"zTXt", b"t\0\0" + zlib.compress(bytes(10**8)))), "is damaged"),
     "GIF of 65,535 by 65,535": (
         lambda: b"GIF89a\xff\xff\xff\xff\x80\0\0" + bytes(6)
-        + b",\0\0\0\0\xff\xff\xff\xff\0\x02\x02D\x01\0;", "unfolds to more than 50 million"),
+        + b",\0\0\0\0\xff\xff\xff\xff\0\x02\x02D\x01\0;", "decompresses to more than 50 million"),
     "TIFF whose directory is its own next": (
-        lambda: b"II*\0\x08\0\0\0\0\0\x08\0\0\0", "is (damaged|no picture)"),
+        lambda: b"II*\0\x08\0\0\0\0\0\x08\0\0\0", "is (damaged|neither a picture)"),
     "PostScript": (lambda: b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n(secret) run\n",
-        "is no picture"),
+        "is neither a picture"),
     "SVG that reads a file": (
         lambda: b'<svg xmlns="http://www.w3.org/2000/svg"><image href="secret"/></svg>',
-        "is no picture"),
+        "is neither a picture"),
     "end of line in the middle of a PNG": (
-        lambda: png(28).replace(b"IDAT", b"\r\n\r\n"), "is no picture"),
+        lambda: png(28).replace(b"IDAT", b"\r\n\r\n"), "is neither a picture"),
     "IDX that claims 2^93 bytes": (lambda: header(2**31, 2**31, 2**31), "claims"),
     "IDX that unfolds to 10 GB": (lambda: unfolding(9, 28, 28, megabytes=10_000), "holds more"),
 }  # fmt: skip

@@ -39,7 +39,7 @@ def repository(project):
 
 
 @pytest.mark.slow
-def test_an_experiment_of_temp_is_told_while_it_runs(repository):
+def test_an_experiment_of_temp_is_reported_while_it_runs(repository):
     command = [sys.executable, "-m", "dvc", "exp", "run", "--temp", "-n", "aside", "-S", "rate=2"]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     until = time.monotonic() + WAITED_SECONDS
@@ -61,7 +61,7 @@ def test_an_experiment_of_temp_is_told_while_it_runs(repository):
 
 
 def test_no_queue_is_made_by_asking_for_it(repository):
-    with pytest.raises(ArgumentError, match="is called 'nothing'; of experiments DVC has none"):
+    with pytest.raises(ArgumentError, match="is called 'nothing'; DVC has no experiments"):
         experiments.find("nothing")
     assert not (repository / ".dvc/tmp/exps").exists()
 

@@ -31,7 +31,7 @@ def test_a_loss_that_mlflow_did_not_take_is_nan():
     assert np.isnan(sources.cell_of_run(recorded(accuracy=0.1)).scores["loss"][0])
 
 
-def test_a_recorded_run_without_test_scores_is_told():
+def test_a_recorded_run_without_test_scores_is_reported():
     with pytest.raises(MissingInputError, match="batch_norm-seed-03 has no test scores yet"):
         sources.cell_of_run(recorded())
 

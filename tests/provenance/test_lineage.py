@@ -262,7 +262,7 @@ def test_the_journal_outlives_the_folder_of_a_dvc_experiment(
 
 
 @pytest.mark.parametrize("when", ["soon", [1], math.nan, True])
-def test_a_journal_of_no_time_is_told(project, when):
+def test_a_journal_of_no_time_is_reported(project, when):
     write_journal("f1", LINEAGE)
     path = project / ".bnlab/lineage/f1.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"started": when}))
@@ -272,7 +272,7 @@ def test_a_journal_of_no_time_is_told(project, when):
 
 
 @pytest.mark.parametrize("content", ["", "{}", "[]", json.dumps({"tags": {}, "patch_sha256": "0"})])
-def test_a_damaged_journal_is_told(project, content):
+def test_a_damaged_journal_is_reported(project, content):
     write_journal("f1", LINEAGE)
     (project / ".bnlab/lineage/f1.json").write_text(content)
 

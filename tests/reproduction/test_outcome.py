@@ -66,13 +66,13 @@ def test_the_first_score_that_differs_is_named_and_the_largest_difference_kept(
     assert not result.is_within_tolerance
 
 
-def test_a_weight_that_differs_in_one_bit_is_no_identity_though_all_scores_are_equal():
+def test_one_different_bit_in_a_weight_is_not_identical_though_all_scores_are_equal():
     kernel = WEIGHTS["dense_0/kernel"].copy()
     kernel[1, 1] = np.nextafter(np.float32(4), np.float32(5))
 
     result = compare_outcomes(outcome(), outcome(dense_0__kernel=kernel))
 
-    # Between 4 and 8 float32 has 2 ** 21 numbers for each whole one.
+    # Between 4 and 8, float32 numbers are 2 ** -21 apart.
     assert result.first == Deviation("weights of dense_0/kernel", 2**-21)
     assert not result.is_identical
     assert result.is_within_tolerance
@@ -85,8 +85,8 @@ def test_zeros_of_either_sign_are_not_the_same_bits():
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
-def test_a_run_that_diverged_is_identical_to_one_that_did_so_likewise(value):
-    # MLflow holds finite values alone: what is not there was not finite.
+def test_runs_that_diverged_in_the_same_way_are_identical(value):
+    # MLflow stores finite values only: a missing score was not finite.
     gone = HISTORY.drop(index=3)
     diverged = outcome((3, "loss", value), (3, "accuracy", value), dense_0__bias=np.array(
         [math.nan, 1], np.float32
@@ -95,7 +95,7 @@ def test_a_run_that_diverged_is_identical_to_one_that_did_so_likewise(value):
     assert compare_outcomes(Outcome(gone, diverged.weights), diverged).is_identical
 
 
-def test_an_epoch_that_one_side_lacks_is_as_far_off_as_can_be():
+def test_an_epoch_that_one_side_lacks_differs_infinitely():
     shorter = Outcome(HISTORY.iloc[:2], WEIGHTS)
 
     for result in (compare_outcomes(outcome(), shorter), compare_outcomes(shorter, outcome())):

@@ -1,4 +1,4 @@
-"""Runs trained for real, small ones, recorded in MLflow and trained again."""
+"""Small runs, really trained, recorded in MLflow and trained again."""
 
 import os
 import shutil
@@ -66,7 +66,7 @@ def examples(count, rng):
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory, empty_store):
-    """A project whose four runs are in its store, whole."""
+    """A project whose four runs are complete in its store."""
     folder = tmp_path_factory.mktemp("trained")
     rng = np.random.default_rng(0)
     with pytest.MonkeyPatch.context() as patch:
@@ -108,7 +108,7 @@ def client(project):
 
 @contextmanager
 def tagged(project, name, key, value):
-    """Gives a run another tag while the block lasts; yields what it was."""
+    """Changes a run's tag while the block lasts; yields its former value."""
     run = recorded.find(name)
     client(project).set_tag(run.info.run_id, key, value)
     try:
@@ -118,7 +118,7 @@ def tagged(project, name, key, value):
 
 
 def again(names, workers=1):
-    """Does what the command does."""
+    """Does what the command `reproduce` does."""
     chosen = reproduce.named(names)
     reproduce.expect_present_inputs(chosen)
     return retrain.run(chosen, workers)
@@ -167,7 +167,7 @@ def test_all_means_the_runs_of_the_present_files():
 
 @pytest.fixture
 def flipped_weight(project):
-    """One recorded weight is off by one unit in the last place, while the block lasts."""
+    """Moves one recorded weight by one unit in the last place while the test lasts."""
     run = recorded.find("no_norm-seed-00")
     model_id = recorded.model_of(run)
     (path,) = (project / "mlartifacts" / "models" / model_id).rglob("*.weights.h5")
@@ -196,7 +196,7 @@ def test_one_bit_of_one_weight_is_found(capsys):
 
 @pytest.fixture
 def other_score(project):
-    """The validation loss recorded for the last epoch is another, while the block lasts."""
+    """Changes the validation loss recorded for the last epoch while the test lasts."""
     run_id = recorded.find("no_norm-seed-01").info.run_id
     points = client(project).get_metric_history(run_id, "validation/loss")
     point = max(points, key=lambda one: (one.step, one.timestamp))
@@ -210,7 +210,7 @@ def other_score(project):
 
 
 @pytest.mark.usefixtures("other_score")
-def test_the_first_score_that_differs_is_told(capsys):
+def test_the_first_score_that_differs_is_named(capsys):
     assert not again(["no_norm-seed-01"])
 
     told = capsys.readouterr().out
@@ -218,18 +218,19 @@ def test_the_first_score_that_differs_is_told(capsys):
 
 
 @pytest.mark.usefixtures("other_score")
-def test_on_another_processor_a_tolerance_holds_and_is_called_so(project, capsys):
+def test_on_another_processor_a_run_may_be_within_tolerance_and_the_output_says_so(project, capsys):
     with tagged(project, "no_norm-seed-01", "cpu.type", "Another CPU"):
         assert again(["no_norm-seed-01"])
 
     told = capsys.readouterr().out
     assert (
-        "within tolerance: another processor rounds otherwise; it differs first in epoch 1" in told
+        "within tolerance: another type of processor rounds differently; differs first in epoch 1"
+        in told
     )
-    assert "tolerated are 0.02 and 0.06" in told
+    assert "tolerances are 0.02 and 0.06" in told
 
 
-def test_other_versions_are_told(project, capsys):
+def test_other_versions_are_reported(project, capsys):
     with tagged(project, "no_norm-seed-00", "keras.version", "2.0.0") as kept:
         assert again(["no_norm-seed-00"])
 
@@ -240,12 +241,12 @@ def test_other_versions_are_told(project, capsys):
 @pytest.mark.parametrize(
     ("changed", "told"),
     [
-        (("code_sha256",), "from other code than"),
-        (("sha256",), "from other data than"),
-        (("code_sha256", "sha256"), "from other code and other data than"),
+        (("code_sha256",), "from different code, at"),
+        (("sha256",), "from different data, at"),
+        (("code_sha256", "sha256"), "from different code and data, at"),
     ],
 )
-def test_what_is_not_as_recorded_is_named(monkeypatch, changed, told):
+def test_an_input_that_is_not_the_recorded_one_is_named(monkeypatch, changed, told):
     for name in changed:
         monkeypatch.setattr(reproduce, name, lambda *_: "another hash")
 
@@ -261,8 +262,8 @@ def test_there_is_nothing_to_check_out_of_a_run_made_outside_git():
         reproduce.run_in_worktrees(reproduce.named(["no_norm-seed-00"]))
 
 
-# In place of the pipeline of then: tells what it finds around it, and trains nothing.
-PIPELINE_OF_THEN = """
+# Stands in for the pipeline of a past commit: writes down what it finds, and trains nothing.
+PAST_PIPELINE = """
 import os, pathlib, sys
 command, *runs = sys.argv[1:]
 found = [pathlib.Path(name).read_text().strip() for name in ("rate", "new") if os.path.exists(name)]
@@ -274,14 +275,14 @@ sys.exit(command == "reproduce" and pathlib.Path("rate").read_text() == "broken\
 
 @pytest.fixture
 def states(tmp_path, empty_store, monkeypatch):
-    """Records runs of a repository's present state, by name; clears what is not committed after."""
+    """Records runs of a repository with changes, then undoes the changes."""
     for name in [name for name in os.environ if name.startswith(("GIT_", "DVC_", "MLFLOW_TRACK"))]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
     monkeypatch.chdir(tmp_path)
     shutil.copy(empty_store, "mlflow.db")
     (tmp_path / "pipeline").mkdir()
-    (tmp_path / "pipeline/__main__.py").write_text(PIPELINE_OF_THEN)
+    (tmp_path / "pipeline/__main__.py").write_text(PAST_PIPELINE)
     (tmp_path / "rate").write_text("committed\n")
     (tmp_path / ".gitignore").write_text("/mlflow.db*\n/mlartifacts/\n/.bnlab/\n/told\n")
     identity = ["-c", "user.name=A", "-c", "user.email=a@example.org"]
@@ -304,14 +305,14 @@ def states(tmp_path, empty_store, monkeypatch):
     return record
 
 
-def test_a_run_is_made_again_with_the_changes_that_it_was_made_with(states, tmp_path):
+def test_a_run_is_retrained_with_the_uncommitted_changes_that_it_was_made_with(states, tmp_path):
     states("plain", (0,))
     states("dirty", (0, 1), rate="changed\n", new="added\n")
 
     chosen = reproduce.named(["plain-seed-00", "dirty-seed-00", "dirty-seed-01"])
     assert reproduce.run_in_worktrees(chosen)
 
-    # The two of one state share a worktree.
+    # The two runs of one state share a worktree.
     assert (tmp_path / "told").read_text().splitlines() == [
         "download 0 committed", "prepare 0 committed", "reproduce 1 committed",
         "download 0 changed added", "prepare 0 changed added", "reproduce 2 changed added",
@@ -320,7 +321,7 @@ def test_a_run_is_made_again_with_the_changes_that_it_was_made_with(states, tmp_
     assert not (tmp_path / "new").exists()
 
 
-def test_one_state_that_comes_out_otherwise_is_enough(states):
+def test_one_state_that_comes_out_differently_is_enough(states):
     states("broken", (0,), rate="broken\n")
     states("plain", (0,))
 

@@ -109,7 +109,7 @@ def test_any_ink_on_any_paper_is_white_on_black(paper, ink):
     np.testing.assert_array_equal(image, as_example(drawn(280, 200, *strokes), MNIST))
 
 
-def test_a_stroke_that_touches_the_border_is_ink_all_the_same():
+def test_a_stroke_that_touches_the_border_is_still_ink():
     image = as_example(drawn(100, 100, (0, 100, 40, 60)), MNIST)
 
     assert box(image) == (4, 24, 12, 16)
@@ -164,7 +164,7 @@ def test_other_images_have_the_proportions_of_mnist():
     ],
     ids=["white", "black", "one pixel", "no ink to speak of"],
 )
-def test_a_blank_picture_is_none_of_a_digit(picture):
+def test_a_blank_picture_is_refused(picture):
     assert is_blank(picture)
     with pytest.raises(ValueError, match="a blank picture"):
         as_example(picture, MNIST)

@@ -44,7 +44,7 @@ def written(tmp_path):
 
 
 def refusal(path, kind=DataError):
-    """Returns the only line that is said of a file, which it names."""
+    """Returns the one-line error about a file, without the file's name."""
     with pytest.raises(kind) as told:
         read_images(path, 10)
     (line,) = str(told.value).splitlines()
@@ -56,7 +56,7 @@ def refusal(path, kind=DataError):
 def test_a_picture_is_read_whatever_its_format(saved, name):
     given = read_images(saved(name, format="png" if name == "a" else None), 10)
 
-    assert given.drawn
+    assert given.is_picture
     assert given.left_out == 0
     assert given.names == [str(given.path)]
     np.testing.assert_array_equal(given.images, [GREY])
@@ -86,7 +86,7 @@ def transparent(ink):
 
 
 @pytest.mark.parametrize(("ink", "paper"), [(0, 255), (255, 0), (200, 255)])
-def test_nothing_is_paper_on_which_the_ink_is_seen(saved, ink, paper):
+def test_a_transparent_background_becomes_paper_that_shows_the_ink(saved, ink, paper):
     (image,) = read_images(saved("a.png", transparent(ink)), 10).images
 
     assert image[0, 0] == paper
@@ -108,10 +108,10 @@ def test_sixteen_bits_of_a_pgm_become_eight(written, most):
     np.testing.assert_array_equal(image, GREY)
 
 
-def test_a_colour_that_stands_for_nothing_is_paper(saved):
+def test_a_colour_that_stands_for_transparency_is_paper(saved):
     given = read_images(saved("a.png", 255 - PICTURE, transparency=(0, 0, 0)), 10)
 
-    # White on nothing is seen on black.
+    # White on a transparent background shows on black.
     np.testing.assert_array_equal(given.images, [255 - GREY])
 
 
@@ -124,7 +124,7 @@ def test_a_photograph_is_turned_upright(saved):
     np.testing.assert_array_equal(image, np.rot90(GREY, -1))
 
 
-def test_of_a_large_picture_no_more_is_kept_than_is_of_use(saved):
+def test_a_large_picture_is_scaled_down(saved):
     large = np.kron(GREY, np.ones((50, 50), np.uint8))
 
     (image,) = read_images(saved("a.png", large), 10).images
@@ -133,12 +133,12 @@ def test_of_a_large_picture_no_more_is_kept_than_is_of_use(saved):
 
 
 @pytest.mark.parametrize("pack", [bytes, gzip.compress])
-def test_of_an_idx_file_the_first_images_are_read(written, pack):
+def test_the_first_images_of_an_idx_file_are_read(written, pack):
     path = written("images", pack(idx(5, 2, 3)))
 
     given = read_images(path, 2)
 
-    assert not given.drawn
+    assert not given.is_picture
     assert given.left_out == 3
     assert given.names == [f"{path}[0]", f"{path}[1]"]
     assert given.images.tolist() == [[[0, 1, 2], [3, 4, 5]], [[6, 7, 8], [9, 10, 11]]]
@@ -156,22 +156,22 @@ def test_an_idx_file_of_few_images_leaves_none_out(written):
         (gzip.compress(idx(9), mtime=0), "holds labels: give the file of their images"),
         (idx(9), "holds labels: give the file of their images"),
         (idx(0, 28, 28), "holds no images"),
-        (gzip.compress(idx(5, 2, 3), mtime=0)[:-12], "is damaged: .*; get it anew"),
-        (gzip.compress(idx(5, 2, 3), mtime=0)[:12], "is damaged: .*; get it anew"),
-        (idx(5, 2, 3)[:-1], "promises 30 bytes of values and holds 29 bytes; get it anew"),
-        (idx(5, 2, 3, kind=0x0D), "has magic number 0x00000d03, .*; get it anew"),
-        (b"\x1f\x8b and nothing more", "is damaged: .*; get it anew"),
-        (b"", r"is no picture \(PNG, .*\) and no IDX file"),
-        (b"# bnlab", r"is no picture \(PNG, .*\) and no IDX file"),
-        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "is no picture"),
+        (gzip.compress(idx(5, 2, 3), mtime=0)[:-12], "is damaged: .*; get it again"),
+        (gzip.compress(idx(5, 2, 3), mtime=0)[:12], "is damaged: .*; get it again"),
+        (idx(5, 2, 3)[:-1], "promises 30 bytes of values and holds 29 bytes; get it again"),
+        (idx(5, 2, 3, kind=0x0D), "has magic number 0x00000d03, .*; get it again"),
+        (b"\x1f\x8b and nothing more", "is damaged: .*; get it again"),
+        (b"", r"is neither a picture \(PNG, .*\) nor an IDX file"),
+        (b"# bnlab", r"is neither a picture \(PNG, .*\) nor an IDX file"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "is neither a picture"),
     ],
 )
-def test_what_is_no_image_is_told(written, content, told):
+def test_a_file_without_images_is_reported(written, content, told):
     assert re.match(told, refusal(written("file", content)))
 
 
 @pytest.mark.parametrize("name", ["a.png", "a.jpg", "a.gif", "a.webp"])
-def test_a_picture_cut_short_is_told(saved, name):
+def test_a_picture_cut_short_is_reported(saved, name):
     path = saved(name, np.random.default_rng(0).integers(0, 255, (40, 30, 3), dtype=np.uint8))
     path.write_bytes(path.read_bytes()[:-200])
 
@@ -183,53 +183,53 @@ def test_a_picture_cut_short_is_told(saved, name):
     [np.full((9, 9, 3), 255, np.uint8), np.zeros((9, 9, 4), np.uint8), np.zeros((1, 1), np.uint8)],
     ids=["white", "transparent", "one pixel"],
 )
-def test_a_blank_picture_is_told(saved, picture):
+def test_a_blank_picture_is_reported(saved, picture):
     assert refusal(saved("a.png", picture)).startswith("is blank, or too faint: draw a")
 
 
-def test_pixels_of_32_bits_are_told(saved):
+def test_pixels_of_32_bits_are_reported(saved):
     told = refusal(saved("a.tiff", GREY.astype(np.float32)))
 
     assert told == "has pixels of 32 bits: save the picture with 8 or 16"
 
 
 @pytest.mark.parametrize(
-    ("of", "limit"), [(given_images, "_MOST_UNFOLDED"), (Image, "MAX_IMAGE_PIXELS")]
+    ("of", "limit"), [(given_images, "_MOST_PIXELS"), (Image, "MAX_IMAGE_PIXELS")]
 )
-def test_a_picture_that_unfolds_too_far_is_told(saved, monkeypatch, of, limit):
+def test_a_picture_of_too_many_pixels_is_reported(saved, monkeypatch, of, limit):
     path = saved("a.png")
     # Of 1,200 pixels; Pillow refuses from twice its limit.
     monkeypatch.setattr(of, limit, 599)
 
-    assert refusal(path) == "unfolds to more than 50 million pixels: give a smaller one"
+    assert refusal(path) == "decompresses to more than 50 million pixels: give a smaller one"
 
 
-def test_a_file_that_is_too_large_is_told(written, monkeypatch):
+def test_a_file_that_is_too_large_is_reported(written, monkeypatch):
     monkeypatch.setattr(given_images, "_MOST_BYTES", 5)
 
     assert refusal(written("a.png", b"123456")) == "is larger than 64 MB: give a smaller one"
 
 
-def test_a_missing_file_is_told(tmp_path):
+def test_a_missing_file_is_reported(tmp_path):
     assert refusal(tmp_path / "a.png", MissingInputError).startswith("is not here")
 
 
-def test_a_file_that_cannot_be_read_is_told(tmp_path):
+def test_a_file_that_cannot_be_read_is_reported(tmp_path):
     with pytest.raises(MissingInputError, match=r"aa\.png cannot be read: File name too long"):
         read_images(tmp_path / f"{'a' * 300}.png", 10)
 
 
-def test_a_folder_is_told(tmp_path):
+def test_a_folder_is_reported(tmp_path):
     assert refusal(tmp_path, ArgumentError) == "is a folder: name the pictures in it"
 
 
-def test_a_pipe_is_told_and_not_waited_for(tmp_path):
+def test_a_pipe_is_refused_at_once(tmp_path):
     os.mkfifo(tmp_path / "pipe")
 
-    assert refusal(tmp_path / "pipe", ArgumentError).startswith("is no file")
+    assert refusal(tmp_path / "pipe", ArgumentError).startswith("is not a regular file")
 
 
-def test_a_name_that_cannot_be_printed_is_told_in_one_line(tmp_path):
+def test_a_name_that_cannot_be_printed_is_reported_in_one_line(tmp_path):
     with pytest.raises(MissingInputError) as told:
         read_images(tmp_path / "a\n\udcff\x1b[31m.png", 10)
 

@@ -25,7 +25,7 @@ NAME = PARAMS.tracking.experiment
 
 
 def write(variant, seed, kernel=None, **odds):
-    """Writes a run whose model gives digit `_7` so many times the odds of the others."""
+    """Writes a run whose model gives digit 7 the odds `_7` against each of the others."""
     images = keras.Input((28, 28), dtype="uint8", name="images")
     pixels = keras.layers.Flatten(name="pixels")(keras.layers.Rescaling(1 / 255)(images))
     model = keras.Model(images, keras.layers.Dense(10, name="logits")(pixels))
@@ -65,7 +65,7 @@ def predict(*arguments):
 
 
 @pytest.mark.usefixtures("trained")
-def test_both_variants_are_told_side_by_side_and_a_second_guess_where_unsure():
+def test_both_variants_are_shown_side_by_side_with_a_second_guess_where_unsure():
     assert predict("stroke.png").output.splitlines() == [
         "image       With BN    Without BN",
         "stroke.png  4  91.0 %  4  45.0 %, or 7  15.0 %",
@@ -106,7 +106,7 @@ def test_json_has_all_probabilities():
 
 
 @pytest.mark.usefixtures("trained")
-def test_a_seed_that_params_do_not_have_is_told():
+def test_a_seed_that_params_do_not_have_is_reported():
     with pytest.raises(ArgumentError, match=r"batch_norm has no seed 10: its last is 9 \(params"):
         predict("stroke.png", "--seed", "10")
 
@@ -120,7 +120,7 @@ def test_a_run_that_is_not_there_says_what_makes_it():
 
 
 @pytest.mark.usefixtures("trained")
-def test_a_run_that_diverged_is_told_beside_those_that_did_not():
+def test_a_diverged_run_is_shown_beside_those_that_did_not_diverge():
     write("no_norm", 0, _4=np.nan)
 
     assert predict("stroke.png").output.splitlines() == [
@@ -133,16 +133,16 @@ def test_a_run_that_diverged_is_told_beside_those_that_did_not():
 
 
 @pytest.mark.usefixtures("trained")
-def test_where_all_runs_diverged_nothing_is_told():
+def test_where_all_runs_diverged_nothing_is_predicted():
     write("no_norm", 0, _4=np.nan)
     write("batch_norm", 0, _4=np.nan)
 
-    told = "runs/batch_norm/seed-00 and runs/no_norm/seed-00: training diverged, they tell nothing"
+    told = "training diverged in runs/batch_norm/seed-00 and runs/no_norm/seed-00; choose another"
     with pytest.raises(DataError, match=told):
         predict("stroke.png")
 
 
-def test_images_of_another_size_are_told(trained):
+def test_images_of_another_size_are_reported(trained):
     (trained / "small").write_bytes(struct.pack(">4I", 0x803, 2, 8, 8) + bytes(128))
 
     with pytest.raises(
@@ -174,7 +174,7 @@ def crowned(tracked_project, trained):
 
 @pytest.mark.usefixtures("crowned")
 def test_the_registered_model_is_the_champion():
-    # It is MLflow's copy that is asked.
+    # The prediction comes from MLflow's copy.
     write("no_norm", 0, _1=99)
 
     assert predict("stroke.png", "--registered").output.splitlines() == [
@@ -183,7 +183,7 @@ def test_the_registered_model_is_the_champion():
     ]
 
 
-def test_a_champion_whose_files_are_lost_is_told(crowned):
+def test_a_champion_whose_files_are_lost_is_reported(crowned):
     shutil.rmtree(crowned / "mlartifacts")
 
     with pytest.raises(
@@ -193,7 +193,7 @@ def test_a_champion_whose_files_are_lost_is_told(crowned):
 
 
 @pytest.mark.usefixtures("tracked_project", "trained")
-def test_without_a_champion_it_is_said_what_makes_one():
+def test_without_a_champion_the_error_says_what_makes_one():
     with pytest.raises(MissingInputError, match=f"{NAME} has no champion .* promote` makes one"):
         predict("stroke.png", "--registered")
 

@@ -51,7 +51,7 @@ def write_runs(variant, last=LAST):
 
 @pytest.fixture
 def tracked(tracked_project):
-    """A project with both variants in MLflow, models and all, and their comparison."""
+    """A project whose variants are in MLflow, with their models and their comparison."""
     manifests = [write_runs(variant) for variant in PARAMS.variants]
     store = Store(NAME)
     fingerprints = []
@@ -124,7 +124,9 @@ def test_the_same_model_is_not_registered_twice(tracked):
         ("too_few_pairs", "has too few pairs for a verdict"),
     ],
 )
-def test_without_a_verdict_for_it_nothing_is_promoted_and_why_is_said(tracked, verdict, why):
+def test_without_a_verdict_for_the_candidate_nothing_is_promoted_and_the_error_says_why(
+    tracked, verdict, why
+):
     project = tracked(verdict=verdict)
 
     with pytest.raises(PipelineError, match=f"not promoted: the comparison {why}.*--force"):
@@ -133,7 +135,7 @@ def test_without_a_verdict_for_it_nothing_is_promoted_and_why_is_said(tracked, v
     assert not versions(project)
 
 
-def test_force_promotes_all_the_same_and_is_recorded(tracked, capsys):
+def test_force_promotes_anyway_and_is_recorded(tracked, capsys):
     project = tracked(verdict="not_settled", mean=-0.001, ci_low=-0.01, ci_high=0.008, wins=4)
 
     promote.run(PARAMS, force=True)
@@ -145,7 +147,7 @@ def test_force_promotes_all_the_same_and_is_recorded(tracked, capsys):
     assert "by force: the comparison does not settle" in capsys.readouterr().out
 
 
-def test_force_where_it_was_not_needed_is_not_called_so(tracked):
+def test_force_that_was_not_needed_is_not_recorded(tracked):
     project = tracked()
 
     promote.run(PARAMS, force=True)
@@ -153,7 +155,7 @@ def test_force_where_it_was_not_needed_is_not_called_so(tracked):
     assert champion(project).tags["forced"] == "false"
 
 
-def test_what_never_had_an_interval_is_said_to_have_none(tracked):
+def test_a_comparison_without_an_interval_is_recorded_as_such(tracked):
     project = tracked(verdict="too_few_pairs", ci_low=None, ci_high=None, wins=2, n=2)
 
     promote.run(PARAMS, force=True)
@@ -175,7 +177,7 @@ def test_the_champion_before_is_named(tracked, capsys):
 
     promote.run(PARAMS, force=False)
 
-    assert "is champion as version 1, before version 2" in capsys.readouterr().out
+    assert "is champion as version 1, previously version 2" in capsys.readouterr().out
     assert int(champion(project).version) == 1
 
 
@@ -189,7 +191,7 @@ def test_a_report_of_other_runs_promotes_nothing(tracked):
     assert not versions(project)
 
 
-def test_without_a_report_nothing_is_promoted_and_what_is_missing_is_said(tracked):
+def test_without_a_report_nothing_is_promoted_and_the_error_names_it(tracked):
     tracked()
     Path("reports/report.md").unlink()
 
@@ -206,7 +208,7 @@ def test_a_report_of_other_roles_promotes_nothing(tracked):
     assert not versions(project)
 
 
-def test_a_name_that_the_registry_does_not_take_is_no_traceback(tracked):
+def test_a_name_that_the_registry_refuses_ends_in_an_error_without_traceback(tracked):
     tracked()
     tracking = PARAMS.tracking.model_copy(update={"experiment": "a/b"})
 

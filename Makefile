@@ -8,6 +8,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 PORT ?= 5000
 # Rooms of values, whose own tests run all of them.
 COVERED := comparison evaluation examples reporting runs studies training
+MEASURED := $(COVERED:%=--cov=pipeline.%) --cov-report=
 READY := .venv/.ready
 PEERS_READY := benchmarks/.venv/.ready
 # DVC's stages call `python`: it has to be that of .venv.
@@ -43,14 +44,14 @@ tutorial: setup  ## run the tutorial's notebook and write docs/tutorial.md anew
 	@test -d runs || { echo "error: there is nothing to tell of yet; make run first"; exit 66; }
 	python -m notebooks.export
 
-test: setup  ## run the tests
-	pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+test: setup  ## run the tests, and see how much of the covered rooms their own tests run
+	pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(MEASURED)
 
 drills: setup  ## break things on purpose; what came out goes to docs/RELIABILITY.md
 	pytest -m "" tests/faults --page docs/RELIABILITY.md
 
 coverage: setup  ## how much of the rooms without side effects their own tests run, branches too
-	pytest --numprocesses 2 --dist loadfile $(COVERED:%=--cov=pipeline.%) --cov-report= $(COVERED:%=tests/%)
+	pytest --numprocesses 2 --dist loadfile $(MEASURED) $(COVERED:%=tests/%)
 
 check: setup  ## lint, types, import layers, spelling
 	ruff check

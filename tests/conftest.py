@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from coverage import Coverage
 from ruamel.yaml import YAML
 
 from pipeline.cli import MLFLOW_SETTINGS
@@ -16,6 +17,7 @@ from tests.forks import python
 
 pytest_plugins = ["tests.values"]
 
+TESTS = Path(__file__).parent
 # Names the folder of a `python` that starts at once.
 FORKS = "BNLAB_FORKS"
 # As on the command line, and before MLflow is imported.
@@ -33,6 +35,23 @@ def pytest_configure(config):
         folder, end = python.start()
         os.environ[FORKS] = str(folder)
         config.add_cleanup(end)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item):
+    """Measures coverage, where it is asked for, of the covered rooms' own tests alone.
+
+    Tests of other rooms run much of them without looking at what comes out.
+    """
+    measured = Coverage.current()
+    room = f"pipeline.{item.path.relative_to(TESTS).parts[0]}"
+    if measured is None or room in item.config.option.cov_source:
+        return (yield)
+    measured.stop()
+    try:
+        return (yield)
+    finally:
+        measured.start()
 
 
 def pytest_collection_modifyitems(items):

@@ -8,19 +8,50 @@ import sys
 from pathlib import Path
 
 import pytest
+from coverage import Coverage
 from ruamel.yaml import YAML
 
 from pipeline.cli import MLFLOW_SETTINGS
 from tests.faults.mirror import Mirror
+from tests.forks import python
 
 pytest_plugins = ["tests.values"]
 
+TESTS = Path(__file__).parent
+# Names the folder of a `python` that starts at once.
+FORKS = "BNLAB_FORKS"
 # As on the command line, and before MLflow is imported.
 os.environ.update(MLFLOW_SETTINGS)
 
 
 def pytest_addoption(parser):
     parser.addoption("--page", type=Path, help="where tests of one folder write what came out")
+
+
+def pytest_configure(config):
+    """Makes a `python` that starts at once, for all processes of these tests; see tests/forks."""
+    # Elsewhere a fork may not use what its parent has imported, or cannot be waited for so.
+    if sys.platform == "linux" and FORKS not in os.environ:
+        folder, end = python.start()
+        os.environ[FORKS] = str(folder)
+        config.add_cleanup(end)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item):
+    """Measures coverage, where it is asked for, of the covered rooms' own tests alone.
+
+    Tests of other rooms run much of them without looking at what comes out.
+    """
+    measured = Coverage.current()
+    room = f"pipeline.{item.path.relative_to(TESTS).parts[0]}"
+    if measured is None or room in item.config.option.cov_source:
+        return (yield)
+    measured.stop()
+    try:
+        return (yield)
+    finally:
+        measured.start()
 
 
 def pytest_collection_modifyitems(items):
@@ -38,6 +69,23 @@ def empty_store(tmp_path_factory):
     return path
 
 
+@pytest.fixture(scope="module")
+def share_compiled():
+    """Has the trainers that are made while a patch lasts share what they compile.
+
+    That takes seconds each, for networks that train in hundredths of one.
+    """
+    from pipeline.training.trainer import Trainer  # noqa: PLC0415  TensorFlow takes as long.
+
+    compiled, begin = {}, Trainer.__init__
+
+    def begin_sharing(trainer, *arguments):
+        begin(trainer, *arguments)
+        trainer._solvers = compiled
+
+    return lambda patch: patch.setattr(Trainer, "__init__", begin_sharing)
+
+
 @pytest.fixture
 def project(tmp_path, monkeypatch):
     """An empty project as the current folder, whatever DVC and MLflow are told outside."""
@@ -45,6 +93,12 @@ def project(tmp_path, monkeypatch):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+@pytest.fixture(scope="session")
+def python_at_once():
+    """Path of a `python` that has TensorFlow and MLflow imported, where there is one."""
+    return f"{os.environ[FORKS]}/python" if FORKS in os.environ else sys.executable
 
 
 @pytest.fixture
@@ -75,9 +129,10 @@ _OUTSIDE = ("DVC_", "MLFLOW_", "GIT_", "PYTHONDONTWRITEBYTECODE")
 class Clone:
     """A clone of what would be committed, with DVC and git at hand."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, *, forks=False):
         self.folder = folder
         self.numbers = itertools.count()
+        self.forks = forks
 
     @property
     def environment(self):
@@ -87,8 +142,10 @@ class Clone:
         for the many processes of a clone.
         """
         clean = {k: v for k, v in os.environ.items() if not k.startswith(_OUTSIDE)}
-        path = f"{Path(sys.executable).parent}{os.pathsep}{clean['PATH']}"
-        return clean | {"PATH": path, "BNLAB_WORKERS": "1"}
+        path = [str(Path(sys.executable).parent), clean["PATH"]]
+        if self.forks and FORKS in clean:
+            path.insert(0, clean[FORKS])
+        return clean | {"PATH": os.pathsep.join(path), "BNLAB_WORKERS": "1"}
 
     def run(self, *command, check=True, **variables):
         ended = subprocess.run(
@@ -102,7 +159,7 @@ class Clone:
 
     def within(self, name):
         """A folder of it as a project of its own."""
-        return Clone(self.folder / name)
+        return Clone(self.folder / name, forks=self.forks)
 
     def set(self, **values):
         yaml = YAML()
@@ -138,9 +195,12 @@ class Clone:
 
 @pytest.fixture(scope="session")
 def make_clone(tmp_path_factory):
-    """Makes a clone whose parameters, say `training__epochs=2`, are set and committed."""
+    """Makes a clone whose parameters, say `training__epochs=2`, are set and committed.
 
-    def make(**parameters):
+    With `forks`, the `python` that DVC calls for its stages starts at once; see tests/forks.
+    """
+
+    def make(*, forks=False, **parameters):
         folder = tmp_path_factory.mktemp("clone") / "bnlab"
         listed = subprocess.run(
             ["git", "ls-files", "-co", "--exclude-standard", "-z"],
@@ -150,7 +210,7 @@ def make_clone(tmp_path_factory):
             if Path(name).is_file():
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy(name, folder / name)
-        clone = Clone(folder)
+        clone = Clone(folder, forks=forks)
         clone.set(data__dataset="digits", data__validation_size=200, **parameters)
         # One layer compiles in half the time of two.
         clone.set(network__hidden_dims=[8])

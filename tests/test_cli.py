@@ -38,10 +38,10 @@ def start(project):
     """Runs `python -m pipeline` in a project that has only params.yaml, stand-ins first."""
     (project / "params.yaml").write_text(PARAMS, encoding="utf-8")
 
-    def run(*arguments, before=CHECKOUT, **variables):
+    def run(*arguments, before=CHECKOUT, python=sys.executable, **variables):
         environment = os.environ | {"PYTHONPATH": f"{before}{os.pathsep}{CHECKOUT}"} | variables
         return subprocess.run(
-            [sys.executable, "-m", "pipeline", *arguments],
+            [python, "-m", "pipeline", *arguments],
             check=False, capture_output=True, text=True, env=environment, timeout=60,
         )  # fmt: skip
 
@@ -231,10 +231,10 @@ def test_predict_reads_every_file_before_it_loads_a_model(start, project, no_ten
     assert one_line(ended).startswith("error: notes.txt is neither a picture (PNG, ")
 
 
-def test_predict_without_runs_says_which_command_makes_them(start, project):
+def test_predict_without_runs_says_which_command_makes_them(start, project, python_at_once):
     (project / "digit.pgm").write_bytes(b"P5 3 3 255\n" + bytes([0, 0, 0, 0, 255, 0, 0, 0, 0]))
 
-    ended = start("predict", "digit.pgm")
+    ended = start("predict", "digit.pgm", python=python_at_once)
 
     assert ended.returncode == 66
     assert one_line(ended) == (
@@ -379,13 +379,13 @@ def test_a_password_of_the_store_is_not_among_the_arguments_of_the_ui(project, m
     assert not list(project.iterdir())
 
 
-def test_the_ui_refuses_a_port_that_is_taken(start):
+def test_the_ui_refuses_a_port_that_is_taken(start, python_at_once):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = str(taken.getsockname()[1])
 
-        ended = start("ui", "--port", port)
+        ended = start("ui", "--port", port, python=python_at_once)
 
     assert ended.returncode == 75
     assert ended.stdout == ""
@@ -395,10 +395,10 @@ def test_the_ui_refuses_a_port_that_is_taken(start):
     assert ended.stderr == told
 
 
-def test_the_ui_reports_a_store_that_does_not_answer(start, project):
+def test_the_ui_reports_a_store_that_does_not_answer(start, project, python_at_once):
     (project / "mlflow.db").write_bytes(bytes(range(256)) * 40)
 
-    ended = start("ui")
+    ended = start("ui", python=python_at_once)
 
     assert ended.returncode == 75
     assert ended.stderr.startswith("error: MLflow does not answer: ")

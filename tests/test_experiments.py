@@ -2,7 +2,6 @@
 
 import json
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -24,8 +23,9 @@ BY_MOMENTUM = {"0.99": None, "0.9": "workspace", "0.8": "aside", "0.7": "queued"
 @pytest.fixture(scope="module")
 def clone(make_clone):
     return make_clone(
-        training__epochs=EPOCHS, training__seeds=SEEDS, tracking__experiment="no run lost"
-    )
+        forks=True, training__epochs=EPOCHS, training__seeds=SEEDS,
+        tracking__experiment="no run lost",
+    )  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -178,7 +178,7 @@ def test_each_run_has_its_whole_history(made):
 
 @pytest.mark.usefixtures("made")
 def test_all_experiments_are_cells_of_one_table_each_once(clone):
-    compare = (sys.executable, "-m", "pipeline", "compare")
+    compare = ("python", "-m", "pipeline", "compare")
     told = json.loads(clone.run(*compare, "--since", "--json").stdout)
 
     assert {"aside", "queued", "workspace"} <= {one["name"] for one in told["experiments"]}
@@ -223,7 +223,7 @@ def test_a_run_is_reproduced_at_its_own_commit_once_the_code_has_changed(made, c
     module = clone.folder / "pipeline/training/batches.py"
     kept = module.read_text()
     module.write_text(kept + "\n\n# Edited since.\n")
-    reproduce = (sys.executable, "-m", "pipeline", "reproduce", "no_norm-seed-01")
+    reproduce = ("python", "-m", "pipeline", "reproduce", "no_norm-seed-01")
     try:
         refused = clone.run(*reproduce, check=False)
         said = clone.run(*reproduce, "--checkout").stdout

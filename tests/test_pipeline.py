@@ -26,7 +26,7 @@ SEEDS, EPOCHS = 4, 2
 
 @pytest.fixture(scope="module")
 def clone(make_clone):
-    return make_clone(training__epochs=EPOCHS, training__seeds=SEEDS)
+    return make_clone(forks=True, training__epochs=EPOCHS, training__seeds=SEEDS)
 
 
 @pytest.fixture(scope="module")
@@ -184,7 +184,7 @@ def test_a_second_repro_does_nothing(reproduced):
 
 def test_tracking_again_adds_nothing(reproduced):
     _, _, before = reproduced.finished_runs()
-    reproduced.run(sys.executable, "-m", "pipeline", "track")
+    reproduced.run("python", "-m", "pipeline", "track")
     _, _, again = reproduced.finished_runs()
     assert {run.info.run_id for run in again} == {run.info.run_id for run in before}
 
@@ -247,7 +247,7 @@ def test_what_a_seed_gives_is_the_same_for_both_variants_but_for_the_normalisati
 
 def test_the_champion_is_served_and_answers_for_raw_images(reproduced):
     verdict = json.loads((reproduced.folder / "reports/comparison.json").read_text())["verdict"]
-    promote = (sys.executable, "-m", "pipeline", "promote")
+    promote = ("python", "-m", "pipeline", "promote")
     unforced = reproduced.run(*promote, check=False)
     assert unforced.returncode == (0 if verdict == "candidate_better" else 1)
     said = reproduced.run(*promote, "--force").stdout

@@ -36,13 +36,14 @@ SEEDS = 6
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory, empty_store):
+def project(tmp_path_factory, empty_store, share_compiled):
     """A project in which the study was run once."""
     with pytest.MonkeyPatch.context() as patch:
         for name in ("DVC_ROOT", "DVC_EXP_NAME", "DVC_EXP_BASELINE_REV", "MLFLOW_TRACKING_URI"):
             patch.delenv(name, raising=False)
         patch.chdir(tmp_path_factory.mktemp("project"))
         shutil.copy(empty_store, "mlflow.db")
+        share_compiled(patch)
         folder = Path("studies/digits")
         folder.mkdir(parents=True)
         (folder / "study.yaml").write_text(STUDY)

@@ -102,6 +102,12 @@ def project(project, trained, monkeypatch):
     return trained
 
 
+@pytest.fixture
+def compiled(share_compiled, monkeypatch):
+    """For tests of what is told: that it is the same when compiled again is tested before."""
+    share_compiled(monkeypatch)
+
+
 def client(project):
     return mlflow.MlflowClient(f"sqlite:///{project}/mlflow.db")
 
@@ -185,7 +191,7 @@ def flipped_weight(project):
     path.write_bytes(kept)
 
 
-@pytest.mark.usefixtures("flipped_weight")
+@pytest.mark.usefixtures("compiled", "flipped_weight")
 def test_one_bit_of_one_weight_is_found(capsys):
     assert not again(["no_norm-seed-00"])
 
@@ -209,7 +215,7 @@ def other_score(project):
     record(point.value, point.timestamp + 2)
 
 
-@pytest.mark.usefixtures("other_score")
+@pytest.mark.usefixtures("compiled", "other_score")
 def test_the_first_score_that_differs_is_named(capsys):
     assert not again(["no_norm-seed-01"])
 
@@ -217,7 +223,7 @@ def test_the_first_score_that_differs_is_named(capsys):
     assert "differs: first in epoch 1, validation loss, by 0.03;" in told
 
 
-@pytest.mark.usefixtures("other_score")
+@pytest.mark.usefixtures("compiled", "other_score")
 def test_on_another_processor_a_run_may_be_within_tolerance_and_the_output_says_so(project, capsys):
     with tagged(project, "no_norm-seed-01", "cpu.type", "Another CPU"):
         assert again(["no_norm-seed-01"])
@@ -230,6 +236,7 @@ def test_on_another_processor_a_run_may_be_within_tolerance_and_the_output_says_
     assert "tolerances are 0.02 and 0.06" in told
 
 
+@pytest.mark.usefixtures("compiled")
 def test_other_versions_are_reported(project, capsys):
     with tagged(project, "no_norm-seed-00", "keras.version", "2.0.0") as kept:
         assert again(["no_norm-seed-00"])

@@ -1,6 +1,5 @@
 import shutil
 import subprocess
-import sys
 
 import keras
 import numpy as np
@@ -49,7 +48,7 @@ def test_a_model_is_the_same_bytes_each_time(model, written, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_model_is_the_same_bytes_in_another_process(written, tmp_path):
+def test_a_model_is_the_same_bytes_in_another_process(written, tmp_path, python_at_once):
     program = """
 import sys
 from pathlib import Path
@@ -58,7 +57,7 @@ model = read_model(Path(sys.argv[1]))
 write_model(Path(sys.argv[2]), model.to_json(), model.get_weights())
 """
     subprocess.run(
-        [sys.executable, "-c", program, str(written), str(tmp_path / "again")],
+        [python_at_once, "-c", program, str(written), str(tmp_path / "again")],
         check=True,
         capture_output=True,
     )

@@ -417,12 +417,12 @@ def test_a_run_that_is_broken_off_is_marked_so_unless_it_is_finished(store, stat
     assert is_finished(store.open(RECORD))
 
 
-def run_python(program, *arguments, folder):
+def run_python(program, *arguments, folder, python=sys.executable):
     """Starts a program of its own in `folder`, which holds its store."""
     environment = {key: value for key, value in os.environ.items() if "MLFLOW" not in key}
     checkout = str(Path(__file__).parents[2])
     return subprocess.Popen(
-        [sys.executable, "-c", program, *arguments],
+        [python, "-c", program, *arguments],
         cwd=folder,
         env=environment | {"PYTHONPATH": checkout, "DVC_ROOT": str(folder)},
         stdout=subprocess.PIPE,
@@ -443,8 +443,11 @@ Store("digits")
 
 
 @pytest.mark.slow
-def test_two_processes_may_make_the_store_at_once(tmp_path):
-    started = [run_python(OPEN_AT_ONCE, name, folder=tmp_path) for name in ("one", "two")]
+def test_two_processes_may_make_the_store_at_once(tmp_path, python_at_once):
+    started = [
+        run_python(OPEN_AT_ONCE, name, folder=tmp_path, python=python_at_once)
+        for name in ("one", "two")
+    ]
     said = [process.communicate(timeout=60)[1] for process in started]
 
     assert [process.returncode for process in started] == [0, 0], said

@@ -1,4 +1,4 @@
-"""Sets the candidate against the baseline: statistics, figures, report."""
+"""Compares the candidate with the baseline: statistics, figures, reports."""
 
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -20,7 +20,7 @@ from pipeline.reporting.pictures import ink_png, png
 from pipeline.reporting.report_page import Enclosed, html
 
 REPORTS = Path("reports")
-# So many misread digits are there to browse.
+# How many misread digits the page has for browsing.
 MOST_DIGITS = 300
 
 
@@ -28,34 +28,36 @@ def run(params: Params) -> None:
     """Writes the metrics, the comparison, the figures and both reports."""
     dataset = read_prepared()
     test = dataset.test
-    cells = {
-        name: _read_cell(name, params, color)
-        for name, color in variant_colors(params.variants).items()
-    }
+    cells = {}
+    for name, color in variant_colors(params.variants).items():
+        variant = params.variants[name]
+        cell = read_cell(name, variant.label, "workspace")
+        published = published_curve(params.data.dataset, variant.parameters)
+        cells[name] = replace(cell, color=color, published=published)
 
     candidate, baseline = cells[params.comparison.candidate], cells[params.comparison.baseline]
     confidence = params.comparison.confidence
-    every = list(cells.values())
+    all_cells = list(cells.values())
     with ThreadPoolExecutor(max_workers=1) as aside:
-        # Most of it is resampling, which lets others use Python meanwhile.
+        # Resampling, which is most of the work, lets this thread draw meanwhile.
         labels = {candidate.data_sha256: test.labels}
         comparing = aside.submit(contrasts, [(candidate, baseline)], confidence, labels)
-        drawn = {
-            "curves": png(figures.learning_curves(every, confidence)),
-            "confusion": png(figures.confusion_matrices(every, test.labels)),
+        pictures = {
+            "curves": png(figures.learning_curves(all_cells, confidence)),
+            "confusion": png(figures.confusion_matrices(all_cells, test.labels)),
             "divided_digits": png(figures.divided_digits(test, candidate, baseline)),
             "samples": png(figures.sample_digits(dataset.train)),
         }
         (contrast,) = comparing.result()
-    drawn["paired_differences"] = png(
+    pictures["paired_differences"] = png(
         figures.paired_differences(candidate, baseline, contrast.accuracy, confidence)
     )
-    misread = misread_digits(test, every, MOST_DIGITS)
+    misread = misread_digits(test, all_cells, MOST_DIGITS)
     enclosed = Enclosed(
         labels=test.labels,
         misread=misread,
         thumbnails=[ink_png(digit.image) for digit in misread.digits],
-        figures=drawn,
+        figures=pictures,
         program=program(),
     )
 
@@ -63,18 +65,11 @@ def run(params: Params) -> None:
         write_json(REPORTS / "metrics" / f"{name}.json", _metrics(cell, confidence))
     write_json(REPORTS / "comparison.json", _full(params, cells, contrast))
     write_json(REPORTS / "summary.json", _headline(cells, contrast))
-    write_curves({cell.label: cell.history for cell in every})
-    for name, content in drawn.items():
+    write_curves({cell.label: cell.history for cell in all_cells})
+    for name, content in pictures.items():
         write_bytes(REPORTS / "figures" / f"{name}.png", content)
     write_text(REPORTS / "report.md", report.markdown(params, cells, contrast))
     write_text(REPORTS / "report.html", html(params, cells, contrast, enclosed))
-
-
-def _read_cell(name: str, params: Params, color: str) -> Cell:
-    variant = params.variants[name]
-    published = published_curve(params.data.dataset, variant.parameters)
-    cell = read_cell(name, variant.label, "workspace")
-    return replace(cell, color=color, published=published)
 
 
 def _metrics(cell: Cell, confidence: float) -> dict[str, object]:
@@ -87,21 +82,21 @@ def _metrics(cell: Cell, confidence: float) -> dict[str, object]:
 
 
 def _full(params: Params, cells: Mapping[str, Cell], contrast: Contrast) -> dict[str, object]:
-    told = statistics_record(contrast)
+    statistics = statistics_record(contrast)
     return {
         "candidate": params.comparison.candidate,
         "baseline": params.comparison.baseline,
         "measure": "test accuracy",
         "confidence": contrast.confidence,
-        **told["accuracy"],
-        "beyond_test_set": told["beyond_test_set"],
-        "loss": told["loss"],
+        **statistics["accuracy"],
+        "beyond_test_set": statistics["beyond_test_set"],
+        "loss": statistics["loss"],
         "diverged": {name: len(cell.diverged) for name, cell in cells.items()},
     }
 
 
 def _headline(cells: Mapping[str, Cell], contrast: Contrast) -> dict[str, object]:
-    """Returns the few figures that belong into the tables of `dvc metrics` and `dvc exp show`."""
+    """Returns the few numbers that `dvc metrics` and `dvc exp show` list."""
 
     def means(measure: str) -> dict[str, float | None]:
         return {

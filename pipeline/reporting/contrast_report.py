@@ -1,4 +1,4 @@
-"""Contrasts as a page for people."""
+"""A contrast as a page."""
 
 from __future__ import annotations
 
@@ -15,89 +15,89 @@ from pipeline.reporting.report import divergence
 _SHORT = 8
 
 
-def blocks(one: Contrast) -> list[Block]:
-    """Returns a contrast as blocks: the verdict, what differs, how sure."""
-    a, b = one.a.label, one.b.label
-    if one.same_scores:
-        same = "runs" if one.same_inputs else "test scores in every pair"
+def blocks(contrast: Contrast) -> list[Block]:
+    """Returns a contrast as blocks: the verdict, what differs, how certain that is."""
+    a, b = contrast.a.label, contrast.b.label
+    if contrast.same_scores:
+        same = "runs" if contrast.same_inputs else "test scores in every pair"
         heading = f"{a} and {b}: the same {same}"
-        answer = f"Equal to the last digit in {_pairs(one)}."
+        answer = f"Equal to the last digit in {_pairs(contrast)}."
         after: list[Block] = []
     else:
-        heading = verdict_sentence(one.effect.verdict, a, b)
-        answer = _answer(one)
-        after = [_test_table(one)]
-        if len(one.effect.seeds) > 1:
+        heading = verdict_sentence(contrast.effect.verdict, a, b)
+        answer = _answer(contrast)
+        after = [_test_table(contrast)]
+        if len(contrast.effect.seeds) > 1:
             after += [
-                Table([f"{a} minus {b}", ""], certainty(one)),
-                Paragraph(rule_in_words(one.confidence, one.effect.family)),
+                Table([f"{a} minus {b}", ""], certainty(contrast)),
+                Paragraph(rule_in_words(contrast.confidence, contrast.effect.family)),
             ]
-    page: list[Block] = [Heading(heading), Paragraph(" ".join([answer, *_warnings(one)]))]
-    if inputs := _differing_inputs(one):
+    page: list[Block] = [Heading(heading), Paragraph(" ".join([answer, *_warnings(contrast)]))]
+    if inputs := _differing_inputs(contrast):
         page.append(Table(["Differs", a, b], inputs))
     return page + after
 
 
-def _answer(one: Contrast) -> str:
-    result, a = one.accuracy, one.a.label
-    differs = f"the test accuracy of {a} differs from that of {one.b.label} by"
+def _answer(contrast: Contrast) -> str:
+    result, a = contrast.accuracy, contrast.a.label
+    differs = f"the test accuracy of {a} differs from that of {contrast.b.label} by"
     if result.mean is None:
-        return f"Over {_pairs(one)} {differs} no finite number."
+        return f"Over {_pairs(contrast)} {differs} no finite number."
     points = f"{100 * result.mean:+z.2f} percentage points"
     if result.n == 1:
         return (
-            f"On one pair of runs {differs} {points}. One pair says nothing of other seeds: a "
-            f"verdict takes {fewest_pairs(one.confidence)}."
+            f"On one pair of runs {differs} {points}. One pair says nothing about other seeds: a "
+            f"verdict takes {fewest_pairs(contrast.confidence)}."
         )
     ties = f", tied in {result.ties}" if result.ties else ""
     return (
-        f"Over {_pairs(one)} {differs} {points} on average "
-        f"({level(one.confidence)} interval: {interval(result, 100, 2)}). "
+        f"Over {_pairs(contrast)} {differs} {points} on average "
+        f"({level(contrast.confidence)} interval: {interval(result, 100, 2)}). "
         f"{a} is ahead in {result.wins} of them{ties}."
     )
 
 
-def _pairs(one: Contrast) -> str:
-    count = len(one.effect.seeds)
+def _pairs(contrast: Contrast) -> str:
+    count = len(contrast.effect.seeds)
     return "1 pair of runs" if count == 1 else f"{count} pairs of runs"
 
 
-def _warnings(one: Contrast) -> Iterator[str]:
-    """Yields what a reader should know before believing the numbers."""
-    if not one.same_seeds:
-        ((a, b),) = one.effect.seeds
-        yield f"Their seeds differ, {a} and {b}: that alone may be what makes them differ."
+def _warnings(contrast: Contrast) -> Iterator[str]:
+    """Yields what a reader should know before trusting the numbers."""
+    if not contrast.same_seeds:
+        ((a, b),) = contrast.effect.seeds
+        yield f"Their seeds differ, {a} and {b}, which alone may explain the difference."
     left_out = [
         f"{len(seeds)} of {cell.label}"
-        for cell, seeds in zip((one.a, one.b), one.effect.left_out, strict=True)
+        for cell, seeds in zip((contrast.a, contrast.b), contrast.effect.left_out, strict=True)
         if seeds
     ]
     if left_out:
         yield f"Left out, without a partner of the same seed: {' and '.join(left_out)}."
-    if told := divergence([one.a, one.b], None if one.same_scores else one):
-        yield told
-    if one.same_inputs and not one.same_scores:
-        yield "Both were made from the same: other packages or another machine made the difference."
-    other = [
-        f"other {name}"
-        for name, same in (("data", one.same_data), ("code", one.same_code))
+    if sentence := divergence([contrast.a, contrast.b], None if contrast.same_scores else contrast):
+        yield sentence
+    if contrast.same_inputs and not contrast.same_scores:
+        yield "Both have the same inputs: other packages or another machine made the difference."
+    different = [
+        f"different {name}"
+        for name, same in (("data", contrast.same_data), ("code", contrast.same_code))
         if not same
     ]
-    if other:
-        alone = "the parameters alone" if one.parameters else "a parameter"
-        then = "" if one.same_scores else f", so the difference is not due to {alone}"
-        yield f"They were made from {' and '.join(other)}{then}."
+    if different:
+        alone = "the parameters alone" if contrast.parameters else "a parameter"
+        then = "" if contrast.same_scores else f", so the difference is not due to {alone}"
+        yield f"They were made from {' and '.join(different)}{then}."
 
 
-def _differing_inputs(one: Contrast) -> list[list[str]]:
+def _differing_inputs(contrast: Contrast) -> list[list[str]]:
     rows = [
         [difference.key, _shown(difference.a), _shown(difference.b)]
-        for difference in one.parameters
+        for difference in contrast.parameters
     ]
-    if not one.same_data:
-        rows.append(["data", one.a.data_sha256[:_SHORT], one.b.data_sha256[:_SHORT]])
-    if not one.same_code:
-        rows.append(["code", one.a.code_sha256[:_SHORT], one.b.code_sha256[:_SHORT]])
+    if not contrast.same_data:
+        rows.append(["data", contrast.a.data_sha256[:_SHORT], contrast.b.data_sha256[:_SHORT]])
+    if not contrast.same_code:
+        rows.append(["code", contrast.a.code_sha256[:_SHORT], contrast.b.code_sha256[:_SHORT]])
     return rows
 
 
@@ -105,11 +105,18 @@ def _shown(value: object) -> str:
     return ABSENT if value is None else str(value)
 
 
-def _test_table(one: Contrast) -> Table:
+def _test_table(contrast: Contrast) -> Table:
     def row(cell: Cell) -> list[str]:
-        accuracy, loss = (cell.summary(name, one.confidence) for name in ("accuracy", "loss"))
+        accuracy, loss = (cell.summary(name, contrast.confidence) for name in ("accuracy", "loss"))
         spread = [percent(accuracy.mean), percent(accuracy.sd), interval(accuracy, 100, 2)]
         return [cell.label, str(len(cell.scores)), *spread, number(loss.mean)]
 
-    header = ["Test set", "runs", "accuracy, %", "sd", f"{level(one.confidence)} interval", "loss"]
-    return Table(header, [row(one.a), row(one.b)])
+    header = [
+        "Test set",
+        "runs",
+        "accuracy, %",
+        "sd",
+        f"{level(contrast.confidence)} interval",
+        "loss",
+    ]
+    return Table(header, [row(contrast.a), row(contrast.b)])

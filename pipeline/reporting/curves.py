@@ -1,4 +1,4 @@
-"""What a learning curve shows, whoever draws it: its panels, its runs, its limits."""
+"""What learning curves show, however they are drawn: their panels, runs and limits."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pipeline.comparison.cells import Cell
 from pipeline.runs.tables import write_table
 
 CURVES = Path("reports/curves")
-# Split and measure of each panel, in the order of reading.
+# Split and measure of each panel, in reading order.
 PANELS = (
     ("train", "loss"),
     ("validation", "loss"),
@@ -22,38 +22,41 @@ PANELS = (
 )
 
 
-def counted(results: Sequence[Cell], score: str) -> Sequence[Cell]:
-    """Returns the variants with the runs that count in a panel; all of them for an accuracy."""
+def counted(cells: Sequence[Cell], score: str) -> Sequence[Cell]:
+    """Returns the cells with the runs that a panel shows: for losses, those that did not diverge.
+
+    If all runs of all cells diverged, they are shown nevertheless.
+    """
     if score == "accuracy":
-        return results
+        return cells
     steady = [
-        replace(one, history=one.history[~one.history["seed"].isin(one.diverged)])
-        for one in results
+        replace(cell, history=cell.history[~cell.history["seed"].isin(cell.diverged)])
+        for cell in cells
     ]
-    return steady if any(len(one.history) for one in steady) else results
+    return steady if any(len(cell.history) for cell in steady) else cells
 
 
-def printed(one: Cell, split: str, score: str) -> tuple[float, ...]:
-    """Returns what the notebook printed for a panel, by epoch from 0; nothing if it did not."""
-    return getattr(one.published, f"{split}_{score}", ())
+def printed(cell: Cell, split: str, score: str) -> tuple[float, ...]:
+    """Returns what the notebook printed for a panel, by epoch from 0; empty if nothing."""
+    return getattr(cell.published, f"{split}_{score}", ())
 
 
-def most_of(results: Sequence[Cell], split: str, score: str) -> tuple[float, float]:
-    """Returns limits that show all but the rare far-off point, which would flatten the rest."""
-    tables = [one.history for one in results]
+def most_of(cells: Sequence[Cell], split: str, score: str) -> tuple[float, float]:
+    """Returns limits that leave out rare outliers, which would flatten everything else."""
+    tables = [cell.history for cell in cells]
     values = np.concatenate([t.loc[t["split"] == split, score].to_numpy() for t in tables])
     values = values[np.isfinite(values)]
-    seen = list(np.quantile(values, [0.01, 0.99])) if len(values) else [0.0, 1.0]
-    seen += [value for one in results for value in printed(one, split, score)]
-    room = 0.06 * (max(seen) - min(seen)) or 0.01
-    return min(seen) - room, max(seen) + room
+    shown = list(np.quantile(values, [0.01, 0.99])) if len(values) else [0.0, 1.0]
+    shown += [value for cell in cells for value in printed(cell, split, score)]
+    room = 0.06 * (max(shown) - min(shown)) or 0.01
+    return min(shown) - room, max(shown) + room
 
 
 def write_curves(histories: Mapping[str, pd.DataFrame]) -> None:
-    """Writes the means over seeds by epoch, a file a split, for `dvc plots`.
+    """Writes the means over seeds by epoch, one file per split, for `dvc plots`.
 
     Args:
-        histories: what `read_history` gives, by the variant's label.
+        histories: as `read_history` returns them, by the variant's label.
     """
     means = pd.concat(
         history.groupby(["split", "epoch"], as_index=False)[["loss", "accuracy"]]

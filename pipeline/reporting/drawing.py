@@ -6,8 +6,8 @@ import vl_convert
 
 
 def program() -> str:
-    """Returns JavaScript that needs nothing else, the same for the same version of the package.
+    """Returns self-contained JavaScript, always the same for one version of the package.
 
-    It gives the page a function `vegaEmbed`.
+    It defines the function `vegaEmbed` in the page.
     """
     return vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")

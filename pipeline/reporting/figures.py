@@ -1,4 +1,4 @@
-"""Results as figures, built and returned, never shown or saved."""
+"""Results as figures, which are returned, not shown or saved."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from pipeline.reporting.colors import COLORS
 from pipeline.reporting.curves import PANELS, counted, most_of, printed
 
 _GREY = "#666666"
-# In characters: what fits below half a panel, and above one.
+# In characters: what fits below half a panel, and above a whole one.
 _LABEL_WIDTH, _TITLE_WIDTH = 20, 56
 
 
 def sample_digits(examples: Examples, each: int = 20) -> Figure:
-    """Shows the first examples of every class, a class a row."""
+    """Shows the first examples of every class, one row per class."""
     classes = np.unique(examples.labels)
     border = examples.images.shape[1] // 8
     rows = [examples.images[examples.labels == digit][:each] for digit in classes]
@@ -40,16 +40,16 @@ def sample_digits(examples: Examples, each: int = 20) -> Figure:
     return figure
 
 
-def learning_curves(results: Sequence[Cell], confidence: float) -> Figure:
-    """Shows loss and accuracy by epoch: each seed thin, the mean thick, its interval shaded.
+def learning_curves(cells: Sequence[Cell], confidence: float) -> Figure:
+    """Shows loss and accuracy by epoch: each run thin, the mean thick, its interval shaded.
 
-    What a run that diverged has for a loss is in no mean and beyond the axes, unless all diverged.
+    Losses of diverged runs count in no mean and lie outside the axes, unless all runs diverged.
     """
     figure = Figure(figsize=(10, 7.2), layout="constrained")
     for axis, (split, score) in zip(figure.subplots(2, 2).flat, PANELS, strict=True):
-        used = counted(results, score)
-        for one, of in zip(results, used, strict=True):
-            _draw_curve(axis, one, of, (split, score), confidence)
+        used = counted(cells, score)
+        for cell, of in zip(cells, used, strict=True):
+            _draw_curve(axis, cell, of, (split, score), confidence)
         axis.set_title(f"{split.capitalize()} {score}", fontsize=11)
         axis.set_xlabel("Epoch")
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -60,7 +60,7 @@ def learning_curves(results: Sequence[Cell], confidence: float) -> Figure:
         axis.set_ylim(*most_of(used, split, score))
         _tidy(axis)
     handles, labels = figure.axes[0].get_legend_handles_labels()
-    columns = min(len(results), 3)
+    columns = min(len(cells), 3)
     figure.legend(handles, labels, loc="outside lower center", ncols=columns, frameon=False)
     return figure
 
@@ -71,7 +71,7 @@ def paired_differences(
     result: PairedComparison,
     confidence: float,
 ) -> Figure:
-    """Shows what each pair of runs differs by in test accuracy, and the mean with its interval."""
+    """Shows the difference in test accuracy of each pair, and the mean with its interval."""
     figure = Figure(figsize=(10, 4.4), layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=[1, 1.5])
     _draw_pairs(left, candidate, baseline)
@@ -79,24 +79,24 @@ def paired_differences(
     return figure
 
 
-def contrasts(found: Sequence[Contrast]) -> Figure:
-    """Shows each contrast in a row: its pairs, their differences, how both sides learn."""
-    rows = [one for one in found if not one.same_scores]
+def contrasts(pairs: Sequence[Contrast]) -> Figure:
+    """Shows a row per contrast: its pairs, their differences, and the curves of both sides."""
+    rows = [contrast for contrast in pairs if not contrast.same_scores]
     figure = Figure(figsize=(14, 4.4 * len(rows)), layout="constrained")
     parts = figure.subfigures(len(rows), 1, squeeze=False)[:, 0]
-    for part, one in zip(parts, rows, strict=True):
-        _draw_contrast(part, one)
+    for part, contrast in zip(parts, rows, strict=True):
+        _draw_contrast(part, contrast)
     return figure
 
 
-def confusion_matrices(results: Sequence[Cell], labels: NDArray[np.uint8]) -> Figure:
-    """Shows what each digit is taken for by each variant; `labels` [images] are the true ones."""
-    confusions = {one.label: one.mean_confusion(labels) for one in results}
+def confusion_matrices(cells: Sequence[Cell], labels: NDArray[np.uint8]) -> Figure:
+    """Shows what each variant takes each digit for; `labels` [images] are the true classes."""
+    confusions = {cell.label: cell.mean_confusion(labels) for cell in cells}
     shares = {
         label: 100 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
         for label, counts in confusions.items()
     }
-    # Colour speaks of mistakes: on one scale with the diagonal they would not be seen.
+    # Only mistakes are coloured: on one scale with the diagonal they would be invisible.
     mistakes = {label: np.where(np.eye(len(s)) > 0, np.nan, s) for label, s in shares.items()}
     worst = max(float(np.nanmax(m)) for m in mistakes.values())
     figure = Figure(figsize=(5.6 * len(shares), 5.4), layout="constrained")
@@ -123,15 +123,15 @@ def confusion_matrices(results: Sequence[Cell], labels: NDArray[np.uint8]) -> Fi
 
 
 def divided_digits(test: Examples, candidate: Cell, baseline: Cell, columns: int = 6) -> Figure:
-    """Shows the test digits on which two variants differ most, two rows of those of either."""
+    """Shows the digits on which two variants differ most, two rows where each does better."""
     labels = (candidate.label, baseline.label)
-    shares = [(one.predicted == test.labels).mean(axis=0) for one in (candidate, baseline)]
+    shares = [(cell.predicted == test.labels).mean(axis=0) for cell in (candidate, baseline)]
     each = 2 * columns
     height, width = test.images.shape[1:]
     figure = Figure(figsize=(1.35 * columns, 7.3), layout="constrained")
     for axis, side in zip(figure.subplots(2, 1), (0, 1), strict=True):
         ahead = shares[side] - shares[1 - side]
-        # A stable order: of equals, the earlier image.
+        # A stable order puts the earlier of equal images first.
         order = np.argsort(-ahead, kind="stable")[:each]
         chosen = order[ahead[order] > 0]
         caption = height // 3 + 1
@@ -159,32 +159,32 @@ def literal(label: str) -> str:
 
 
 def _padded(images: NDArray[np.uint8], count: int) -> NDArray[np.uint8]:
-    """Returns exactly `count` images, blank ones at the end."""
+    """Returns exactly `count` images, padded with blank ones."""
     return np.concatenate([images, np.zeros((count - len(images), *images.shape[1:]), np.uint8)])
 
 
 def _draw_images(axis: Axes, images: NDArray[np.uint8], columns: int) -> None:
-    """Draws images [rows * columns, height, width] as one picture, hundreds of times faster."""
+    """Draws images [rows * columns, height, width] as one picture, which is far faster."""
     _, height, width = images.shape
     grid = images.reshape(-1, columns, height, width).swapaxes(1, 2).reshape(-1, columns * width)
     axis.imshow(grid, cmap="gray_r", vmin=0, vmax=255)
     axis.spines[:].set_visible(False)
 
 
-def _draw_contrast(part: SubFigure, one: Contrast) -> None:
-    result = one.accuracy
+def _draw_contrast(part: SubFigure, contrast: Contrast) -> None:
+    result = contrast.accuracy
     a, b = (
         replace(cell, label=literal(fill(cell.label, _LABEL_WIDTH)), color=color)
-        for cell, color in zip((one.a, one.b), COLORS, strict=False)
+        for cell, color in zip((contrast.a, contrast.b), COLORS, strict=False)
     )
-    # One pair has neither a mean nor an interval to show.
+    # A single pair has no mean and no interval to show.
     widths = [1, 1.3, 1.3] if result.n > 1 else [1, 2]
     first, *middle, last = part.subplots(1, len(widths), width_ratios=widths)
     _draw_pairs(first, a, b)
     for axis in middle:
-        _draw_differences(axis, a, b, result, one.confidence)
+        _draw_differences(axis, a, b, result, contrast.confidence)
     for side in (a, b):
-        _draw_curve(last, side, side, ("validation", "accuracy"), one.confidence)
+        _draw_curve(last, side, side, ("validation", "accuracy"), contrast.confidence)
     last.set_ylim(*most_of((a, b), "validation", "accuracy"))
     last.set_title("Validation accuracy", fontsize=11)
     last.set_xlabel("Epoch")
@@ -240,25 +240,25 @@ def _difference_title(candidate: str, baseline: str, confidence: float) -> str:
 
 def _draw_curve(
     axis: Axes,
-    one: Cell,
+    cell: Cell,
     counted: Cell,
     panel: tuple[str, str],
     confidence: float,
 ) -> None:
-    """Draws every run of `one`, and the mean of those `counted` with its interval."""
+    """Draws every run of `cell`, and the mean of the `counted` runs with its interval."""
     split, score = panel
-    scores = one.history[one.history["split"] == split]
+    scores = cell.history[cell.history["split"] == split]
     by_seed = scores.pivot_table(index="epoch", columns="seed", values=score)
-    axis.plot(by_seed.index, by_seed, color=one.color, linewidth=0.6, alpha=0.35)
+    axis.plot(by_seed.index, by_seed, color=cell.color, linewidth=0.6, alpha=0.35)
     curve = counted.curve(split, score, confidence)
-    lost = f", {len(one.diverged)} diverged" if one.diverged else ""
-    label = f"{one.label} (mean of {one.history['seed'].nunique()}{lost})"
-    axis.plot(curve.index, curve["mean"], color=one.color, linewidth=2.2, label=label)
+    lost = f", {len(cell.diverged)} diverged" if cell.diverged else ""
+    label = f"{cell.label} (mean of {cell.history['seed'].nunique()}{lost})"
+    axis.plot(curve.index, curve["mean"], color=cell.color, linewidth=2.2, label=label)
     low, high = curve["ci_low"], curve["ci_high"]
-    axis.fill_between(curve.index, low, high, color=one.color, alpha=0.2, linewidth=0)
-    notebook = printed(one, split, score)
-    label = f"{one.label}, as the notebook printed it" if notebook else None
-    axis.plot(range(len(notebook)), notebook, ":", color=one.color, linewidth=1.5, label=label)
+    axis.fill_between(curve.index, low, high, color=cell.color, alpha=0.2, linewidth=0)
+    notebook = printed(cell, split, score)
+    label = f"{cell.label}, as the notebook printed it" if notebook else None
+    axis.plot(range(len(notebook)), notebook, ":", color=cell.color, linewidth=1.5, label=label)
 
 
 def _tidy(axis: Axes) -> None:

@@ -1,4 +1,4 @@
-"""A grid's figure: a row a cell, its accuracy and what it gains, with their intervals."""
+"""A figure of a grid: a row per cell with its accuracy, its effect, and their intervals."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from pipeline.reporting.colors import variant_colors
 from pipeline.reporting.figures import literal
 from pipeline.reporting.grid_report import baseline_label
 
-# In inches: a cell, a line of a label, the room between two groups, and all that is not the rows.
+# In inches: a cell, a line of a label, the gap between groups, and everything but the rows.
 _CELL, _LINE, _BETWEEN, _REST = 0.24, 0.17, 0.12, 1.1
 _WIDTH = 11.0
 # In characters.
@@ -29,7 +29,7 @@ _UNBROKEN = "\N{NO-BREAK SPACE}"
 
 @dataclass(frozen=True, eq=False)
 class _Group:
-    """Cells at one place on the axes, which share a label; heights are in inches from the top."""
+    """Cells at one place on the axes, with a common label; heights are inches from the top."""
 
     label: str
     rows: Sequence[Row]
@@ -41,40 +41,40 @@ class _Group:
         return self.top + self.height / 2
 
     def place(self, row: Row) -> float:
-        """Returns the height at which a cell is drawn."""
+        """Returns the height at which to draw a cell."""
         return self.middle + _CELL * (self.rows.index(row) - (len(self.rows) - 1) / 2)
 
 
-def figure(found: Grid) -> Figure:
-    """Shows each cell's mean test accuracy, and its mean difference, with their intervals."""
-    groups = _groups(found)
+def figure(grid: Grid) -> Figure:
+    """Shows each cell's mean test accuracy and mean difference, with their intervals."""
+    groups = _groups(grid)
     end = groups[-1].top + groups[-1].height
     drawn = Figure(figsize=(_WIDTH, _REST + end), layout="constrained")
-    axes = drawn.subplots(1, 2 if found.contrasts else 1, sharey=True, squeeze=False)[0]
-    colors = variant_colors(found.variants)
+    axes = drawn.subplots(1, 2 if grid.contrasts else 1, sharey=True, squeeze=False)[0]
+    colors = variant_colors(grid.variants)
     for group in groups:
         for row in group.rows:
             color, place = colors[row.cell.variant], group.place(row)
-            _draw(axes[0], place, row.cell.summary("accuracy", found.confidence), color)
+            _draw(axes[0], place, row.cell.summary("accuracy", grid.confidence), color)
             if row.contrast and not row.contrast.same_scores:
                 _draw(axes[1], place, row.contrast.accuracy, color)
             _draw_diverged(axes[0], place, row.cell)
-    axes[0].set_title(f"Test accuracy: mean and {level(found.confidence)} interval", fontsize=11)
+    axes[0].set_title(f"Test accuracy: mean and {level(grid.confidence)} interval", fontsize=11)
     axes[0].xaxis.set_major_formatter(lambda share, _: f"{100 * share:.4g}%")
-    if found.contrasts:
+    if grid.contrasts:
         axes[1].axvline(0, color="black", linewidth=0.8)
-        title = f"Difference to {literal(baseline_label(found))}, percentage points"
+        title = f"Difference to {literal(baseline_label(grid))}, percentage points"
         axes[1].set_title(title, fontsize=11)
         axes[1].xaxis.set_major_formatter(lambda share, _: f"{100 * share:+.4g}" if share else "0")
     for axis in axes:
         _finish(axis, groups, end)
-    _legend(drawn, found, colors)
+    _legend(drawn, grid, colors)
     return drawn
 
 
-def _groups(found: Grid) -> list[_Group]:
+def _groups(grid: Grid) -> list[_Group]:
     groups, top = [], 0.0
-    for _, of in groupby(found.rows, key=lambda row: named(row.at)):
+    for _, of in groupby(grid.rows, key=lambda row: named(row.at)):
         rows = tuple(of)
         label = _label(rows)
         height = max(_CELL * len(rows), _LINE * len(label.splitlines())) + _BETWEEN
@@ -84,10 +84,10 @@ def _groups(found: Grid) -> list[_Group]:
 
 
 def _label(rows: Sequence[Row]) -> str:
-    """Returns what a group is called, in lines: its place, or where there is none its variants."""
+    """Returns the lines of a group's label: its place, or its variants if there are no axes."""
     at = rows[0].at
     parts = [named({axis: at[axis]}) for axis in at] or [row.cell.label for row in rows]
-    # What is one part should not be broken.
+    # A line must not break inside a part.
     whole = ", ".join(literal(part).replace(" ", _UNBROKEN) for part in parts)
     return "\n".join(wrap(whole, _LABEL_WIDTH, break_long_words=False)).replace(_UNBROKEN, " ")
 
@@ -119,8 +119,8 @@ def _finish(axis: Axes, groups: Sequence[_Group], end: float) -> None:
     axis.grid(axis="x", alpha=0.25, linewidth=0.6)
 
 
-def _legend(drawn: Figure, found: Grid, colors: dict[str, str]) -> None:
-    labels = {row.cell.variant: row.cell.label for row in reversed(found.rows)}
+def _legend(drawn: Figure, grid: Grid, colors: dict[str, str]) -> None:
+    labels = {row.cell.variant: row.cell.label for row in reversed(grid.rows)}
     handles = [
         drawn.axes[0].plot([], [], "o-", color=color, label=literal(labels[name]))[0]
         for name, color in colors.items()

@@ -1,4 +1,4 @@
-"""Grids as a page for people: one table of all cells."""
+"""A grid as a page: one table of all cells."""
 
 from __future__ import annotations
 
@@ -15,65 +15,66 @@ from pipeline.reporting.certainty import diverged, without_diverged
 from pipeline.reporting.pages import Block, Heading, Paragraph, Table
 
 
-def blocks(found: Grid) -> list[Block]:
-    """Returns a grid as blocks: what is shown, the table, and what to know of it."""
-    over = f"{', '.join(found.axes)}: " if found.axes else ""
-    count, of = len(found.rows), len(found.experiments)
+def blocks(grid: Grid) -> list[Block]:
+    """Returns a grid as blocks: what the table shows, the table, and notes on it."""
+    over = f"{', '.join(grid.axes)}: " if grid.axes else ""
+    count, of = len(grid.rows), len(grid.experiments)
     title = f"{over}{count} cells of {of} experiment{'s' if of != 1 else ''}"
-    page: list[Block] = [Heading(title), Paragraph(_legend(found)), _table(found)]
-    if notes := list(_notes(found)):
+    page: list[Block] = [Heading(title), Paragraph(_legend(grid)), _table(grid)]
+    if notes := list(_notes(grid)):
         page.append(Paragraph(" ".join(notes)))
     return page
 
 
 def text(page: Sequence[Block]) -> str:
-    """Returns the page as plain text, a line a cell, however wide that is."""
-    return "\n".join(
-        _unbroken(block) if isinstance(block, Table) else pages.text([block]) for block in page
-    )
+    """Returns the page as plain text, one line per cell, however wide."""
+    parts = []
+    for block in page:
+        if isinstance(block, Table):
+            rows = [block.header, *block.rows]
+            lines = tabulate(rows, tablefmt="plain", disable_numparse=True).splitlines()
+            parts.append("".join(f"{line.rstrip()}\n" for line in lines))
+        else:
+            parts.append(pages.text([block]))
+    return "\n".join(parts)
 
 
-def _unbroken(table: Table) -> str:
-    told = tabulate([table.header, *table.rows], tablefmt="plain", disable_numparse=True)
-    return "".join(f"{line.rstrip()}\n" for line in told.splitlines())
-
-
-def _legend(found: Grid) -> str:
-    measured = level(found.confidence)
-    told = f"Test accuracy: mean over the runs, and half of its {measured} interval."
-    if not found.contrasts:
-        return told
-    adjusted = f", adjusted for all {found.family} (Holm)" if found.family > 1 else ""
+def _legend(grid: Grid) -> str:
+    at_level = level(grid.confidence)
+    accuracy = f"Test accuracy: mean over the runs, and half of its {at_level} interval."
+    if not grid.contrasts:
+        return accuracy
+    adjusted = f", adjusted for all {grid.family} (Holm)" if grid.family > 1 else ""
     return (
-        f"{told} Difference: to {baseline_label(found)} of the same experiment, pair by pair, in "
-        f"percentage points, with its {measured} interval; p is Wilcoxon's{adjusted}. "
-        f"{rule_in_words(found.confidence, found.family)}"
+        f"{accuracy} Difference: to {baseline_label(grid)} of the same experiment, pair by pair, "
+        f"in percentage points, with its {at_level} interval; p is Wilcoxon's{adjusted}. "
+        f"{rule_in_words(grid.confidence, grid.family)}"
     )
 
 
-def baseline_label(found: Grid) -> str:
-    """Returns the label of the variant that the others are set against."""
-    return next(row.cell.label for row in found.rows if row.cell.variant == found.baseline)
+def baseline_label(grid: Grid) -> str:
+    """Returns the label of the variant that the others are compared with."""
+    return next(row.cell.label for row in grid.rows if row.cell.variant == grid.baseline)
 
 
-def _table(found: Grid) -> Table:
-    # A cell that is set against more than one baseline has a row for each.
-    places = [(row.cell.variant, named(row.at)) for row, _ in found.contrasts]
+def _table(grid: Grid) -> Table:
+    # A cell that is compared with several baselines has a row for each.
+    places = [(row.cell.variant, named(row.at)) for row, _ in grid.contrasts]
     against = len(set(places)) < len(places)
-    header = [*found.axes, "variant", "runs", "accuracy, %"]
-    if found.contrasts:
+    header = [*grid.axes, "variant", "runs", "accuracy, %"]
+    if grid.contrasts:
         header += ["against"] if against else []
         header += ["difference", "wins", "p", "verdict"]
     rows = []
-    for row in found.rows:
-        told = [shown(row.at.get(axis)) for axis in found.axes]
-        told += [row.cell.label, str(len(row.cell.scores))]
-        told.append(_mean(row.cell.summary("accuracy", found.confidence)))
-        if found.contrasts:
-            told += [named(row.against or {}) or ABSENT] if against else []
-            told += _difference(row)
+    for row in grid.rows:
+        columns = [shown(row.at.get(axis)) for axis in grid.axes]
+        columns += [row.cell.label, str(len(row.cell.scores))]
+        columns.append(_mean(row.cell.summary("accuracy", grid.confidence)))
+        if grid.contrasts:
+            columns += [named(row.against or {}) or ABSENT] if against else []
+            columns += _difference(row)
         first, *others = row.experiments
-        rows.append([*told, f"{first} +{len(others)}" if others else first])
+        rows.append([*columns, f"{first} +{len(others)}" if others else first])
     return Table([*header, "experiment"], rows)
 
 
@@ -87,62 +88,62 @@ def _difference(row: Row) -> list[str]:
     if row.contrast is None:
         return [ABSENT] * 4
     result, effect = row.contrast.accuracy, row.contrast.effect
-    told = ABSENT if result.mean is None else f"{100 * result.mean:+z.2f}"
+    difference = ABSENT if result.mean is None else f"{100 * result.mean:+z.2f}"
     if row.contrast.same_scores:
-        told = "0.00"
+        difference = "0.00"
     elif result.ci_low is not None:
-        told += f" ({interval(result, 100, 2)})"
+        difference += f" ({interval(result, 100, 2)})"
     wins = f"{result.wins} of {result.n}"
-    return [told, wins, p_value(effect.p), better_or_worse(row.contrast.verdict)]
+    return [difference, wins, p_value(effect.p), better_or_worse(row.contrast.verdict)]
 
 
-def _notes(found: Grid) -> Iterator[str]:
-    """Yields what a reader should know before believing the numbers."""
+def _notes(grid: Grid) -> Iterator[str]:
+    """Yields what a reader should know before trusting the numbers."""
     left_out = [
-        f"{len(seeds)} of {label} ({_told(row)})"
-        for row, contrast in found.contrasts
+        f"{len(seeds)} of {label} ({_described(row)})"
+        for row, contrast in grid.contrasts
         for label, seeds in zip(
-            (row.cell.label, baseline_label(found)), contrast.effect.left_out, strict=True
+            (row.cell.label, baseline_label(grid)), contrast.effect.left_out, strict=True
         )
         if seeds
     ]
     if left_out:
         yield f"Left out of differences, without a partner of the same seed: {'; '.join(left_out)}."
     counts = [
-        f"{len(row.cell.diverged)} of {len(row.cell.scores)} of {_told(row)}"
-        for row in found.rows
+        f"{len(row.cell.diverged)} of {len(row.cell.scores)} of {_described(row)}"
+        for row in grid.rows
         if row.cell.diverged
     ]
     if counts:
         yield diverged(counts, "; ")
-    for row, contrast in found.contrasts:
-        if not contrast.same_scores and (left := without_diverged(contrast)):
-            yield f"{_told(row)}: {left}."
-    for row in found.disagreeing:
+    for row, contrast in grid.contrasts:
+        if not contrast.same_scores and (difference := without_diverged(contrast)):
+            yield f"{_described(row)}: {difference}."
+    for row in grid.disagreeing:
         yield (
-            f"{_told(row)} of {', '.join(row.experiments)} came out otherwise than elsewhere "
-            "from the same: other packages or another machine made the difference."
+            f"{_described(row)} of {', '.join(row.experiments)} scored differently elsewhere with "
+            "the same inputs: other packages or another machine made the difference."
         )
-    other = [name for name in ("data", "code") if name in found.axes]
-    if other:
-        yield f"Not all cells were made from the same {' and '.join(other)}."
-    yield from _too_few(found)
+    differing = [name for name in ("data", "code") if name in grid.axes]
+    if differing:
+        yield f"Not all cells were made from the same {' and '.join(differing)}."
+    yield from _too_few(grid)
 
 
-def _too_few(found: Grid) -> Iterator[str]:
-    """Yields how many seeds it would take, where no p can be as small as a verdict needs it."""
-    pairs = [len(contrast.effect.seeds) for _, contrast in found.contrasts]
+def _too_few(grid: Grid) -> Iterator[str]:
+    """Yields how many seeds a verdict takes, where p cannot be small enough with these pairs."""
+    pairs = [len(contrast.effect.seeds) for _, contrast in grid.contrasts]
     if not pairs:
         return
-    # Of n pairs that are all won, Wilcoxon's p is 2 / 2**n; Holm multiplies the smallest by m.
-    needed = fewest_pairs(1 - (1 - found.confidence) / max(found.family, 1))
+    # With n pairs, all won, Wilcoxon's p is 2 / 2**n; Holm multiplies the smallest by the family.
+    needed = fewest_pairs(1 - (1 - grid.confidence) / max(grid.family, 1))
     if max(pairs) < needed:
-        together = f" where {found.family} are adjusted together" if found.family > 1 else ""
+        together = f" where {grid.family} are adjusted together" if grid.family > 1 else ""
         yield (
             f"With {max(pairs)} pairs no p can be small enough for a verdict{together}: that takes "
             f"{needed} seeds."
         )
 
 
-def _told(row: Row) -> str:
+def _described(row: Row) -> str:
     return f"{row.cell.label} at {named(row.at)}" if row.at else row.cell.label

@@ -1,4 +1,4 @@
-"""Test digits that were misread, and by whom they were taken for what."""
+"""Test digits that were misread, and what each variant took them for."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from pipeline.examples.dataset import Examples
 
 @dataclass(frozen=True, eq=False)
 class MisreadDigit:
-    """A digit that not every run got right.
+    """A digit that at least one run misread.
 
     Attributes:
-        place: among the test images.
+        place: its index among the test images.
         image: [height, width] in 0…255.
-        label: what it is.
-        readings: by variant, `(class, runs that took it for that)`, the most frequent first.
+        label: its true class.
+        readings: per variant, `(class, number of runs that read it so)`, most frequent first.
     """
 
     place: int
@@ -30,32 +30,33 @@ class MisreadDigit:
 
     @property
     def best(self) -> int | None:
-        """The place of the variant of which the largest share of runs is right; None if tied."""
+        """The index of the variant with the largest share of correct runs; None if tied."""
         shares = [
-            dict(one).get(self.label, 0) / sum(count for _, count in one) for one in self.readings
+            dict(counts).get(self.label, 0) / sum(count for _, count in counts)
+            for counts in self.readings
         ]
-        ahead = [place for place, share in enumerate(shares) if share == max(shares)]
+        ahead = [index for index, share in enumerate(shares) if share == max(shares)]
         return ahead[0] if len(ahead) == 1 else None
 
 
 @dataclass(frozen=True, eq=False)
 class Misread:
-    """The digits most often misread, and how many of all were by any run."""
+    """The digits most often misread, and how many digits were misread by any run."""
 
     digits: Sequence[MisreadDigit]
     total: int
 
 
-def misread_digits(test: Examples, results: Sequence[Cell], most: int) -> Misread:
-    """Returns those digits of which some variant misreads the largest share.
+def misread_digits(test: Examples, cells: Sequence[Cell], most: int) -> Misread:
+    """Returns the digits that the largest share of a variant's runs misread.
 
     Args:
         test: images and labels.
-        results: the variants.
-        most: how many digits are returned, at most.
+        cells: the variants.
+        most: how many digits to return at most.
     """
-    wrong = np.array([(one.predicted != test.labels).mean(axis=0) for one in results])
-    # Of equals that which all together misread more, then the earlier image.
+    wrong = np.array([(cell.predicted != test.labels).mean(axis=0) for cell in cells])
+    # Ties: first the digit misread by more runs of all variants, then the earlier image.
     order = np.lexsort((-wrong.sum(axis=0), -wrong.max(axis=0)))
     total = int((wrong.max(axis=0) > 0).sum())
     digits = [
@@ -63,7 +64,7 @@ def misread_digits(test: Examples, results: Sequence[Cell], most: int) -> Misrea
             place=int(i),
             image=test.images[i],
             label=int(test.labels[i]),
-            readings=tuple(_readings(one.predicted[:, i]) for one in results),
+            readings=tuple(_readings(cell.predicted[:, i]) for cell in cells),
         )
         for i in order[: min(most, total)]
     ]

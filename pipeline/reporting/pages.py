@@ -16,7 +16,7 @@ _ESCAPED_BAR = r"\|"
 
 @dataclass(frozen=True)
 class Heading:
-    """What the blocks below it are about."""
+    """The title of the blocks below it."""
 
     text: str
 
@@ -30,7 +30,7 @@ class Paragraph:
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of equal length; the first column names, the others tell."""
+    """Rows of equal length; the first column has names, the others values."""
 
     header: Sequence[str]
     rows: Sequence[Sequence[str]]
@@ -38,7 +38,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture in a file of its own, and what it shows."""
+    """A picture in a separate file, with a caption."""
 
     caption: str
     path: str
@@ -48,7 +48,7 @@ Block = Heading | Paragraph | Table | Picture
 
 
 def text(page: Sequence[Block]) -> str:
-    """Returns the page as plain text, at most `WIDTH` columns wide where words allow it."""
+    """Returns the page as plain text, at most `WIDTH` columns wide unless a word is longer."""
     return "\n\n".join(_text_block(block) for block in page) + "\n"
 
 
@@ -67,15 +67,15 @@ def _text_block(block: Block) -> str:
             return f"Figure: {block.path}"
         case Table():
             widths = _fitting([max(map(len, column)) for column in zip(*_rows(block), strict=True)])
-            # Numbers are text already, rounded as they should be.
-            told = tabulate(
+            # Numbers are text already, rounded where they were made.
+            table = tabulate(
                 _rows(block), tablefmt="plain", disable_numparse=True, maxcolwidths=widths
             )
-            return "\n".join(line.rstrip() for line in told.splitlines())
+            return "\n".join(line.rstrip() for line in table.splitlines())
 
 
 def _fitting(widths: list[int]) -> list[int]:
-    """Returns widths of columns of which the widest give way until the table fits."""
+    """Returns column widths, the widest shrunk until the table fits."""
     room = WIDTH - _GAP * (len(widths) - 1)
     while sum(widths) > room:
         widths[widths.index(max(widths))] -= 1

@@ -1,4 +1,4 @@
-"""Figures as PNG files that come out the same bytes each time."""
+"""Figures as PNG files that are the same bytes each time."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ def write_figure(path: Path, figure: Figure) -> None:
 
 
 def png(figure: Figure) -> bytes:
-    """Returns a PNG without the name and date of the program that made it."""
+    """Returns a PNG that names neither a program nor a date."""
     content = BytesIO()
     figure.savefig(content, format="png", dpi=_DOTS_PER_INCH, metadata={"Software": None})
     return content.getvalue()
 
 
 def ink_png(image: NDArray[np.uint8]) -> bytes:
-    """Returns a small PNG of an image [height, width] in 0…255, its ink dark on white."""
+    """Returns a small PNG of an image [height, width] in 0…255, drawn dark on white."""
     content = BytesIO()
     Image.fromarray(255 - image).save(content, format="png", optimize=True)
     return content.getvalue()

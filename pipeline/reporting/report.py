@@ -1,4 +1,4 @@
-"""The answer in one page, as Markdown."""
+"""The report as Markdown, and what it shares with the HTML page."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ from pipeline.comparison.words import (
 from pipeline.params import Params, flat
 from pipeline.reporting.certainty import certainty, diverged, without_diverged
 
-# A correlation nearer to 0 than this changes no interval that anybody would notice.
-_TIED = 0.2
+# A correlation closer to 0 than this changes no interval noticeably.
+_CORRELATED = 0.2
 
 
 def divergence(cells: Sequence[Cell], contrast: Contrast | None) -> str:
-    """Returns how many runs diverged and what that does to the difference; empty if none did.
+    """Returns how many runs diverged and how that affects the difference; empty if none did.
 
     Args:
-        cells: whose runs are counted.
-        contrast: of two of them, if they differ.
+        cells: those whose runs are counted.
+        contrast: of two of the cells; None if their scores are the same.
     """
     counts = [
         f"{len(cell.diverged)} of {len(cell.scores)} of {cell.label}"
@@ -41,15 +41,17 @@ def divergence(cells: Sequence[Cell], contrast: Contrast | None) -> str:
     ]
     if not counts:
         return ""
-    left = without_diverged(contrast) if contrast else ""
-    return " ".join([diverged(counts), *([f"{left[0].upper()}{left[1:]}."] if left else [])])
+    difference = without_diverged(contrast) if contrast else ""
+    return " ".join(
+        [diverged(counts), *([f"{difference[0].upper()}{difference[1:]}."] if difference else [])]
+    )
 
 
 def markdown(params: Params, cells: Mapping[str, Cell], contrast: Contrast) -> str:
-    """Returns the report, its pictures linked as `figures/<name>.png`.
+    """Returns the report, which links its pictures as `figures/<name>.png`.
 
     Args:
-        params: of the whole experiment.
+        params: those of the whole experiment.
         cells: all variants, by name.
         contrast: of the candidate and the baseline.
     """
@@ -57,8 +59,8 @@ def markdown(params: Params, cells: Mapping[str, Cell], contrast: Contrast) -> s
 
 
 def shared(params: Params, cells: Mapping[str, Cell], contrast: Contrast) -> dict[str, Any]:
-    """Returns what both reports tell, by the names that their templates use."""
-    every, confidence = list(cells.values()), contrast.confidence
+    """Returns the values that both reports show, by the names in their templates."""
+    all_cells, confidence = list(cells.values()), contrast.confidence
     measures = ("accuracy", "loss", "expected_calibration_error")
     return {
         "params": params,
@@ -70,63 +72,63 @@ def shared(params: Params, cells: Mapping[str, Cell], contrast: Contrast) -> dic
         "certainty": certainty(contrast),
         "level": level(confidence),
         "needed": fewest_pairs(confidence),
-        "divergence": divergence(every, contrast),
-        "diverged": any(cell.diverged for cell in every),
-        "published": any(cell.published for cell in every),
+        "divergence": divergence(all_cells, contrast),
+        "diverged": any(cell.diverged for cell in all_cells),
+        "published": any(cell.published for cell in all_cells),
         "summaries": {
             name: {measure: cell.summary(measure, confidence) for measure in measures}
             for name, cell in cells.items()
         },
         "pairing": pairing(contrast.accuracy),
         "rule": rule_in_words(confidence, contrast.effect.family),
-        "settings": settings(every),
+        "settings": settings(all_cells),
     }
 
 
 def pairing(result: PairedComparison) -> str:
-    """Returns what a pair shares, and what that does to the intervals."""
-    shared = "A pair shares its initial weights and the order of its batches."
+    """Returns what the runs of a pair share, and how that affects the intervals."""
+    shared = "The runs of a pair share their initial weights and the order of their batches."
     correlation = result.pairing_correlation
     if correlation is None:
-        return f"{shared} Whether the results of a pair are tied to each other cannot be told here."
-    if correlation > _TIED:
+        return f"{shared} Whether their results are correlated cannot be determined here."
+    if correlation > _CORRELATED:
         return (
-            f"{shared} Here the results of a pair are tied to each other, which makes the "
-            "intervals narrower than those of independent runs."
+            f"{shared} Here their results are correlated, which makes the intervals narrower than "
+            "those of independent runs."
         )
-    if correlation < -_TIED:
+    if correlation < -_CORRELATED:
         return (
-            f"{shared} Here what is good for one is bad for the other of a pair, which makes the "
-            "intervals wider than those of independent runs."
+            f"{shared} Here their results are negatively correlated, which makes the intervals "
+            "wider than those of independent runs."
         )
     return (
-        f"{shared} Here the results of a pair are hardly tied to each other, so pairing gained "
-        "next to nothing: the intervals are about as wide as those of independent runs."
+        f"{shared} Here their results are hardly correlated, so pairing gained next to nothing: "
+        "the intervals are about as wide as those of independent runs."
     )
 
 
 def settings(cells: Sequence[Cell]) -> list[tuple[str, list[str]]]:
-    """Returns each parameter with its value in every variant; absent ones as a dash."""
+    """Returns each parameter with its value in every variant; a missing value is a dash."""
     columns = [dict(flat(cell.parameters)) for cell in cells]
     keys = dict.fromkeys(key for column in columns for key in column)
     return [(key, [str(column.get(key, ABSENT)) for column in columns]) for key in keys]
 
 
 def environment(*, autoescape: bool) -> Environment:
-    """Returns where the templates of reports are, and how they are read."""
-    made = Environment(
+    """Returns the environment that loads the templates of reports."""
+    templates = Environment(
         loader=PackageLoader("pipeline.reporting"),
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
-        autoescape=autoescape,  # noqa: S701  Off for Markdown alone.
+        autoescape=autoescape,  # noqa: S701  Off for Markdown only.
     )
-    made.filters |= {
+    templates.filters |= {
         "percent": percent, "number": number, "p_value": p_value, "interval": interval,
     }  # fmt: skip
-    return made
+    return templates
 
 
-# Markdown, of which GitHub and MLflow make HTML.
+# Not escaped: GitHub and MLflow turn the Markdown into HTML.
 _ENVIRONMENT = environment(autoescape=False)

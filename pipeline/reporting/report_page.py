@@ -1,4 +1,4 @@
-"""The answer as one page for a browser: with charts to ask, and all it needs inside."""
+"""The report as one self-contained page for a browser, with interactive charts."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from pipeline.reporting import charts, report
 from pipeline.reporting.curves import PANELS, counted
 from pipeline.reporting.misread import Misread
 
-# Colours of figures that cannot be seen on a dark page, and what stands for them there.
+# Colours that cannot be seen on a dark page, and their replacements there.
 ON_DARK = {"#000000": "#FFFFFF"}
 
 
 @dataclass(frozen=True, eq=False)
 class Enclosed:
-    """What the page carries beside the results.
+    """What the page embeds besides the results.
 
     Attributes:
         labels: [images], the true classes of the test set.
         misread: the digits to browse.
-        thumbnails: a PNG of each of them.
-        figures: PNGs of `paired_differences` and `curves`, for who runs no scripts.
-        program: JavaScript that gives `vegaEmbed`.
+        thumbnails: a PNG of each of these digits.
+        figures: PNGs of `paired_differences` and `curves`, shown where scripts are off.
+        program: JavaScript that defines `vegaEmbed`.
     """
 
     labels: NDArray[np.uint8]
@@ -42,12 +42,12 @@ class Enclosed:
 
 @dataclass(frozen=True, eq=False)
 class Confusion:
-    """What each digit is taken for by a variant.
+    """What a variant takes each digit for.
 
     Attributes:
-        label: of the variant.
-        shares: [classes, classes], in per cent of the images of a class, mean of all runs.
-        heat: [classes, classes], the mistakes as shares of the greatest of any variant.
+        label: the variant's.
+        shares: [classes, classes], in per cent of the images of a class, averaged over all runs.
+        heat: [classes, classes], each mistake relative to the largest of any variant, 0 to 1.
     """
 
     label: str
@@ -57,47 +57,47 @@ class Confusion:
 
 @dataclass(frozen=True)
 class Panel:
-    """One of the learning curves: its element, its name, and what it says in words."""
+    """One of the learning curves: its element, its name, and a description in words."""
 
     id: str
     name: str
-    told: str
+    description: str
 
 
 def html(params: Params, cells: Mapping[str, Cell], contrast: Contrast, enclosed: Enclosed) -> str:
-    """Returns the page: one text that needs nothing from elsewhere."""
-    every, confidence = list(cells.values()), contrast.confidence
+    """Returns the page, which loads nothing from elsewhere."""
+    all_cells, confidence = list(cells.values()), contrast.confidence
     candidate = cells[params.comparison.candidate]
     baseline = cells[params.comparison.baseline]
-    told = report.shared(params, cells, contrast)
-    # A percentage is not broken before its sign.
+    values = report.shared(params, cells, contrast)
+    # No line break before a percent sign.
     unbroken = "\N{NO-BREAK SPACE}%"
-    told |= {"level": told["level"].replace(" %", unbroken), "unbroken": unbroken}
+    values |= {"level": values["level"].replace(" %", unbroken), "unbroken": unbroken}
     return _ENVIRONMENT.get_template("report.html.j2").render(
-        told,
+        values,
         pairs=_pairs(candidate, baseline),
-        panels=[_panel(every, panel, confidence) for panel in PANELS],
-        epochs=_epochs(every, confidence),
-        seeds=sorted({int(seed) for cell in every for seed in cell.history["seed"]}),
-        confusions=_confusions(every, enclosed.labels),
-        digits=list(zip(enclosed.misread.digits, map(_inside, enclosed.thumbnails), strict=True)),
+        panels=[_panel(all_cells, panel, confidence) for panel in PANELS],
+        epochs=_epochs(all_cells, confidence),
+        seeds=sorted({int(seed) for cell in all_cells for seed in cell.history["seed"]}),
+        confusions=_confusions(all_cells, enclosed.labels),
+        digits=list(zip(enclosed.misread.digits, map(_data_url, enclosed.thumbnails), strict=True)),
         misread=enclosed.misread.total,
-        differing=[(key, values) for key, values in told["settings"] if len(set(values)) > 1],
-        shared=[(key, values[0]) for key, values in told["settings"] if len(set(values)) == 1],
-        origins=_origins(every),
-        paints={cell.color: ON_DARK.get(cell.color, cell.color) for cell in every},
-        figures={name: _inside(content) for name, content in enclosed.figures.items()},
+        differing=[(key, row) for key, row in values["settings"] if len(set(row)) > 1],
+        shared=[(key, row[0]) for key, row in values["settings"] if len(set(row)) == 1],
+        origins=_origins(all_cells),
+        paints={cell.color: ON_DARK.get(cell.color, cell.color) for cell in all_cells},
+        figures={name: _data_url(content) for name, content in enclosed.figures.items()},
         specs={
             "differences-chart": charts.differences(candidate, baseline, contrast.accuracy),
             "pairs-chart": charts.pairs(candidate, baseline),
-            **{_id(panel): charts.learning_curve(every, panel, confidence) for panel in PANELS},
+            **{_id(panel): charts.learning_curve(all_cells, panel, confidence) for panel in PANELS},
         },
         program=enclosed.program,
     )
 
 
 def _pairs(candidate: Cell, baseline: Cell) -> list[tuple[int, float, float, float]]:
-    """Returns seed, both accuracies and their difference of each pair."""
+    """Returns the seed, both accuracies and their difference, for each pair."""
     both = candidate.scores.merge(baseline.scores, on="seed", suffixes=("", "_baseline"))
     columns = both["seed"], both["accuracy"], both["accuracy_baseline"]
     return [
@@ -106,26 +106,26 @@ def _pairs(candidate: Cell, baseline: Cell) -> list[tuple[int, float, float, flo
     ]
 
 
-def _panel(results: Sequence[Cell], panel: tuple[str, str], confidence: float) -> Panel:
+def _panel(cells: Sequence[Cell], panel: tuple[str, str], confidence: float) -> Panel:
     split, measure = panel
     name = f"{split.capitalize()} {measure}"
-    told = [
-        f"{one.label} {_score(measure, curve.iloc[-1])}"
-        for one in counted(results, measure)
-        if len(curve := one.curve(split, measure, confidence)["mean"])
+    means = [
+        f"{cell.label} {_score(measure, curve.iloc[-1])}"
+        for cell in counted(cells, measure)
+        if len(curve := cell.curve(split, measure, confidence)["mean"])
     ]
-    means = ", ".join(told)
-    return Panel(_id(panel), name, f"{name} by epoch. Means after the last one: {means}.")
+    description = f"{name} by epoch. Means after the last one: {', '.join(means)}."
+    return Panel(_id(panel), name, description)
 
 
-def _epochs(results: Sequence[Cell], confidence: float) -> list[tuple[int, list[str]]]:
-    """Returns each epoch with the means of every panel and variant, in that order."""
+def _epochs(cells: Sequence[Cell], confidence: float) -> list[tuple[int, list[str]]]:
+    """Returns each epoch with its means, ordered by panel, then by variant."""
     curves = [
-        (measure, one.curve(split, measure, confidence)["mean"])
+        (measure, cell.curve(split, measure, confidence)["mean"])
         for split, measure in PANELS
-        for one in counted(results, measure)
+        for cell in counted(cells, measure)
     ]
-    epochs = sorted({int(epoch) for one in results for epoch in one.history["epoch"]})
+    epochs = sorted({int(epoch) for cell in cells for epoch in cell.history["epoch"]})
     return [
         (epoch, [_score(measure, curve.get(epoch, np.nan)) for measure, curve in curves])
         for epoch in epochs
@@ -133,41 +133,41 @@ def _epochs(results: Sequence[Cell], confidence: float) -> list[tuple[int, list[
 
 
 def _score(measure: str, value: float) -> str:
-    known = float(value) if np.isfinite(value) else None
-    return f"{percent(known)} %" if measure == "accuracy" else number(known)
+    finite = float(value) if np.isfinite(value) else None
+    return f"{percent(finite)} %" if measure == "accuracy" else number(finite)
 
 
-def _confusions(results: Sequence[Cell], labels: NDArray[np.uint8]) -> list[Confusion]:
-    counts = [one.mean_confusion(labels) for one in results]
-    shares = [100 * each / np.maximum(each.sum(axis=1, keepdims=True), 1) for each in counts]
-    # Colour speaks of mistakes: on one scale with the diagonal they would not be seen.
+def _confusions(cells: Sequence[Cell], labels: NDArray[np.uint8]) -> list[Confusion]:
+    counts = [cell.mean_confusion(labels) for cell in cells]
+    shares = [100 * count / np.maximum(count.sum(axis=1, keepdims=True), 1) for count in counts]
+    # Only mistakes are coloured: on one scale with the diagonal they would be invisible.
     mistakes = [share * (1 - np.eye(len(share))) for share in shares]
-    worst = max(float(each.max()) for each in mistakes) or 1.0
+    worst = max(float(mistake.max()) for mistake in mistakes) or 1.0
     return [
-        Confusion(one.label, share, mistake / worst)
-        for one, share, mistake in zip(results, shares, mistakes, strict=True)
+        Confusion(cell.label, share, mistake / worst)
+        for cell, share, mistake in zip(cells, shares, mistakes, strict=True)
     ]
 
 
 def _origins(cells: Sequence[Cell]) -> list[tuple[str, str, list[str]]]:
-    """Returns each hash once: of what it is, and the labels of the variants made from that."""
+    """Returns each hash once, with what it is of and the labels of the variants made from that."""
     labels: dict[tuple[str, str], list[str]] = {}
     for what in ("Prepared data", "Training code"):
         for cell in cells:
             digest = cell.data_sha256 if what == "Prepared data" else cell.code_sha256
             labels.setdefault((what, digest), []).append(cell.label)
-    return [(what, digest, made) for (what, digest), made in labels.items()]
+    return [(what, digest, variants) for (what, digest), variants in labels.items()]
 
 
 def _id(panel: tuple[str, str]) -> str:
     return f"{'-'.join(panel)}-chart"
 
 
-def _inside(content: bytes) -> str:
+def _data_url(content: bytes) -> str:
     return f"data:image/png;base64,{base64.b64encode(content).decode()}"
 
 
-# Not by the names of templates: here everything is HTML but what is included as it is.
+# Escape everything, whatever the name of its template; only `safe` parts go in as they are.
 _ENVIRONMENT = report.environment(autoescape=True)
 _ENVIRONMENT.filters["paint"] = charts.paint
 _ENVIRONMENT.policies["json.dumps_kwargs"] = {"allow_nan": False, "separators": (",", ":")}

@@ -178,7 +178,7 @@ def test_digits_are_chosen_by_what_they_are_and_were_taken_for(page):
     # A run that read it right is none that took it for something.
     for taken in ("1", "3"):
         page.get_by_label("was taken for").select_option(taken)
-        assert page.locator("#found").inner_text() == "No such digit is among them."
+        assert page.locator("#found").inner_text() == "No digit matches."
     page.locator("#asked").get_by_role("button", name="Reset").click()
     settle(page)
     assert shown(page).count() == every
@@ -196,7 +196,7 @@ def test_a_mistake_in_a_matrix_leads_to_its_digits(page):
 
 def test_where_nothing_was_misread_all_else_is_there(visit, write_page):
     page = visit(write_page(candidate=(1.0,) * 8, baseline=(1.0,) * 8))
-    assert page.get_by_text("No run misread any.").is_visible()
+    assert page.get_by_text("No run misread a digit.").is_visible()
 
 
 @pytest.mark.parametrize("viewport", [PHONE, DESKTOP], ids=["phone", "desktop"])

@@ -77,7 +77,7 @@ def test_two_single_runs_are_paired_whatever_their_seeds(cell):
     assert (result.effect.seeds, result.effect.left_out) == (((3, 5),), ((), ()))
     assert result.accuracy.mean == pytest.approx(0.1)
     page = words(text(result))
-    assert "One pair says nothing of other seeds: a verdict takes 6." in page
+    assert "One pair says nothing about other seeds: a verdict takes 6." in page
     assert "Their seeds differ, 3 and 5" in page
     assert "Wilcoxon" not in page
 
@@ -144,7 +144,10 @@ def test_different_data_and_code_are_shown_with_a_warning(cell):
     page = text(contrast(a, b, None, 0.95))
 
     assert "data     da7a0000  01234567\ncode     c0de0000  98765432" in page
-    assert "They were made from other data and other code, so the difference is not" in words(page)
+    assert (
+        "They were made from different data and different code, so the difference is not"
+        in words(page)
+    )
 
 
 def test_the_same_runs_have_no_statistics(cell):

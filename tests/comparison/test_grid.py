@@ -179,7 +179,9 @@ def test_different_scores_from_the_same_inputs_stay_separate_with_a_warning(cell
     ]
     result = grid(experiments, "no", 0.95)
     assert [row.experiments for row in result.disagreeing] == [("here",), ("there",)]
-    assert "BN of there came out otherwise than elsewhere from the same" in words(result)
+    assert "BN of there scored differently elsewhere with the same inputs: other packages" in words(
+        result
+    )
 
 
 def test_data_code_and_number_of_seeds_are_axes_where_they_differ(cell):

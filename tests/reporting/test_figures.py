@@ -14,7 +14,7 @@ PANELS = ["Train loss", "Validation loss", "Train accuracy", "Validation accurac
 
 @pytest.fixture
 def test_set(true_labels):
-    """A hundred images, the i-th of them all i + 1."""
+    """A hundred images; every pixel of image i is i + 1."""
     return Examples(np.tile(np.arange(1, 101, dtype=np.uint8), (8, 8, 1)).T, true_labels)
 
 
@@ -35,7 +35,7 @@ def tick_labels(axis):
 
 
 def shown_values(picture):
-    """The images of one row of a grid, from left to right, each by its grey."""
+    """Returns the grey of each image in a row of a grid, from left to right."""
     middle = picture[len(picture) * 3 // 4]
     return [int(grey) for grey in dict.fromkeys(middle) if grey]
 
@@ -103,8 +103,8 @@ def test_published_curve_is_drawn_where_the_notebook_has_one(make_cell):
         make_cell("With", [0.9] * 2, published=NOTEBOOK[0]),
         make_cell("Without", [0.9] * 2),
     ]
-    for one in results:
-        one.history[["loss", "accuracy"]] *= 0.01  # far below what the notebook printed
+    for cell in results:
+        cell.history[["loss", "accuracy"]] *= 0.01  # far below what the notebook printed
     figure = figures.learning_curves(results, 0.95)
     assert [len(drawn(axis)) for axis in figure.axes] == [7, 6, 6, 7]
     label = "With, as the notebook printed it"
@@ -178,7 +178,7 @@ def test_a_variant_that_diverged_in_every_run_leaves_the_other_readable(make_cel
     assert legend(figure) == ["With (mean of 3)", "Without (mean of 3, 3 diverged)"]
 
 
-def test_where_all_diverged_their_losses_are_shown(make_cell):
+def test_losses_are_shown_where_all_runs_diverged(make_cell):
     every = make_cell("Diverged", [0.1] * 3, diverged=(0, 1, 2))
     figure = figures.learning_curves([every], 0.95)
     figure.draw_without_rendering()
@@ -195,7 +195,9 @@ def test_paired_differences_show_every_pair(make_cell):
     figure = figures.paired_differences(candidate, baseline, result, 0.9)
     left, right = figure.axes
 
-    assert [pair.get_ydata().tolist() for pair in left.lines] == [[0.92, one] for one in accuracy]
+    assert [pair.get_ydata().tolist() for pair in left.lines] == [
+        [0.92, value] for value in accuracy
+    ]
     assert tick_labels(left) == ["Without", "With"]
     assert right.get_title() == "With minus Without: mean and 90 % interval"
     points = right.collections[0]
@@ -203,9 +205,9 @@ def test_paired_differences_show_every_pair(make_cell):
         points.get_offsets(), [(6, 0), (2, 1), (0, 2), (-2, 3), (7, 4), (5, 5)]
     )
     blue = points.get_facecolors()[:, 2]
-    # The variant that is ahead gives its colour; where neither is, it is grey.
+    # A pair has the colour of the variant that is ahead, and is grey in a tie.
     assert blue.tolist() == [0, 0, 0.4, 1, 0, 0]
-    zero, mean = (one.get_xdata()[0] for one in right.lines)
+    zero, mean = (drawn_line.get_xdata()[0] for drawn_line in right.lines)
     assert (zero, mean) == pytest.approx((0, 18 / 6))
     (span,) = right.patches
     assert span.get_x() == pytest.approx(100 * result.ci_low)
@@ -223,7 +225,7 @@ def test_paired_differences_of_one_pair_have_no_interval(make_cell):
 
 @pytest.fixture
 def contrasted(make_cell):
-    """Makes a contrast of two sides, of which each run's test accuracy is given."""
+    """Makes a contrast of two sides from the test accuracy of each run."""
 
     def make(label, other, **fields):
         (a, own), (b, others) = label, other
@@ -236,8 +238,8 @@ def contrasted(make_cell):
 
 def test_contrasts_have_a_row_each_and_leave_out_the_same_runs(contrasted):
     same = contrasted(("A", [0.9] * 4), ("A", [0.9] * 4))
-    found = contrasted(("With", [0.98, 0.97, 0.99]), ("Without", [0.9, 0.95, 0.96]))
-    figure = figures.contrasts([found, same, found])
+    result = contrasted(("With", [0.98, 0.97, 0.99]), ("Without", [0.9, 0.95, 0.96]))
+    figure = figures.contrasts([result, same, result])
     figure.draw_without_rendering()
     titles = ["Test accuracy of each pair", "With minus Without: mean and 95 % interval"]
     titles += ["Validation accuracy"]
@@ -253,7 +255,7 @@ def test_a_contrast_of_one_pair_shows_neither_mean_nor_interval(contrasted):
     assert titles == ["Test accuracy of each pair", "Validation accuracy"]
 
 
-def test_equal_labels_are_drawn_in_two_colours_and_told_apart(contrasted):
+def test_equal_labels_are_drawn_in_two_colours_with_their_origins(contrasted):
     figure = figures.contrasts([contrasted(("$BN$ x", [0.98, 0.9]), ("$BN$ x", [0.9, 0.8]))])
     figure.draw_without_rendering()
     assert tick_labels(figure.axes[0]) == [r"\$BN\$ x (workspace)", r"\$BN\$ x (HEAD~1)"]
@@ -286,14 +288,14 @@ def test_confusion_without_a_mistake_can_be_drawn(make_cell, true_labels):
 
 
 def test_divided_digits_are_those_that_one_variant_gets_more_often(make_cell, test_set):
-    # Each run gets the first images right: both candidates 0 … 89, the baselines 0 … 79 and 84.
+    # Each run gets the first images right: candidates 0 … 89, baselines 0 … 79 and 84.
     candidate, baseline = (
         make_cell("With", [0.9, 0.9]),
         make_cell("Without", [0.80, 0.85]),
     )
     figure = figures.divided_digits(test_set, candidate, baseline, columns=3)
     ahead, behind = figure.axes
-    # Image 85 is the first that no baseline gets; labels go 0, 1, 2, 3, 0, …
+    # Image 85 is the first that only candidates get right; labels go 0, 1, 2, 3, 0, …
     assert [text.get_text() for text in ahead.texts] == [
         "1:  100% · 0%",
         "2:  100% · 0%",
@@ -311,7 +313,7 @@ def test_divided_digits_are_those_that_one_variant_gets_more_often(make_cell, te
     assert not behind.images[0].get_array().any()
 
 
-def test_samples_are_the_first_of_each_class_a_class_a_row(test_set):
+def test_samples_are_the_first_of_each_class_one_row_per_class(test_set):
     (axis,) = figures.sample_digits(test_set, each=3).axes
     rows = np.split(axis.images[0].get_array(), 4)
     assert [shown_values(row) for row in rows] == [[1, 5, 9], [2, 6, 10], [3, 7, 11], [4, 8, 12]]
@@ -325,9 +327,9 @@ def test_samples_of_a_small_class_leave_blanks(test_set):
     assert [shown_values(row) for row in rows] == [[1, 5], [2], [3], [4]]
 
 
-def test_variants_have_colours_of_their_own_until_there_are_no_more():
-    found = variant_colors([f"variant_{place}" for place in range(9)])
+def test_variants_have_their_own_colours_as_long_as_there_are_any():
+    result = variant_colors([f"variant_{place}" for place in range(9)])
 
-    assert len(set(found.values())) == 7
-    assert found["variant_7"] == found["variant_0"] == "#0072B2"
-    assert found["variant_8"] == found["variant_1"] == "#D55E00"
+    assert len(set(result.values())) == 7
+    assert result["variant_7"] == result["variant_0"] == "#0072B2"
+    assert result["variant_8"] == result["variant_1"] == "#D55E00"

@@ -12,7 +12,7 @@ PAIRS = 10
 
 @pytest.fixture
 def side(make_cell):
-    """Makes a side of a variant whose mean accuracy is given."""
+    """Makes a cell from a variant and its mean accuracy."""
 
     def make(variant, mean, diverged=(), **parameters):
         accuracy = mean + np.linspace(-0.01, 0.01, PAIRS) * (1 + 0.5 * (variant == "bn"))
@@ -26,7 +26,7 @@ def side(make_cell):
 
 @pytest.fixture
 def drawn(side):
-    """Draws a grid of so many learning rates, each with both variants."""
+    """Draws a grid of these learning rates, each with both variants."""
 
     def make(rates, **parameters):
         experiments = [
@@ -71,8 +71,8 @@ def test_places_are_labelled_once_and_variants_in_the_legend(drawn):
     figure = drawn([0.1, 0.2])
     labels = [label.get_text() for label in figure.axes[0].get_yticklabels()]
     assert labels == ["learning_rate 0.1", "learning_rate 0.2"]
-    told = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert told == [r"\$bn\$", r"\$no\$"]
+    labels = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert labels == [r"\$bn\$", r"\$no\$"]
 
 
 @pytest.mark.parametrize("count", [1, 4, 12])
@@ -100,15 +100,15 @@ def test_labels_break_between_parameters(side):
     ]
     figure = grid_figure.figure(grid(experiments, "no", 0.95))
     (axis,) = figure.axes
-    told = axis.get_yticklabels()[1].get_text()
-    assert told.splitlines() == [
+    label = axis.get_yticklabels()[1].get_text()
+    assert label.splitlines() == [
         "hidden_dims [256, 256, 128],",
         "activation leaky_relu,",
         "momentum [256, 256, 128]",
     ]
 
 
-def test_cells_without_a_place_are_called_by_their_variants(side):
+def test_cells_without_axes_are_labelled_with_their_variants(side):
     experiment = Experiment("x", {"bn": side("bn", 0.95), "no": side("no", 0.9)})
     figure = grid_figure.figure(grid([experiment], "no", 0.95))
     (label,) = figure.axes[0].get_yticklabels()

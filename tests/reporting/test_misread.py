@@ -13,7 +13,7 @@ def test_set():
 
 @pytest.fixture
 def results(make_cell):
-    """Two variants of three runs: digit 0 is hard, 2 divides them, 3 is misread once, 4 tied."""
+    """Two variants of three runs: digit 0 is hard, on 2 they differ, 3 is misread once, 4 ties."""
     first = [[7, 1, 2, 3, 0], [1, 1, 2, 3, 4], [1, 1, 2, 8, 4]]
     second = [[1, 1, 0, 3, 4], [9, 1, 0, 3, 0], [9, 1, 2, 3, 4]]
     return [
@@ -22,26 +22,26 @@ def results(make_cell):
     ]
 
 
-def test_the_worst_come_first_and_those_all_got_right_not_at_all(test_set, results):
+def test_the_worst_come_first_and_digits_all_got_right_are_left_out(test_set, results):
     misread = misread_digits(test_set, results, 10)
-    # Shares wrong of A and B: 2/3 and 1, 0 and 2/3, 1/3 and 1/3, 1/3 and 0.
+    # Shares of runs of A and B that are wrong: 2/3 and 1, 0 and 2/3, 1/3 and 1/3, 1/3 and 0.
     assert [digit.place for digit in misread.digits] == [0, 2, 4, 3]
     assert misread.total == 4
 
 
-def test_no_more_than_asked_for_and_all_counted(test_set, results):
+def test_at_most_the_requested_digits_are_returned_and_all_counted(test_set, results):
     misread = misread_digits(test_set, results, 2)
     assert [digit.place for digit in misread.digits] == [0, 2]
     assert misread.total == 4
 
 
-def test_a_digit_has_its_image_label_and_what_each_variant_read(test_set, results):
+def test_a_digit_has_its_image_label_and_readings(test_set, results):
     digit = misread_digits(test_set, results, 1).digits[0]
     assert digit.label == 7
     assert digit.image.tolist() == test_set.images[0].tolist()
     assert digit.readings == (((1, 2), (7, 1)), ((9, 2), (1, 1)))
 
 
-def test_the_variant_that_is_right_most_often_is_best_unless_tied(test_set, results):
+def test_the_variant_with_most_correct_runs_is_best_unless_tied(test_set, results):
     best = {digit.place: digit.best for digit in misread_digits(test_set, results, 10).digits}
     assert best == {0: 0, 2: 0, 3: 1, 4: None}

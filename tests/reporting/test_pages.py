@@ -21,10 +21,10 @@ def test_text_is_aligned():
     )
 
 
-def test_markdown_keeps_cells_and_paths_whole():
-    told = pages.markdown(PAGE)
+def test_markdown_escapes_cells_and_paths():
+    rendered = pages.markdown(PAGE)
 
-    page = MarkdownIt("commonmark").enable("table").render(told)
+    page = MarkdownIt("commonmark").enable("table").render(rendered)
     assert "<h2>Seven</h2>" in page
     assert page.count("<tr>") == 3
     assert "<td>x|y</td>" in page
@@ -32,14 +32,14 @@ def test_markdown_keeps_cells_and_paths_whole():
 
 
 @pytest.mark.parametrize("word", ["long ", "endless"])
-def test_a_wide_table_gives_way_in_its_widest_columns(word):
-    told = pages.text([Table(["key", "a", "b"], [["training.epochs", word * 30, word * 20]])])
+def test_a_wide_table_wraps_its_widest_columns(word):
+    rendered = pages.text([Table(["key", "a", "b"], [["training.epochs", word * 30, word * 20]])])
 
-    assert max(map(len, told.splitlines())) <= pages.WIDTH
-    assert told.splitlines()[1].startswith("training.epochs  ")
-    assert told.replace(" ", "").replace("\n", "").count(word.strip()[:3]) >= 45
+    assert max(map(len, rendered.splitlines())) <= pages.WIDTH
+    assert rendered.splitlines()[1].startswith("training.epochs  ")
+    assert rendered.replace(" ", "").replace("\n", "").count(word.strip()[:3]) >= 45
 
 
 def test_long_paragraphs_and_headings_are_wrapped():
-    told = pages.text([Heading("word " * 40), Paragraph("word " * 40)])
-    assert max(map(len, told.splitlines())) <= pages.WIDTH
+    rendered = pages.text([Heading("word " * 40), Paragraph("word " * 40)])
+    assert max(map(len, rendered.splitlines())) <= pages.WIDTH

@@ -7,7 +7,7 @@ from pipeline.reporting import report
 
 @pytest.fixture(scope="module")
 def make(experiment):
-    """Renders the report of two variants, as Markdown."""
+    """Renders the report of two variants as Markdown."""
 
     def make(*args, **kwargs):
         return report.markdown(*experiment(*args, **kwargs))
@@ -16,7 +16,7 @@ def make(experiment):
 
 
 def rows(text):
-    """The cells of every line of a Markdown table, by its first."""
+    """Returns the cells of each line of the Markdown tables, by the first cell."""
     lines = [line.strip("|").split("|") for line in text.splitlines() if line.startswith("|")]
     return {first.strip(): [cell.strip() for cell in cells] for first, *cells in lines}
 
@@ -35,15 +35,15 @@ def test_each_verdict_has_its_sentence_and_heads_the_page(make, verdict, sentenc
     assert text.startswith(f"# {sentence}\n")
 
 
-def test_answer_comes_first_with_difference_interval_and_wins(make):
+def test_the_answer_comes_first_with_difference_interval_and_wins(make):
     answer = make(ci_low=0.012, ci_high=0.03456).splitlines()[2]
-    # The eight differences sum up to 20 points.
+    # The eight differences add up to 20 points.
     assert "by **+2.50 percentage points** on average" in answer
     assert "(95 % interval: 1.20 to 3.46)" in answer
     assert answer.endswith("It is ahead in 8 of 8 pairs.")
 
 
-def test_ties_are_told(make):
+def test_ties_are_reported(make):
     text = make(candidate=(0.9, 0.9, 0.8), baseline=(0.8, 0.9, 0.8))
     assert "It is ahead in 1 of 3 pairs, tied in 2." in text
 
@@ -55,14 +55,14 @@ def test_interval_names_its_level(make, confidence, level):
     assert f"({level} interval: " in make(confidence=confidence)
 
 
-def test_one_seed_is_called_one_draw_and_has_no_intervals(make):
+def test_one_pair_says_little_and_has_no_intervals(make):
     text = make(candidate=(0.97,), baseline=(0.95,))
     assert "by **+2.00 percentage points**. A single pair says little" in text
     assert "set `training.seeds` to at least 6" in text
     table = rows(text)
     assert table["With BN"][:4] == ["1", "97.00", "–", "no interval"]  # noqa: RUF001
     assert table["Paired t test, p"] == ["–"]  # noqa: RUF001
-    assert table["Correlation of the pairs"] == ["–"]  # noqa: RUF001
+    assert table["Correlation within pairs"] == ["–"]  # noqa: RUF001
     assert "nan" not in text.lower()
     assert "None" not in text
 
@@ -89,11 +89,11 @@ def test_p_values_have_two_digits(make, p, shown):
 @pytest.mark.parametrize(
     ("correlation", "sentence"),
     [
-        (0.9, "tied to each other, which makes the intervals narrower"),
-        (0.1, "hardly tied to each other"),
+        (0.9, "their results are correlated, which makes the intervals narrower"),
+        (0.1, "their results are hardly correlated"),
     ],
 )
-def test_gain_by_pairing_is_told(make, correlation, sentence):
+def test_gain_by_pairing_is_reported(make, correlation, sentence):
     assert sentence in make(pairing_correlation=correlation)
 
 
@@ -105,7 +105,7 @@ def test_gain_by_pairing_is_told(make, correlation, sentence):
         ("digits", (), []),
     ],
 )
-def test_notebooks_figures_stand_beside_ours_where_there_are_any(make, dataset, published, column):
+def test_the_notebooks_scores_are_beside_ours_where_there_are_any(make, dataset, published, column):
     text = make(dataset=dataset, published=published)
     table = rows(text)
     assert f"on the {dataset} test set" in text
@@ -113,39 +113,39 @@ def test_notebooks_figures_stand_beside_ours_where_there_are_any(make, dataset, 
     assert table["With BN"][6:] + table["Without BN"][6:] == column
 
 
-def test_settings_show_a_dash_for_what_a_variant_does_not_have(make):
+def test_settings_show_a_dash_for_a_parameter_that_a_variant_lacks(make):
     table = rows(make())
     assert table["`normalization`"] == ["batch", "none"]
     assert table["`momentum`"] == ["0.99", "–"]  # noqa: RUF001
     assert table["`network.hidden_dims`"] == ["[4]", "[4]"]
 
 
-def test_where_nothing_diverged_nothing_is_said_of_it(make):
+def test_divergence_is_not_mentioned_where_nothing_diverged(make):
     assert "diverged" not in make()
 
 
-def test_diverged_runs_are_counted_and_the_steady_pairs_told(make):
+def test_diverged_runs_are_counted_and_steady_pairs_reported(make):
     baseline = (0.95, 0.94, 0.95, 0.96, 0.94, 0.95, 0.1, 0.1)
 
     text = make(baseline=baseline, diverged=(6, 7))
 
-    told = text.splitlines()[4]
-    assert told.startswith("Runs that diverged: 2 of 8 of Without BN. ")
-    assert "above 4.6, twice that of a guess, or was no longer finite." in told
-    # Of the eight differences, 3 3 1 2 3 4 are left: 16 points by six.
-    assert "neither diverged, 6 of 8, the difference is +2.67 percentage points (95 %" in told
+    sentences = text.splitlines()[4]
+    assert sentences.startswith("Runs that diverged: 2 of 8 of Without BN. ")
+    assert "above 4.6, twice that of a guess, or was no longer finite." in sentences
+    # Of the eight differences, 3 3 1 2 3 4 remain: 16 points over six pairs.
+    assert "neither diverged, 6 of 8, the difference is +2.67 percentage points (95 %" in sentences
     table = rows(text)
     assert "| | runs | diverged | accuracy, % | sd |" in text
     assert [table[label][:3] for label in ("With BN", "Without BN")] == [
         ["8", "0", "97.00"],
         ["8", "2", "73.62"],
     ]
-    assert "The losses of runs that diverged are in no mean and beyond the axes" in text
+    assert "The losses of runs that diverged are in no mean and outside the axes" in text
 
 
-def test_where_all_runs_diverged_no_pair_is_left(make):
+def test_no_steady_pair_is_left_where_all_runs_diverged(make):
     text = make(baseline=(0.1,) * 8, diverged=tuple(range(8)))
-    assert "There is no pair in which neither diverged." in text
+    assert "In every pair at least one run diverged." in text
 
 
 def test_a_single_steady_pair_has_no_interval(make):
@@ -153,7 +153,7 @@ def test_a_single_steady_pair_has_no_interval(make):
     assert "1 of 2, the difference is +10.00 percentage points (95 % interval: no interval)" in text
 
 
-def test_what_diverged_by_far_is_told_by_its_power_of_ten():
+def test_large_numbers_are_written_with_a_power_of_ten():
     assert number(1.234e30) == "1.23e+30"
     assert number(-9999.4, 1) == "-9999.4"
     assert interval(Interval(-2e4, 3e33), 1, 4) == "-2.00e+04 to 3.00e+33"

@@ -27,7 +27,7 @@ VOID = {"meta", "img", "input", "wbr"}
 
 
 class Page(HTMLParser):
-    """A page as a browser would take it apart."""
+    """A page, parsed as a browser would."""
 
     def __init__(self, text):
         super().__init__()
@@ -57,7 +57,7 @@ def make(experiment, true_labels):
 
     def make(*args, program="window.vegaEmbed = 1;", most=100, **kwargs):
         params, cells, contrast = experiment(*args, **kwargs)
-        cells = {name: replace(one, code_sha256=f"c0de of {name}") for name, one in cells.items()}
+        cells = {name: replace(cell, code_sha256=f"c0de of {name}") for name, cell in cells.items()}
         rng = np.random.default_rng(0)
         images = rng.integers(0, 256, (len(true_labels), 8, 8), np.uint8)
         misread = misread_digits(Examples(images, true_labels), list(cells.values()), most)
@@ -105,18 +105,18 @@ def test_the_paired_differences_are_the_first_picture(page):
 def test_every_chart_has_a_specification_and_is_described(page):
     taken = Page(page)
     specs = json.loads(re.search(r'id="specs">(.*?)</script>', page, re.DOTALL).group(1))
-    drawn = [one for one in taken.all("div") if "chart" in one.get("class", "").split()]
-    assert {one["id"] for one in drawn} == specs.keys()
-    assert all(one["role"] == "img" and one["aria-label"] for one in drawn)
-    assert any("Means after the last one: With BN" in one["aria-label"] for one in drawn)
+    drawn = [element for element in taken.all("div") if "chart" in element.get("class", "").split()]
+    assert {element["id"] for element in drawn} == specs.keys()
+    assert all(element["role"] == "img" and element["aria-label"] for element in drawn)
+    assert any("Means after the last one: With BN" in element["aria-label"] for element in drawn)
 
 
-def test_elements_are_closed_and_ids_are_one_elements_own(page):
+def test_elements_are_closed_and_ids_are_unique(page):
     taken = Page(page)
     assert not taken.open
     ids = [attributes["id"] for _, attributes in taken.elements if "id" in attributes]
     assert len(ids) == len(set(ids))
-    targets = [one["href"] for one in taken.all("a")]
+    targets = [element["href"] for element in taken.all("a")]
     assert {target.removeprefix("#") for target in targets} <= set(ids)
 
 
@@ -131,30 +131,30 @@ def test_nothing_is_loaded_from_elsewhere(page):
     assert not re.search(r"url\(|@import", style)
 
 
-def test_what_is_enclosed_brings_its_licence(page):
-    for told in (
+def test_embedded_programs_come_with_their_licences(page):
+    for text in (
         "Interactive Data Lab",
         "Redistributions in binary form must reproduce the above copyright notice",
         "Mike Bostock",
         "Permission to use, copy, modify, and/or distribute this software",
     ):
-        assert told in page
+        assert text in page
 
 
 def test_the_page_is_the_same_bytes_each_time(make, page):
     assert make(published=("batch", "none")) == page
 
 
-def test_pictures_for_readers_without_scripts_are_inside(page):
+def test_pictures_for_readers_without_scripts_are_embedded(page):
     still = re.findall(r'<noscript><img [^>]*src="data:image/png;base64,([^"]+)"', page)
-    assert [base64.b64decode(one) for one in still] == [b"pairs", b"curves"]
+    assert [base64.b64decode(picture) for picture in still] == [b"pairs", b"curves"]
 
 
-def test_all_pictures_and_controls_have_words(page):
+def test_all_pictures_and_controls_have_a_text(page):
     taken = Page(page)
-    assert all(one["alt"] for one in taken.all("img"))
-    assert all(one["scope"] for one in taken.all("th"))
-    # Each stands inside its label.
+    assert all(element["alt"] for element in taken.all("img"))
+    assert all(element["scope"] for element in taken.all("th"))
+    # Each control is inside its label.
     for control in re.findall(r"(?s)<(?:select|input).*?>", page):
         before = page[: page.index(control)]
         assert before.rfind("<label>") > before.rfind("</label>")
@@ -169,7 +169,7 @@ def test_numbers_of_the_charts_are_in_tables(page):
 
 
 def test_confusions_are_shares_of_each_class(page):
-    # Of 25 images a class, in the mean of the eight runs 97 of 100 are right: the last are wrong.
+    # On average over eight runs, 97 of 100 images are right, 25 per class: the last are wrong.
     cells = re.findall(r'<td class="right">([\d.]+)</td>', page)
     assert len(cells) == 8
     assert np.mean([float(cell) for cell in cells[:4]]) == pytest.approx(97, abs=0.1)
@@ -179,27 +179,27 @@ def test_each_digit_says_what_it_is_and_was_read_as(make):
     page = make(most=3)
     digits = re.findall(r'<li data-label="(\d)" data-best="(\d?)" data-readings="([^"]+)"', page)
     assert len(digits) == 3
-    # A wrong run takes a digit for the next; both variants have some of those.
+    # A wrong run takes a digit for the next one; both variants have such runs.
     for label, _, readings in digits:
-        read = {tuple(one.split(":")) for one in readings.split()}
+        read = {tuple(reading.split(":")) for reading in readings.split()}
         assert ("1", str((int(label) + 1) % 4)) in read
     assert "Of 7 test digits that any run misread, the 3 that" in page
     assert base64.b64encode(b"digit 99").decode() in page
 
 
-def test_where_all_are_right_there_is_nothing_to_browse(make):
+def test_there_is_nothing_to_browse_where_every_run_is_right(make):
     page = make((1.0,) * 8, (1.0,) * 8)
-    assert "No run misread any." in page
+    assert "No run misread a digit." in page
     assert 'id="asked"' not in page
 
 
-def test_settings_that_differ_stand_apart_from_those_shared(page):
+def test_settings_that_differ_are_apart_from_shared_ones(page):
     differing, shared = page.split("What they share</caption>")
     assert "<code>momentum</code></th><td>0.99</td><td>–</td>" in differing  # noqa: RUF001
     assert "<code>network.<wbr>hidden_dims</code></th><td>[4]</td>" in shared
 
 
-def test_each_hash_is_told_once_and_of_what(page):
+def test_each_hash_is_shown_once_with_what_it_is_of(page):
     assert page.count("<code>da7a</code>") == 1
     assert '<th scope="row">Prepared data</th>' in page
     assert '<th scope="row">Training code of Without BN</th>' in page
@@ -211,7 +211,11 @@ def test_labels_are_shown_as_they_are(make, label):
     taken = Page(page)
     assert not taken.open
     assert taken.text["h1"] == f"{label} is better than Without BN"
-    assert [one.get("type") for one in taken.all("script")] == ["application/json", None, None]
+    assert [element.get("type") for element in taken.all("script")] == [
+        "application/json",
+        None,
+        None,
+    ]
     assert "b" not in {tag for tag, _ in taken.elements}
     specs = json.loads(re.search(r'id="specs">(.*?)</script>', page, re.DOTALL).group(1))
     rows = specs["train-loss-chart"]["data"]["values"]
@@ -228,13 +232,13 @@ def test_diverged_runs_are_counted(make):
 
 
 @pytest.mark.parametrize("seeds", [(0, 1), range(8)], ids=["some", "all"])
-def test_the_page_is_made_whatever_diverged(make, seeds):
+def test_the_page_is_valid_whatever_diverged(make, seeds):
     taken = Page(make(baseline=(0.1,) * 8, diverged=tuple(seeds)))
     assert not taken.open
-    assert len([one for one in taken.all("div") if one.get("role") == "img"]) == 6
+    assert len([element for element in taken.all("div") if element.get("role") == "img"]) == 6
 
 
-def test_one_pair_is_called_one_draw(make):
+def test_one_pair_says_little(make):
     page = make((0.97,), (0.95,))
     assert "A single pair says little: set <code>training.seeds</code> to at least 6." in page
     assert "nan" not in page.lower()
@@ -247,14 +251,14 @@ def luminance(color):
     return linear @ [0.2126, 0.7152, 0.0722]
 
 
-def contrast(one, other):
-    """As WCAG 2 has it."""
-    low, high = sorted([luminance(one), luminance(other)])
+def contrast(color, other):
+    """Returns the contrast ratio of two colours, as WCAG 2 defines it."""
+    low, high = sorted([luminance(color), luminance(other)])
     return (high + 0.05) / (low + 0.05)
 
 
 def theme(name):
-    """The page's colours by name; a dark page has those of its own instead."""
+    """Returns the colours of the light or the dark page, by name."""
     texts = dict(
         zip(
             ("light", "dark"),
@@ -274,9 +278,9 @@ def test_a_dark_page_has_all_colours_of_its_own():
     assert not [name for name in light if light[name] == dark[name]]
 
 
-def test_contrast_is_as_the_guidelines_have_it():
+def test_contrast_follows_the_guidelines():
     assert contrast("#000000", "#ffffff") == pytest.approx(21)
-    # The lightest grey on white that passes is known to be this.
+    # This is known as the lightest grey that passes on white.
     assert contrast("#767676", "#ffffff") == pytest.approx(4.54, abs=0.005)
 
 

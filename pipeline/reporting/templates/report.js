@@ -4,7 +4,7 @@
   const page = document.documentElement;
   page.classList.add("scripted");
 
-  // The charts, each in the element of its name.
+  // Draw each chart into the element with its name.
   const options = {
     renderer: "svg",
     actions: false,
@@ -21,7 +21,7 @@
     page.dataset.drawn = all.length;
   });
 
-  // What the curves show.
+  // Choose what the curves show.
   const shown = document.getElementById("shown");
   const chosen = (name) =>
     [...shown.querySelectorAll(`input[name=${name}]:checked`)].map((input) => input.value);
@@ -44,7 +44,7 @@
     show();
   };
 
-  // How near they show it.
+  // Zoom and move the curves.
   const around = ([low, high], factor, shift) => {
     const half = ((high - low) * factor) / 2;
     const middle = (low + high) / 2 + shift * (high - low);
@@ -76,7 +76,7 @@
     ArrowDown: (curve) => move(curve, 1, 0, -0.15),
   };
 
-  // A finger does not hover: Vega is told that where it tapped a pointer has come to stay.
+  // A finger cannot hover. A tap is passed to Vega as a pointer that stays where it tapped.
   let tapped = null;
   const pointer = (type, { clientX, clientY } = {}) =>
     tapped?.dispatchEvent(new PointerEvent(type, { bubbles: true, clientX, clientY }));
@@ -94,13 +94,13 @@
   addEventListener("pointerdown", leave, { capture: true });
   addEventListener("scroll", leave, { passive: true });
 
-  // Which digits are there to see.
+  // Choose which digits are visible.
   const asked = document.getElementById("asked");
   const digits = [...document.querySelectorAll(".digits > li")];
   const found = document.getElementById("found");
   const filter = () => {
     const { label, taken, by, best } = Object.fromEntries(new FormData(asked));
-    const readings = (digit) => digit.dataset.readings.split(" ").map((one) => one.split(":"));
+    const readings = (digit) => digit.dataset.readings.split(" ").map((reading) => reading.split(":"));
     const isTaken = (digit) =>
       readings(digit).some(
         ([variant, reading]) =>
@@ -116,7 +116,7 @@
       );
     }
     const count = digits.filter((digit) => !digit.hidden).length;
-    found.textContent = count === 0 ? "No such digit is among them." : `${count} of ${digits.length} digits.`;
+    found.textContent = count === 0 ? "No digit matches." : `${count} of ${digits.length} digits.`;
   };
 
   ready.then(() => {
@@ -131,16 +131,16 @@
         event.preventDefault();
         keys[event.key](curve);
       });
-    // A browser that comes back to a page remembers what was ticked.
+    // A browser that returns to a page remembers which boxes were ticked.
     show();
   }).catch((error) => {
-    // As for a browser without scripts: what it would have seen is text until now.
+    // Show what a browser without scripts shows: until now that is only text.
     page.classList.remove("scripted");
     for (const still of document.querySelectorAll("noscript"))
       still.insertAdjacentHTML("afterend", still.textContent);
     console.error(error);
   });
-  // Where no run misread any digit there is nothing to ask for.
+  // There is no form if no run misread a digit.
   if (asked) {
     asked.addEventListener("change", filter);
     asked.addEventListener("reset", () => setTimeout(filter));

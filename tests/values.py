@@ -1,4 +1,4 @@
-"""Values that tests of several rooms are made of."""
+"""Values that the tests of several rooms share."""
 
 import dataclasses
 import functools
@@ -35,9 +35,9 @@ def true_labels():
 
 @pytest.fixture(scope="session")
 def make_cell(true_labels):
-    """Makes a cell of which each run's test accuracy is given.
+    """Makes a cell from the test accuracy of each run.
 
-    The training loss of runs that `diverged`, given by seed, is 1e30 after the last epoch.
+    The runs with the seeds in `diverged` have a training loss of 1e30 after the last epoch.
     """
 
     def make(label, accuracy, diverged=(), **fields):
@@ -154,18 +154,18 @@ def study():
         )
 
     def make(*rules, axes=rates, is_quick=False, **about):
-        told = {"claim": "A > B", "source": "us", "published": "none", "probes": ()} | about
+        fields = {"claim": "A > B", "source": "us", "published": "none", "probes": ()} | about
         points = [
             Point(dict(zip(axes, at, strict=True)), params()) for at in product(*axes.values())
         ]
-        return Study("test", About(**told, rules=rules), axes, tuple(points), is_quick=is_quick)
+        return Study("test", About(**fields, rules=rules), axes, tuple(points), is_quick=is_quick)
 
     return make
 
 
 @pytest.fixture(scope="session")
 def model():
-    """A small network with kernels drawn from a seed, statistics that are not fresh, 3 classes."""
+    """Builds a small network of 3 classes, kernels drawn from a seed, statistics not initial."""
     # TensorFlow takes seconds to import, which not all tests need.
     from pipeline.training import network  # noqa: PLC0415
     from pipeline.training.normalization import BatchNorm  # noqa: PLC0415

@@ -47,8 +47,8 @@ def read_examples(images_path: Path, labels_path: Path) -> Labelled:
     if images.size == 0:
         raise DataError(f"{images_path.name} holds no images")
     if labels.max() >= _CLASSES:
-        place = int(np.argmax(labels >= _CLASSES))
-        raise DataError(f"{labels_path.name} has label {labels[place]}, at place {place}")
+        index = int(np.argmax(labels >= _CLASSES))
+        raise DataError(f"{labels_path.name} has label {labels[index]} at index {index}")
     return Labelled(images, labels)
 
 

@@ -42,10 +42,10 @@ _MOST_REDIRECTS = 5
 _REASONS: dict[type[Exception], str] = {
     requests.exceptions.SSLError: "no secure connection",
     urllib3.exceptions.TimeoutError: "no answer in time",
-    urllib3.exceptions.ProtocolError: "the connection broke off",
-    requests.exceptions.InvalidHeader: "it does not speak HTTP properly",
-    requests.exceptions.InvalidURL: "no proper URL",
-    urllib3.exceptions.LocationParseError: "no proper URL",
+    urllib3.exceptions.ProtocolError: "the connection was lost",
+    requests.exceptions.InvalidHeader: "it sent an invalid HTTP header",
+    requests.exceptions.InvalidURL: "not a valid URL",
+    urllib3.exceptions.LocationParseError: "not a valid URL",
 }
 
 
@@ -247,9 +247,9 @@ def _redirected(
         try:
             url = urljoin(url, response.headers["Location"])
         except ValueError:
-            raise _MirrorError("a redirect to no proper URL") from None
+            raise _MirrorError("a redirect to an invalid URL") from None
         if not _is_web(url):
-            raise _MirrorError("a redirect to what is neither http nor https")
+            raise _MirrorError("a redirect to a URL that is neither http nor https")
     raise _MirrorError("too many redirects")
 
 

@@ -46,5 +46,5 @@ def _examples(arrays: Mapping[str, NDArray[Any]], name: str, path: Path) -> Exam
         or {images.dtype, labels.dtype} != {np.dtype(np.uint8)}
     ):
         held = f"{images.dtype} {images.shape} and {labels.dtype} {labels.shape}"
-        raise damaged(path, f"{name} holds {held}, which are no images with their labels")
+        raise damaged(path, f"{name} holds {held}, which are not images with their labels")
     return Examples(images, labels)

@@ -23,9 +23,9 @@ PANELS = (
 
 
 def counted(cells: Sequence[Cell], score: str) -> Sequence[Cell]:
-    """Returns the cells with the runs that a panel shows: for losses, those that did not diverge.
+    """Returns the cells with the runs that count in a panel: in losses, all that did not diverge.
 
-    If all runs of all cells diverged, they are shown nevertheless.
+    If every run of every cell diverged, all count.
     """
     if score == "accuracy":
         return cells

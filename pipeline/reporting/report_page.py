@@ -101,8 +101,7 @@ def _pairs(candidate: Cell, baseline: Cell) -> list[tuple[int, float, float, flo
     both = candidate.scores.merge(baseline.scores, on="seed", suffixes=("", "_baseline"))
     columns = both["seed"], both["accuracy"], both["accuracy_baseline"]
     return [
-        (int(seed), float(ours), float(theirs), float(ours - theirs))
-        for seed, ours, theirs in zip(*columns, strict=True)
+        (int(seed), float(a), float(b), float(a - b)) for seed, a, b in zip(*columns, strict=True)
     ]
 
 

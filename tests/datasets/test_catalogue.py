@@ -175,7 +175,7 @@ VALUES = prepared_bytes().index(bytes(range(5)))
         pytest.param(b"\x80\x04N.", id="a pickle"),
         pytest.param(
             one_array(),
-            id="one array alone",
+            id="a single array",
         ),
         pytest.param(
             changed(prepared_bytes(), DIRECTORY + 8, 1),
@@ -209,7 +209,7 @@ def test_arrays_that_are_not_images_with_labels_are_reported(tmp_path, changes):
     with np.load(tmp_path / "prepared.npz") as arrays:
         np.savez(tmp_path / "prepared.npz", **(dict(arrays) | changes))
 
-    with pytest.raises(DataError, match=r"prepared\.npz is damaged: \w+ holds .* no images with"):
+    with pytest.raises(DataError, match=r"prepared\.npz is damaged: \w+ holds .* not images with"):
         read_prepared(tmp_path / "prepared.npz")
 
 

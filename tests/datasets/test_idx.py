@@ -88,8 +88,8 @@ def test_a_file_without_images_is_refused(read):
     [
         ([1, 2, 3], "has 3 labels for 2 images"),
         ([1], "has 1 labels for 2 images"),
-        ([1, 10], "has label 10, at place 1"),
-        ([255, 11], "has label 255, at place 0"),
+        ([1, 10], "has label 10 at index 1"),
+        ([255, 11], "has label 255 at index 0"),
     ],
 )
 def test_labels_must_fit_the_images(read, labels, reason):

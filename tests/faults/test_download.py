@@ -43,7 +43,7 @@ DATASETS["digits"] = dataclasses.replace(DATASETS["digits"], mirrors=lambda: ())
 # What a mirror does, and what is said of it; SIZE is that of the right file.
 BAD = {
     "cut short": (answer(BODY[:1000], Content_Length=None), "only 1000 of SIZE bytes"),
-    "connection lost": (answer(BODY[:1000], Content_Length=FILE.size), "the connection broke off"),
+    "connection lost": (answer(BODY[:1000], Content_Length=FILE.size), "the connection was lost"),
     "a bit flipped": (answer(FLIPPED), "wrong content: SHA-256 \\w{12}…"),
     "a web page": (answer(HTML), "35 bytes declared, SIZE were published"),
     "a web page of untold length": (answer(HTML, Content_Length=None), "only 35 of SIZE bytes"),
@@ -59,8 +59,8 @@ BAD = {
     "redirect to itself": (redirect("/data/digits.csv.gz"), "too many redirects"),
     "redirect to a file": (redirect(f"file://{BUILT_IN}/{FILE.name}"), ".* neither http nor https"),
     "redirect to ftp": (redirect("ftp://127.0.0.1/"), ".* neither http nor https"),
-    "redirect to nowhere": (redirect("http://[bad"), "a redirect to no proper URL"),
-    "no HTTP": (no_http, "the connection broke off"),
+    "redirect to nowhere": (redirect("http://[bad"), "a redirect to an invalid URL"),
+    "no HTTP": (no_http, "the connection was lost"),
 }  # fmt: skip
 
 

@@ -168,10 +168,10 @@ def test_the_quick_scale_says_so_and_leaves_the_full_one_alone(project):
 
     told = command.run(read_study("digits", quick=True), workers=1)
 
-    assert "No verdict of it is to be believed." in told
+    assert "Its verdict is not reliable." in told
     assert told.endswith("\nPage: studies/digits/quick/README.md")
     assert content(project) == before
-    assert "No verdict of it is to be believed" in (project / "quick/README.md").read_text()
+    assert "Its verdict is not reliable" in (project / "quick/README.md").read_text()
     assert json.loads((project / "quick/verdict.json").read_text())["quick"] is True
 
 

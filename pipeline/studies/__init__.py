@@ -1,1 +1,1 @@
-"""A claim, the grid that puts it to the test, and the rules of its verdict."""
+"""Studies: a claim, a grid of trainings that tests it, and the rules of its verdict."""

@@ -1,4 +1,4 @@
-"""A study's figure: each measure that a rule is about, the published values drawn beside ours."""
+"""A study's figure: each measure that a rule uses, with published values beside ours."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from pipeline.studies.study import Study, short
 from pipeline.studies.words import headed, is_share, words
 
 _LABEL_WIDTH = 10
-# How many panels stand side by side, where it is not all of them.
+# How many panels are side by side, where it is not all of them.
 _COLUMNS = {4: 2, 5: 3, 6: 3}
-# From how many times its smallest value on an axis counts in powers of ten.
+# An axis is logarithmic if its largest value is so many times its smallest: x axis, y axis.
 _WIDE = 10, 50
 
 
@@ -35,37 +35,37 @@ def figure(
 
     Args:
         study: what was run.
-        table: its results, a row a point, variant and seed.
-        course: the same by `step`, if the study follows any; else empty.
-        judged: what is drawn is what the rules are about.
+        table: its results, one row per point, variant and seed.
+        course: the same by `step`; empty unless the study follows its runs.
+        judged: the rules, whose measures are drawn.
     """
     by_step = not study.axes and not course.empty
-    names = [one.rule.measure for one in judged]
+    names = [judgement.rule.measure for judgement in judged]
     measures = list(dict.fromkeys(parted(name)[0] if by_step else name for name in names))
     along, *others = [*study.axes, ""]
     others = [axis for axis in others if axis]
     panels = list(product(product(*(study.axes[axis] for axis in others)), measures))
     columns = len(measures) if others else _COLUMNS.get(len(measures), len(measures))
     lines = -(-len(panels) // columns)
-    drawn = Figure(figsize=(5.2 * max(columns, 1.4), 0.6 + 3.8 * lines), layout="constrained")
-    axes = drawn.subplots(lines, columns, squeeze=False).ravel()
+    result = Figure(figsize=(5.2 * max(columns, 1.4), 0.6 + 3.8 * lines), layout="constrained")
+    axes = result.subplots(lines, columns, squeeze=False).ravel()
     for axis, (values, measure) in zip(axes, panels, strict=True):
-        there = table
+        rows = table
         for other, value in zip(others, values, strict=True):
-            there = there[there[short(other)] == value]
+            rows = rows[rows[short(other)] == value]
         if by_step:
             _draw_course(axis, study, course, measure)
         elif study.axes:
-            _draw_grid(axis, study, along, there, measure)
+            _draw_grid(axis, study, along, rows, measure)
         else:
-            _draw_seeds(axis, study, there, measure)
+            _draw_seeds(axis, study, rows, measure)
         at = [f"{words(short(other))} {value}" for other, value in zip(others, values, strict=True)]
         axis.set_title(", ".join([headed(measure), *at]), fontsize=11)
         _finish(axis, measure)
-    _legend(drawn)
+    _legend(result)
     if study.is_quick:
-        drawn.suptitle("quick: not to be believed", fontsize=9, color="#D55E00")
-    return drawn
+        result.suptitle("quick: not reliable", fontsize=9, color="#D55E00")
+    return result
 
 
 def _finish(axis: Axes, measure: str) -> None:
@@ -78,14 +78,14 @@ def _finish(axis: Axes, measure: str) -> None:
     axis.spines[["top", "right"]].set_visible(False)
 
 
-def _legend(drawn: Figure) -> None:
+def _legend(figure: Figure) -> None:
     handles = {
         label: handle
-        for axis in drawn.axes
+        for axis in figure.axes
         for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)
     }
     if handles:
-        drawn.legend(
+        figure.legend(
             list(handles.values()), list(handles), loc="outside lower center", ncols=4,
             frameon=False,
         )  # fmt: skip
@@ -102,15 +102,17 @@ def _draw_course(axis: Axes, study: Study, course: pd.DataFrame, measure: str) -
     for name, label, color in _colored(study):
         groups = course[course["variant"] == name].groupby("step")[measure]
         steps = np.array(list(groups.groups), dtype=float)
-        found = [group.to_numpy() for _, group in groups]
-        means = _draw_means(axis, study, (steps, found), color=color, label=label, marker="")
+        values = [group.to_numpy() for _, group in groups]
+        means = _draw_means(axis, study, (steps, values), color=color, label=label, marker="")
         best.append(float(np.nanmax(means)))
         published = _published(study, name, measure)
         if "step" in published:
-            steps, values = published["step"], published[measure]
-            axis.plot(steps, values, "--", color=color, linewidth=1.4, label=f"{label}, published")
+            axis.plot(
+                published["step"], published[measure], "--", color=color, linewidth=1.4,
+                label=f"{label}, published",
+            )  # fmt: skip
     if is_share(measure):
-        # The first steps, far below the rest, would leave no room for what comes after.
+        # The first steps, far below the rest, would squeeze everything after them.
         shown = 4 * (1 - min(best))
         axis.set_ylim(max(0, 1 - shown), min(1, max(best) + shown / 20))
     axis.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
@@ -119,7 +121,7 @@ def _draw_course(axis: Axes, study: Study, course: pd.DataFrame, measure: str) -
 
 def _draw_grid(axis: Axes, study: Study, along: str, table: pd.DataFrame, measure: str) -> None:
     values = study.axes[along]
-    is_numeric = all(isinstance(one, int | float) for one in values)
+    is_numeric = all(isinstance(value, int | float) for value in values)
     places = np.array(values if is_numeric else range(len(values)), dtype=float)
     for name, label, color in _colored(study):
         rows = table[table["variant"] == name]
@@ -130,20 +132,24 @@ def _draw_grid(axis: Axes, study: Study, along: str, table: pd.DataFrame, measur
     if is_numeric and places.min() > 0 and places.max() / places.min() >= _WIDE[0]:
         axis.set_xscale("log")
         axis.xaxis.set_minor_formatter(NullFormatter())
-    axis.set_xticks(places, [f"{one:g}" if is_numeric else str(one) for one in values], fontsize=8)
+    labels = [f"{value:g}" if is_numeric else str(value) for value in values]
+    axis.set_xticks(places, labels, fontsize=8)
     axis.set_xlabel(headed(short(along)))
 
 
 def _draw_means(
     axis: Axes,
     study: Study,
-    found: tuple[NDArray[np.floating], Sequence[NDArray[np.floating]]],
+    points: tuple[NDArray[np.floating], Sequence[NDArray[np.floating]]],
     **style: Any,
 ) -> NDArray[np.floating]:
-    """Draws means over the seeds with their intervals; returns the means."""
-    places, groups = found
+    """Draws the means over seeds with their intervals, and returns the means.
+
+    `points` are places on the axis, and for each place the values of all seeds.
+    """
+    places, groups = points
     summaries = [summary(group, study.params.comparison.confidence) for group in groups]
-    shown = [[one.mean, one.ci_low, one.ci_high] for one in summaries]
+    shown = [[at.mean, at.ci_low, at.ci_high] for at in summaries]
     means, low, high = np.array(shown, dtype=float).T
     axis.plot(places, means, ms=4.5, **style)
     axis.fill_between(places, low, high, color=style["color"], alpha=0.2, linewidth=0)
@@ -166,6 +172,6 @@ def _draw_seeds(axis: Axes, study: Study, table: pd.DataFrame, measure: str) -> 
 
 
 def _published(study: Study, variant: str, measure: str) -> pd.DataFrame:
-    """Returns what was published of a variant, if the measure is part of it; else no rows."""
-    told = pd.DataFrame((study.about.published_values or {}).get(variant, {}))
-    return told if measure in told else pd.DataFrame()
+    """Returns the values published for a variant; empty if the measure is not among them."""
+    values = pd.DataFrame((study.about.published_values or {}).get(variant, {}))
+    return values if measure in values else pd.DataFrame()

@@ -17,14 +17,14 @@ Verdict = Literal["supported", "refuted", "not settled"]
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a rule where it was tested.
+    """The outcome of a rule at one point where it was tested.
 
     Attributes:
-        at: the point of the grid, if the rule is tested at each; else empty.
+        at: the point of the grid, if the rule is tested at every point; else empty.
         chosen: the points that the rule itself chose, by variant.
-        means: over the seeds, of the candidate's number and of the baseline's.
-        effect: of the candidate over the baseline; its p is adjusted over all of the study's.
-        verdict: of this point alone.
+        means: the candidate's and the baseline's mean over seeds.
+        effect: of the candidate over the baseline; its p is adjusted over all effects of the study.
+        verdict: the verdict at this point alone.
     """
 
     at: Mapping[str, Any]
@@ -36,13 +36,13 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Judged:
-    """One rule, and what came of it.
+    """A rule with its outcomes.
 
     Attributes:
         rule: as the study states it.
-        candidate: the variant's name.
-        baseline: the variant's name.
-        outcomes: one, or one for each point of the grid.
+        candidate: the name of a variant.
+        baseline: the name of a variant.
+        outcomes: one, or one per point of the grid.
     """
 
     rule: Rule
@@ -52,13 +52,13 @@ class Judged:
 
     @property
     def verdict(self) -> Verdict:
-        """Supported if it is wherever it was tested, refuted if it is anywhere."""
+        """Supported if every outcome is, refuted if any outcome is."""
         return _all_of(outcome.verdict for outcome in self.outcomes)
 
 
 @dataclass(frozen=True, eq=False)
 class _Question:
-    """One number a seed of the candidate and of the baseline: [seeds], indexed by seed."""
+    """One number per seed for the candidate and the baseline: [seeds], indexed by seed."""
 
     at: Mapping[str, Any]
     chosen: Mapping[str, Mapping[str, Any]]
@@ -67,38 +67,38 @@ class _Question:
 
 
 def judge(study: Study, table: pd.DataFrame) -> list[Judged]:
-    """Returns what each rule comes to.
+    """Returns each rule with its outcomes.
 
     Args:
-        study: its rules.
-        table: a row a point, variant and seed; see `pipeline.studies.run`.
+        study: whose rules are judged.
+        table: one row per point, variant and seed; see `pipeline.studies.run`.
     """
-    settled = study.params.comparison
+    defaults = study.params.comparison
     questions: list[_Question] = []
     of_rule: list[tuple[str, str, range]] = []
     for rule in study.about.rules:
-        candidate = rule.candidate or settled.candidate
-        baseline = rule.baseline or settled.baseline
+        candidate = rule.candidate or defaults.candidate
+        baseline = rule.baseline or defaults.baseline
         first = len(questions)
         questions += _questions(rule, study, table, candidate, baseline)
         of_rule.append((candidate, baseline, range(first, len(questions))))
-    # A cell is one side of a question, and its runs are the seeds.
+    # Each side of a question is a cell, whose runs are the seeds.
     runs = pd.concat(
         pd.DataFrame({"cell": 2 * place + role, "seed": side.index, "number": side.to_numpy(float)})
         for place, question in enumerate(questions)
         for role, side in enumerate((question.candidate, question.baseline))
     )
     pairs = [(2 * place, 2 * place + 1) for place in range(len(questions))]
-    found = effects(runs, pairs, "number", settled.confidence)
+    of_questions = effects(runs, pairs, "number", defaults.confidence)
 
     def outcome(rule: Rule, place: int) -> Outcome:
-        question, effect = questions[place], found[place]
+        question, effect = questions[place], of_questions[place]
         return Outcome(
             at=question.at,
             chosen=question.chosen,
             means=(float(question.candidate.mean()), float(question.baseline.mean())),
             effect=effect,
-            verdict=_verdict(rule, effect, settled.confidence),
+            verdict=_verdict(rule, effect, defaults.confidence),
         )
 
     return [
@@ -108,41 +108,41 @@ def judge(study: Study, table: pd.DataFrame) -> list[Judged]:
 
 
 def overall(judged: Sequence[Judged]) -> Verdict:
-    """Returns the study's verdict: supported if every rule is, refuted if one is refuted."""
-    return _all_of(one.verdict for one in judged)
+    """Returns the study's verdict: supported if every rule is, refuted if any rule is."""
+    return _all_of(judgement.verdict for judgement in judged)
 
 
 def _all_of(verdicts: Iterable[Verdict]) -> Verdict:
-    found = set(verdicts)
-    if "refuted" in found:
+    kinds = set(verdicts)
+    if "refuted" in kinds:
         return "refuted"
-    return "supported" if found == {"supported"} else "not settled"
+    return "supported" if kinds == {"supported"} else "not settled"
 
 
 def _questions(
     rule: Rule, study: Study, table: pd.DataFrame, candidate: str, baseline: str
 ) -> Iterator[_Question]:
-    """Yields what a rule asks: once, or at each point of the grid."""
+    """Yields the questions of a rule: one, or one per point of the grid."""
     for at in [point.at for point in study.points] if rule.everywhere else [{}]:
-        here = _at(table, at)
-        ours, our_point = _numbers(rule, study, here[here["variant"] == candidate])
-        theirs, their_point = _numbers(rule, study, here[here["variant"] == baseline])
-        chosen = {candidate: our_point, baseline: their_point} if our_point else {}
-        yield _Question(at, chosen, ours.sort_index(), theirs.sort_index())
+        rows = _at(table, at)
+        of_candidate, point = _numbers(rule, study, rows[rows["variant"] == candidate])
+        of_baseline, baseline_point = _numbers(rule, study, rows[rows["variant"] == baseline])
+        chosen = {candidate: point, baseline: baseline_point} if point else {}
+        yield _Question(at, chosen, of_candidate.sort_index(), of_baseline.sort_index())
 
 
 def _numbers(
     rule: Rule, study: Study, rows: pd.DataFrame
 ) -> tuple[pd.Series[float], dict[str, Any]]:
-    """Returns the one number of each seed, and the point that the rule chose."""
+    """Returns one number per seed, and the point that the rule chose; empty if it chooses none."""
     axes = [short(axis) for axis in study.axes]
     if rule.best_by is not None:
         chosen_on = rule.chosen_on or 0
         means = rows[rows["seed"] < chosen_on].groupby(axes)[rule.best_by].mean()
         best = means.idxmin() if rule.best_by.endswith("loss") else means.idxmax()
         point = dict(zip(axes, best if isinstance(best, tuple) else (best,), strict=True))
-        there = _at(rows[rows["seed"] >= chosen_on], point)
-        return there.set_index("seed")[rule.measure], point
+        scored = _at(rows[rows["seed"] >= chosen_on], point)
+        return scored.set_index("seed")[rule.measure], point
     if rule.largest is not None:
         axis, reaches = short(rule.largest), rows[rule.measure] >= rule.reaching
         largest = rows[axis].where(reaches, 0).groupby(rows["seed"]).max()
@@ -164,7 +164,7 @@ def _verdict(rule: Rule, effect: Effect, confidence: float) -> Verdict:
         low, high = effect.paired.ci_low, effect.paired.ci_high
         if low is None or high is None or effect.paired.n < fewest_pairs(confidence):
             return "not settled"
-        # Two one-sided tests, at the interval's level.
+        # Two one-sided tests at the level of the interval.
         if -rule.margin < low and high < rule.margin:
             return "supported"
         return "refuted" if high < -rule.margin or low > rule.margin else "not settled"

@@ -1,7 +1,7 @@
-"""What was measured of each run of a study, kept by what the run was made from.
+"""The trials of all studies, kept on disk by the fingerprint of their runs.
 
-So a study that was killed goes on where it was, a point that is added to a grid is all that is run,
-and studies share the runs that they have in common.
+A study that was killed resumes where it stopped, only points that are new in a grid are run, and
+studies share the runs that they have in common.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from pipeline.studies.measures.trials import Trial
 from pipeline.training.trainer import Task
 
 TRIALS = Path(".bnlab/trials")
-# What decides what is measured of a run.
+# The code that decides what is measured of a run.
 MEASURING_CODE = (*TRAINING_CODE, "evaluation", "studies/measures")
 
 
 class KeptTrials:
-    """The trials that are done."""
+    """The trials on disk that measure what a study does."""
 
     def __init__(
         self,
@@ -33,7 +33,7 @@ class KeptTrials:
         probes: Sequence[str],
         course: Sequence[str] | None,
     ) -> None:
-        """Takes where they are kept, the hash of the prepared data, and what the study measures.
+        """Takes the folder, the hash of the prepared data, and what the study measures.
 
         For `probes` and `course` see `Trials`.
         """
@@ -43,21 +43,21 @@ class KeptTrials:
         self._code = code_sha256(MEASURING_CODE)
 
     def read(self, task: Task) -> Trial | None:
-        """Returns what was measured of a run, or None if that is not known."""
+        """Returns the trial of a task, or None if there is none."""
         path = self._path(task)
         try:
             return Trial(**read_json(path)) if path.exists() else None
         except (PipelineError, TypeError):
-            # It costs seconds to make again.
+            # A damaged trial counts as missing: it takes seconds to make again.
             return None
 
     def write(self, task: Task, trial: Trial) -> None:
-        """Keeps what was measured of a run."""
-        kept = {
+        """Writes the trial of a task."""
+        record = {
             "measured": _finite(trial.measured),
             "course": [_finite(row) for row in trial.course],
         }
-        write_json(self._path(task), kept)
+        write_json(self._path(task), record)
 
     def _path(self, task: Task) -> Path:
         manifest = Manifest(
@@ -72,5 +72,5 @@ class KeptTrials:
 
 
 def _finite(row: Mapping[str, float]) -> dict[str, float | None]:
-    """Returns the row with None in place of what JSON has no numbers for."""
+    """Returns the row with None in place of numbers that JSON does not have."""
     return {name: value if math.isfinite(value) else None for name, value in row.items()}

@@ -1,4 +1,4 @@
-"""A study's results as verdict and page; all studies as a gallery."""
+"""A study's results as a verdict and a page, and all studies as a gallery."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from pipeline.studies.judgement import Judged, Outcome, overall
 from pipeline.studies.study import Rule, Study, short
 from pipeline.studies.words import EXPLAINED, headed, is_share, words
 
-QUICK = "Made with `--quick`: fewer seeds, shorter training. No verdict of it is to be believed."
+QUICK = "Made with `--quick`: fewer seeds, shorter training. Its verdict is not reliable."
 _SIGNS = {"greater": ">", "smaller": "<", "equal": "="}
 
 
 def verdict(study: Study, judged: Sequence[Judged], course: pd.DataFrame) -> dict[str, Any]:
-    """Returns what `verdict.json` holds; for the arguments see `study_figures.figure`."""
+    """Returns what `verdict.json` holds; for the arguments see `figures.figure`."""
     distances = list(_distances(study, course))
     return {
         "study": study.name,
@@ -33,30 +33,30 @@ def verdict(study: Study, judged: Sequence[Judged], course: pd.DataFrame) -> dic
         "claim": study.about.claim,
         "source": study.about.source,
         "published": study.about.published,
-        "measured": " ".join(_measured(study, one) for one in judged),
+        "measured": " ".join(_measured(study, judgement) for judgement in judged),
         "verdict": overall(judged),
         **_coverage(study),
         "rules": [
             {
-                "rule": _stated(study, one.rule),
-                "measured": _measured(study, one),
-                "candidate": one.candidate,
-                "baseline": one.baseline,
+                "rule": _stated(study, judgement.rule),
+                "measured": _measured(study, judgement),
+                "candidate": judgement.candidate,
+                "baseline": judgement.baseline,
                 **(
-                    {"points": [_outcome(one, outcome) for outcome in one.outcomes]}
-                    if one.rule.everywhere
-                    else _outcome(one, one.outcomes[0])
+                    {"points": [_outcome(judgement, outcome) for outcome in judgement.outcomes]}
+                    if judgement.rule.everywhere
+                    else _outcome(judgement, judgement.outcomes[0])
                 ),
-                "verdict": one.verdict,
+                "verdict": judgement.verdict,
             }
-            for one in judged
+            for judgement in judged
         ],
         **({"distance_from_published": distances} if distances else {}),
     }
 
 
 def _coverage(study: Study) -> dict[str, Any]:
-    """Returns where the rules tested the claim, if that is a part of the grid, and where not."""
+    """Returns where the rules test the claim and where not, if they test only part of the grid."""
     tested = study.tested()
     missed = [point.at for point in study.points if point.at not in tested]
     if not missed:
@@ -65,7 +65,7 @@ def _coverage(study: Study) -> dict[str, Any]:
 
 
 def _places(places: Sequence[Mapping[str, Any]]) -> str:
-    """Returns points of a grid: along one axis `learning rate 0.1, 0.3 and 1`."""
+    """Returns points of a grid in words; along one axis: `learning rate 0.1, 0.3 and 1`."""
     if len(places[0]) > 1:
         return " and at ".join(map(_at, places))
     ((axis, _),) = places[0].items()
@@ -74,10 +74,10 @@ def _places(places: Sequence[Mapping[str, Any]]) -> str:
     return f"{words(short(axis))} {listed}"
 
 
-def _outcome(one: Judged, outcome: Outcome) -> dict[str, Any]:
+def _outcome(judgement: Judged, outcome: Outcome) -> dict[str, Any]:
     return {
         **({"at": dict(outcome.at)} if outcome.at else {}),
-        "means": dict(zip((one.candidate, one.baseline), outcome.means, strict=True)),
+        "means": dict(zip((judgement.candidate, judgement.baseline), outcome.means, strict=True)),
         "chosen": {name: dict(point) for name, point in outcome.chosen.items()},
         **asdict(outcome.effect.paired),
         "p_holm": outcome.effect.p,
@@ -86,153 +86,158 @@ def _outcome(one: Judged, outcome: Outcome) -> dict[str, Any]:
 
 
 def _distances(study: Study, course: pd.DataFrame) -> Iterator[dict[str, Any]]:
-    """Yields how far our mean curves are from the published ones, at the steps of those."""
-    for name, told in (study.about.published_values or {}).items():
-        there = pd.DataFrame(told)
-        if course.empty or "step" not in there:
+    """Yields the distance of our mean curves from the published ones, at the published steps."""
+    for name, values in (study.about.published_values or {}).items():
+        published = pd.DataFrame(values)
+        if course.empty or "step" not in published:
             continue
-        own, label = course[course["variant"] == name], study.params.variants[name].label
-        there = there[there["step"].between(own["step"].min(), own["step"].max())]
-        for measure in there.columns.drop("step") if len(there) else ():
-            ours, steps = own.groupby("step")[measure].mean(), there["step"]
-            apart = np.interp(steps, ours.index, ours) - there[measure].to_numpy()
+        runs, label = course[course["variant"] == name], study.params.variants[name].label
+        published = published[published["step"].between(runs["step"].min(), runs["step"].max())]
+        for measure in published.columns.drop("step") if len(published) else ():
+            means, steps = runs.groupby("step")[measure].mean(), published["step"]
+            distances = np.interp(steps, means.index, means) - published[measure].to_numpy()
             yield {
                 "variant": name,
                 "label": label,
                 "measure": str(measure),
                 "steps": [int(steps.min()), int(steps.max())],
                 "points": len(steps),
-                "mean_absolute": float(np.abs(apart).mean()),
-                "mean": float(apart.mean()),
+                "mean_absolute": float(np.abs(distances).mean()),
+                "mean": float(distances.mean()),
             }
 
 
 def page(
-    study: Study, table: pd.DataFrame, judged: Sequence[Judged], told: Mapping[str, Any]
+    study: Study, table: pd.DataFrame, judged: Sequence[Judged], record: Mapping[str, Any]
 ) -> str:
-    """Returns the study's page, in Markdown; its figure is `figure.png` beside it.
+    """Returns the study's page in Markdown; its figure is `figure.png` in the same folder.
 
     Args:
         study: what was run.
         table: its results.
-        judged: what they came to.
-        told: its `verdict`.
+        judged: its rules with their outcomes.
+        record: what `verdict` returned.
     """
     about = study.about
     stage = "study" if about.course is None else "followed"
     blocks = [
-        Paragraph(f"**{_answer(told)}.** {told['measured']}"),
-        *(Paragraph(_distance_told(one)) for one in told.get("distance_from_published", ())),
+        Paragraph(f"**{_answer(record)}.** {record['measured']}"),
+        *(Paragraph(_distance_in_words(d)) for d in record.get("distance_from_published", ())),
         *([Paragraph(f"**{QUICK}**")] if study.is_quick else []),
         Picture(study.about.claim, "figure.png"),
         Paragraph(_caption(study, [str(name) for name in table.columns])),
         Heading("The claim"),
         Paragraph(f"{about.claim} ({about.source}). Published: {about.published}."),
         Heading("The rule, fixed beforehand"),
-        *(Paragraph(f"{_stated(study, one.rule)}: {one.verdict}.") for one in judged),
-        *([Paragraph(_not_tested(told))] if told["not_tested"] else []),
+        *(
+            Paragraph(f"{_stated(study, judgement.rule)}: {judgement.verdict}.")
+            for judgement in judged
+        ),
+        *([Paragraph(_not_tested(record))] if record["not_tested"] else []),
         Paragraph(_how(study, judged)),
         Heading("Measured"),
         _table(study, table, judged),
         Paragraph(
-            f"{study.params.variants[judged[0].candidate].training.seeds} seeds a cell; a row a "
-            "seed and cell in [results.csv](results.csv), all figures of the verdict in "
-            "[verdict.json](verdict.json), the protocol in [study.yaml](study.yaml). "
-            f"Made again by `dvc repro studies/dvc.yaml:{stage}@{study.name}`."
+            f"{study.params.variants[judged[0].candidate].training.seeds} seeds per cell. "
+            "[results.csv](results.csv) has a row per run, [verdict.json](verdict.json) all "
+            "numbers of the verdict, [study.yaml](study.yaml) the protocol. "
+            f"To run it again: `dvc repro studies/dvc.yaml:{stage}@{study.name}`."
         ),
     ]
     return f"# {study.about.claim}\n\n{markdown(blocks)}"
 
 
 def _caption(study: Study, measures: Sequence[str]) -> str:
-    """Returns how the figure is read, and what its measures are."""
+    """Returns how to read the figure, and what its measures are."""
     interval = f"its {level(study.params.comparison.confidence)} interval"
     if study.axes:
-        shown = f"A dot is a seed, the line their mean, the band {interval}."
+        how = f"Each dot is a seed, the line their mean, the band {interval}."
     elif study.about.course is not None:
-        shown = f"A line is the mean over the seeds, the band {interval}."
+        how = f"Each line is a mean over the seeds, the band {interval}."
     else:
-        shown = "A dot is a seed, and a line joins a pair."
-    told = [text for names, text in EXPLAINED.items() if names.intersection(measures)]
-    return " ".join([shown, *told])
+        how = "Each dot is a run, and a line joins the runs of a pair."
+    explained = [text for names, text in EXPLAINED.items() if names.intersection(measures)]
+    return " ".join([how, *explained])
 
 
-def _answer(told: Mapping[str, Any]) -> str:
-    """Returns the verdict, and where it holds if that is a part of the grid."""
-    where = f" {told['where']}" if told["where"] else ""
-    return f"{told['verdict'].capitalize()}{where}"
+def _answer(record: Mapping[str, Any]) -> str:
+    """Returns the verdict, and where it holds if that is only part of the grid."""
+    where = f" {record['where']}" if record["where"] else ""
+    return f"{record['verdict'].capitalize()}{where}"
 
 
-def _not_tested(told: Mapping[str, Any]) -> str:
+def _not_tested(record: Mapping[str, Any]) -> str:
     return (
-        f"The rule tests the claim {told['where']} only. Not tested, though in the table and the "
-        f"figure: {'; '.join(told['not_tested'])}."
+        f"The rule tests the claim {record['where']} only. Not tested, though in the table and the "
+        f"figure: {'; '.join(record['not_tested'])}."
     )
 
 
 def _how(study: Study, judged: Sequence[Judged]) -> str:
-    family = max(outcome.effect.family for one in judged for outcome in one.outcomes)
+    family = max(outcome.effect.family for judgement in judged for outcome in judgement.outcomes)
     rule = rule_in_words(study.params.comparison.confidence, family)
     return (
-        "The unit is the seed: both variants of a pair share initial weights and batches. "
-        f"{rule} Two are equal if the interval lies within the margin. The claim is supported if "
-        "every rule is, and refuted if one is."
+        "The unit is the seed: the runs of a pair share their initial weights and batches. "
+        f"{rule} Two variants are equal if the interval lies within the margin. The claim is "
+        "supported if every rule is, and refuted if any rule is."
     )
 
 
-def _distance_told(one: Mapping[str, Any]) -> str:
-    first, last = one["steps"]
-    scale, unit = (100, " points") if is_share(one["measure"]) else (1, "")
+def _distance_in_words(distance: Mapping[str, Any]) -> str:
+    measure, (first, last) = distance["measure"], distance["steps"]
+    scale, unit = (100, " points") if is_share(measure) else (1, "")
     return (
-        f"{headed(one['measure'])} of {one['label']} lies {scale * one['mean_absolute']:.2f}{unit} "
-        f"from the published curve on average ({scale * one['mean']:+z.2f}{unit} with its sign), "
-        f"over {one['points']} points from step {first:,} to {last:,}."
+        f"{headed(measure)} of {distance['label']} lies "
+        f"{scale * distance['mean_absolute']:.2f}{unit} from the published curve on average "
+        f"({scale * distance['mean']:+z.2f}{unit} with its sign), over {distance['points']} points "
+        f"from step {first:,} to {last:,}."
     )
 
 
-def in_words(told: Mapping[str, Any]) -> str:
-    """Returns a study's `verdict` in a few lines, for the terminal."""
-    said = [told["claim"], f"{_answer(told)}. {told['measured']}"]
-    return text([*map(Paragraph, said), *([Paragraph(QUICK)] if told["quick"] else [])])
+def in_words(record: Mapping[str, Any]) -> str:
+    """Returns what `verdict` returned in a few lines, for the terminal."""
+    paragraphs = [record["claim"], f"{_answer(record)}. {record['measured']}"]
+    return text([*map(Paragraph, paragraphs), *([Paragraph(QUICK)] if record["quick"] else [])])
 
 
 def gallery(verdicts: Sequence[Mapping[str, Any]]) -> str:
-    """Returns the page of all studies, from what their `verdict.json` hold."""
+    """Returns the page of all studies, from the contents of their `verdict.json` files."""
     blocks = [
         Paragraph(
-            "Claims on batch normalisation, most of them published, each with a rule that was "
-            "fixed before the runs. `make studies` makes all of it again; "
-            "`studies/<name>/study.yaml` is all there is to a study."
+            "Claims about batch normalisation, most of them published, each with a rule that was "
+            "fixed before the runs. `make studies` runs them all again. Everything that defines a "
+            "study is in `studies/<name>/study.yaml`."
         ),
         Table(
             ["Claim", "Verdict", "Measured", "Published"],
             [
                 [
-                    f"[{one['claim']}]({one['study']}/README.md)",
-                    f"**{_answer(one).lower()}**" + (" (quick)" if one["quick"] else ""),
-                    _in_short(one["rules"]),
-                    f"{one['published']} ({one['source']})",
+                    f"[{record['claim']}]({record['study']}/README.md)",
+                    f"**{_answer(record).lower()}**" + (" (quick)" if record["quick"] else ""),
+                    _in_short(record["rules"]),
+                    f"{record['published']} ({record['source']})",
                 ]
-                for one in verdicts
+                for record in verdicts
             ],
         ),
     ]
-    for one in verdicts:
-        blocks += [Heading(one["claim"]), Picture(one["claim"], f"{one['study']}/figure.png")]
-    return f"# Claims on batch normalisation, put to the test\n\n{markdown(blocks)}"
+    for record in verdicts:
+        claim, path = record["claim"], f"{record['study']}/figure.png"
+        blocks += [Heading(claim), Picture(claim, path)]
+    return f"# Claims about batch normalisation, put to the test\n\n{markdown(blocks)}"
 
 
 def _in_short(rules: Sequence[Mapping[str, Any]]) -> str:
-    """Returns what the first rule came to, and how many more there are."""
+    """Returns what was measured for the first rule, and how many of the others hold."""
     more = len(rules) - 1
-    held = sum(one["verdict"] == "supported" for one in rules[1:])
+    held = sum(rule["verdict"] == "supported" for rule in rules[1:])
     return rules[0]["measured"] + (f" {held} of {more} more rules hold." if more else "")
 
 
 def _stated(study: Study, rule: Rule) -> str:
-    settled, variants = study.params.comparison, study.params.variants
-    candidate = variants[rule.candidate or settled.candidate].label
-    baseline = variants[rule.baseline or settled.baseline].label
+    defaults, variants = study.params.comparison, study.params.variants
+    candidate = variants[rule.candidate or defaults.candidate].label
+    baseline = variants[rule.baseline or defaults.baseline].label
     what = words(rule.measure)
     if rule.largest is not None:
         what = f"largest {words(short(rule.largest))} with {what} ≥ {rule.reaching:g}"
@@ -248,23 +253,23 @@ def _stated(study: Study, rule: Rule) -> str:
     return f"{what} of {candidate} {_SIGNS[rule.expected]} {baseline}{within}{where}"
 
 
-def _measured(study: Study, one: Judged) -> str:
-    rule, names = one.rule, (one.candidate, one.baseline)
+def _measured(study: Study, judgement: Judged) -> str:
+    rule, names = judgement.rule, (judgement.candidate, judgement.baseline)
     labels = [study.params.variants[name].label for name in names]
     what = f"Largest {words(short(rule.largest))}" if rule.largest else headed(rule.measure)
     if rule.minus is not None:
         what += f" at {_at(rule.at or {})} minus that at {_at(rule.minus)}"
     if rule.everywhere:
-        counts = Counter(outcome.verdict for outcome in one.outcomes)
+        counts = Counter(outcome.verdict for outcome in judgement.outcomes)
         held = ", ".join(f"{verdict} at {count}" for verdict, count in counts.items())
         against = max if rule.expected == "smaller" else min
-        least = against(one.outcomes, key=lambda outcome: outcome.effect.paired.mean or 0.0)
+        least = against(judgement.outcomes, key=lambda outcome: outcome.effect.paired.mean or 0.0)
         return (
-            f"{what} of {labels[0]} and {labels[1]} at each of {len(one.outcomes)} points of the "
-            f"grid: {held}. Where it is least in favour, at {_at(least.at)}: "
-            f"{_difference_told(rule, least)}."
+            f"{what} of {labels[0]} and {labels[1]} at each of {len(judgement.outcomes)} "
+            f"points of the grid: {held}. Least in favour, at {_at(least.at)}: "
+            f"{_difference_in_words(rule, least)}."
         )
-    (outcome,) = one.outcomes
+    (outcome,) = judgement.outcomes
     means = [
         f"{_shown(rule, mean)} {label}" for mean, label in zip(outcome.means, labels, strict=True)
     ]
@@ -274,10 +279,10 @@ def _measured(study: Study, one: Judged) -> str:
         if name in outcome.chosen
     ]
     chosen = f" ({'; '.join(at)})" if at else ""
-    return f"{what}: {' and '.join(means)}{chosen}, {_difference_told(rule, outcome)}."
+    return f"{what}: {' and '.join(means)}{chosen}, {_difference_in_words(rule, outcome)}."
 
 
-def _difference_told(rule: Rule, outcome: Outcome) -> str:
+def _difference_in_words(rule: Rule, outcome: Outcome) -> str:
     paired = outcome.effect.paired
     ends = [_difference(rule, end) for end in (paired.ci_low, paired.ci_high)]
     interval = "no interval" if paired.ci_low is None else " to ".join(ends)
@@ -311,7 +316,7 @@ def _shown(rule: Rule, value: float | None) -> str:
 
 
 def _difference(rule: Rule, value: float | None) -> str:
-    """Returns a difference: of shares in percentage points, which the text around it names."""
+    """Returns a difference without its unit; that of shares is in percentage points."""
     if value is None:
         return ABSENT
     return f"{100 * value:z.2f}" if _in_points(rule) else f"{value:z.4g}"
@@ -319,7 +324,9 @@ def _difference(rule: Rule, value: float | None) -> str:
 
 def _table(study: Study, table: pd.DataFrame, judged: Sequence[Judged]) -> Table:
     axes, related = [short(axis) for axis in study.axes], study.about.related
-    measures = list(dict.fromkeys(["test_accuracy", *(one.rule.measure for one in judged)]))
+    measures = list(
+        dict.fromkeys(["test_accuracy", *(judgement.rule.measure for judgement in judged)])
+    )
     confidence = study.params.comparison.confidence
     rows = []
     for name, variant in study.params.variants.items():
@@ -332,28 +339,28 @@ def _table(study: Study, table: pd.DataFrame, judged: Sequence[Judged]) -> Table
             diverged = int(group["diverged"].sum())
             rows.append([variant.label, *map(_value, values), *cells, str(diverged)])
     header = ["", *map(words, axes)]
-    header += [f"{words(one)}{', %' if is_share(one) else ''}" for one in measures]
+    header += [f"{words(name)}{', %' if is_share(name) else ''}" for name in measures]
     if related:
         header.append(f"Spearman's correlation of {' and '.join(map(words, related))}")
     return Table([*header, "diverged"], rows)
 
 
 def _cell(values: NDArray[np.floating], measure: str, confidence: float) -> str:
-    found = summary(values, confidence)
-    if found.mean is None:
+    over_seeds = summary(values, confidence)
+    if over_seeds.mean is None:
         return ABSENT
-    half = None if found.ci_high is None else found.ci_high - found.mean
-    told = [
-        number(100 * one, 2) if is_share(measure) else f"{one:.2g}"
-        for one in (found.mean, half or 0.0)
-    ]
-    return " ± ".join(told[: 1 if half is None else 2])
+    numbers = [over_seeds.mean]
+    if over_seeds.ci_high is not None:
+        numbers.append(over_seeds.ci_high - over_seeds.mean)
+    return " ± ".join(
+        number(100 * value, 2) if is_share(measure) else f"{value:.2g}" for value in numbers
+    )
 
 
 def _correlation(a: NDArray[np.floating], b: NDArray[np.floating]) -> str:
-    """Returns the rank correlation over the seeds with its p, where both vary."""
+    """Returns the rank correlation over seeds with its p; a dash unless both measures vary."""
     finite = np.isfinite(a) & np.isfinite(b)
     if min(len(np.unique(a[finite])), len(np.unique(b[finite]))) < 2:
         return ABSENT
-    found = stats.spearmanr(a[finite], b[finite])
-    return f"{found.statistic:+z.2f} (p {found.pvalue:.2g})"
+    correlation = stats.spearmanr(a[finite], b[finite])
+    return f"{correlation.statistic:+z.2f} (p {correlation.pvalue:.2g})"

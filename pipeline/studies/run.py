@@ -1,4 +1,4 @@
-"""Runs a study: every point of its grid on every seed, then its verdict."""
+"""Runs a study: each point of its grid on each seed, then its verdict."""
 
 import os
 from collections.abc import Mapping
@@ -25,11 +25,11 @@ from pipeline.training.trainer import Task
 
 @dataclass(frozen=True, eq=False)
 class StudyResult:
-    """What came of a study.
+    """The result of a study.
 
     Attributes:
-        folder: where its page, figure and tables lie.
-        table: what was measured, a row a point, variant and seed.
+        folder: that of its page, figure and tables.
+        table: what was measured, one row per point, variant and seed.
         verdict: what `verdict.json` holds.
     """
 
@@ -41,13 +41,13 @@ class StudyResult:
 def run(study: Study, trials_folder: Path, workers: int | None = None) -> StudyResult:
     """Writes `results.csv`, `verdict.json`, `figure.png` and `README.md` into the study's folder.
 
-    And `course.csv`, if the study follows its runs. A study at the quick scale goes into `quick`
-    below it.
+    It also writes `course.csv` if the study follows its runs. A study at the quick scale writes
+    into the subfolder `quick`.
 
     Args:
         study: what to run.
-        trials_folder: where runs that were measured are kept, for this study and others.
-        workers: threads that train at once, by default as many as there are processors.
+        trials_folder: where trials are kept, for this study and others.
+        workers: how many threads train at once; by default one per processor.
     """
     folder = STUDIES / study.name / ("quick" if study.is_quick else "")
     table, course = _results(study, trials_folder, workers)
@@ -57,8 +57,7 @@ def run(study: Study, trials_folder: Path, workers: int | None = None) -> StudyR
     if not course.empty:
         write_table(folder / "course.csv", course)
     write_json(folder / "verdict.json", verdict)
-    drawn = figures.figure(study, table, course, judged)
-    write_figure(folder / "figure.png", drawn)
+    write_figure(folder / "figure.png", figures.figure(study, table, course, judged))
     write_text(folder / "README.md", report.page(study, table, judged, verdict))
     return StudyResult(folder, table, verdict)
 
@@ -66,41 +65,41 @@ def run(study: Study, trials_folder: Path, workers: int | None = None) -> StudyR
 def _results(
     study: Study, trials_folder: Path, workers: int | None
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Returns what was measured of each point, variant and seed, a row each, and their courses."""
+    """Returns what was measured, one row per point, variant and seed, and the course of each."""
     about = study.about
     kept = KeptTrials(trials_folder, sha256(PREPARED_FILE), about.probes, about.course)
-    wanted = [
+    tasks = [
         (point, variant, Task(point.params.variants[variant], seed))
         for point, variant, seed in study.trials()
     ]
-    trials = {task: kept.read(task) for *_, task in wanted}
-    if left := [task for task, trial in trials.items() if trial is None]:
-        _train(study, kept, left, workers)
-        trials |= {task: kept.read(task) for task in left}
+    trials = {task: kept.read(task) for *_, task in tasks}
+    if missing := [task for task, trial in trials.items() if trial is None]:
+        _train(study, kept, missing, workers)
+        trials |= {task: kept.read(task) for task in missing}
     rows, course = [], []
-    for point, variant, task in wanted:
+    for point, variant, task in tasks:
         trial = trials[task]
         if trial is None:
             raise WriteError("a run that was just measured is gone: run the study again")
-        of = {short(axis): value for axis, value in point.at.items()}
-        of |= {"variant": variant, "seed": task.seed}
-        rows.append(of | trial.measured)
-        course += [of | row for row in trial.course]
+        key = {short(axis): value for axis, value in point.at.items()}
+        key |= {"variant": variant, "seed": task.seed}
+        rows.append(key | trial.measured)
+        course += [key | row for row in trial.course]
     return pd.DataFrame(rows), pd.DataFrame(course)
 
 
-def _train(study: Study, kept: KeptTrials, left: list[Task], workers: int | None) -> None:
-    # What compiles the same, one after the other.
-    left = sorted(left, key=lambda task: task.variant.label)
+def _train(study: Study, kept: KeptTrials, tasks: list[Task], workers: int | None) -> None:
+    # Tasks that share a compiled function follow one another.
+    tasks = sorted(tasks, key=lambda task: task.variant.label)
     trials = Trials(read_prepared(), study.about.probes, study.about.course)
 
     def train(task: Task) -> None:
-        # Kept at once: what is done stays done, whatever comes after.
+        # Written at once, so that an interruption loses no finished trial.
         kept.write(task, trials(task))
 
     with (
         ThreadPool(workers or os.cpu_count() or 1) as pool,
-        tqdm(total=len(left), desc=study.name, unit="run", mininterval=5) as bar,
+        tqdm(total=len(tasks), desc=study.name, unit="run", mininterval=5) as bar,
     ):
-        for _ in pool.imap_unordered(train, left):
+        for _ in pool.imap_unordered(train, tasks):
             bar.update()

@@ -1,4 +1,4 @@
-"""A study: a claim, the grid of trainings that puts it to the test, and the rule of its verdict."""
+"""A study: a claim, the grid of trainings that tests it, and the rules of its verdict."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pipeline.params import Count, Params, Section
 STUDIES = Path("studies")
 Text = Annotated[str, Field(min_length=1)]
 Value = bool | int | float | str
-# What is known of every run without a probe.
+# Known of every run without a probe.
 SCORES = (
     "train_loss", "train_accuracy", "validation_loss", "validation_accuracy", "test_loss",
     "test_accuracy",
@@ -27,30 +27,30 @@ def _listed(value: Any) -> Any:
 
 
 def named(value: Any) -> Any:
-    """Returns a value as axes, tables and figures have it: of a list, its values in one word."""
+    """Returns a value as axes, tables and figures show it; a list becomes one word."""
     return "-".join(map(str, value)) if isinstance(value, list | tuple) else value
 
 
 class Rule(Section):
-    """What is set against what, and what the claim expects; fixed before the runs.
+    """What to compare, and what the claim expects; fixed before the runs.
 
-    Of every seed and variant one number is taken, and the variants are compared over the seeds.
+    A rule takes one number from each seed and variant, and compares the variants over the seeds.
 
     Attributes:
         measure: a column of the study's results.
-        expected: how the candidate's number compares to the baseline's, if the claim is right.
-        baseline: another than the study's.
-        candidate: another than the study's.
-        at: the grid's point at which `measure` is taken, where the grid has more than one.
-        minus: the point at which it is taken off: the number is then a change.
-        everywhere: test the rule at each point of the grid; it holds if it holds at every one.
-        best_by: take it instead at the point that is best for the variant by this measure, on
-            average over `chosen_on` seeds of their own, which are then left out.
-        chosen_on: how many seeds, the first of them, choose.
-        largest: take instead the largest value of this axis at which `measure` is at least
-            `reaching`; 0 where there is none.
+        expected: how the candidate's number compares with the baseline's if the claim is right.
+        baseline: a variant to use instead of the study's baseline.
+        candidate: a variant to use instead of the study's candidate.
+        at: the point at which `measure` is taken, if the grid has more than one.
+        minus: a point whose value is subtracted, so that the number is a change.
+        everywhere: test the rule at each point of the grid; it holds if it holds at every point.
+        best_by: take `measure` at the variant's best point by this measure, averaged over
+            `chosen_on` seeds, which are then left out.
+        chosen_on: how many seeds, starting with the first, choose that point.
+        largest: take the largest value of this axis at which `measure` is at least `reaching`; 0
+            if there is none.
         reaching: see `largest`.
-        margin: with `expected: equal`, how far apart still counts as equal.
+        margin: with `expected: equal`, the largest difference that counts as equal.
     """
 
     measure: Text
@@ -69,13 +69,11 @@ class Rule(Section):
     @model_validator(mode="after")
     def _belongs_together(self) -> Rule:
         places = (self.at, self.everywhere, self.best_by, self.largest)
-        if sum(one is not None for one in places) > 1:
+        if sum(place is not None for place in places) > 1:
             raise ValueError("give one of `at`, `everywhere`, `best_by` and `largest`")
-        for one, other in (
-            ("best_by", "chosen_on"), ("largest", "reaching"),
-        ):  # fmt: skip
-            if (getattr(self, one) is None) is not (getattr(self, other) is None):
-                raise ValueError(f"give both `{one}` and `{other}`, or neither")
+        for key, partner in (("best_by", "chosen_on"), ("largest", "reaching")):
+            if (getattr(self, key) is None) is not (getattr(self, partner) is None):
+                raise ValueError(f"give both `{key}` and `{partner}`, or neither")
         if self.minus is not None and self.at is None:
             raise ValueError("give `minus` with `at` only")
         if (self.expected == "equal") is (self.margin is None):
@@ -84,19 +82,19 @@ class Rule(Section):
 
 
 class About(Section):
-    """What a study says of itself.
+    """A study's claim and protocol.
 
     Attributes:
-        claim: in a sentence.
+        claim: one sentence.
         source: who published it, and where.
         published: what was measured there, or that nothing was.
         probes: measures beyond `MEASURES`, by their names in `studies.measures.probes`.
-        rules: together they decide.
-        published_values: by variant, then measure, to be drawn beside ours; with `step`, a curve.
-        course: probes that are followed through the course of each run, epoch by epoch, beside
-            losses and accuracies; by default nothing is.
-        related: two measures whose rank correlation over the seeds is told of every cell; it
-            decides nothing.
+        rules: together they decide the verdict.
+        published_values: by variant, then measure, to draw beside ours; with `step`, a curve.
+        course: probes to measure after each epoch of a run, in addition to losses and
+            accuracies; by default nothing is followed.
+        related: two measures whose rank correlation over seeds is shown for every cell; it does
+            not affect the verdict.
     """
 
     claim: Text
@@ -113,7 +111,7 @@ class About(Section):
 
 @dataclass(frozen=True)
 class Point:
-    """One point of the grid: the value of each axis, and what params.yaml would be there."""
+    """One point of the grid: the value on each axis, and the parameters there."""
 
     at: Mapping[str, Any]
     params: Params
@@ -121,15 +119,15 @@ class Point:
 
 @dataclass(frozen=True)
 class Study:
-    """A study as it is run.
+    """A study, ready to run.
 
     Attributes:
-        name: of its folder.
-        about: claim and rules.
-        axes: the grid, name to values; the name is a parameter's, as DVC spells it, the first of
-            those that change together.
-        points: of the grid, every combination.
-        is_quick: whether it runs at a smaller scale, of which no verdict is to be believed.
+        name: that of its folder.
+        about: its claim and rules.
+        axes: the grid, name to values; a name is that of a parameter, as DVC spells it, the first
+            if several change together.
+        points: every combination of the grid.
+        is_quick: whether it runs at a smaller scale, whose verdict is not reliable.
     """
 
     name: str
@@ -140,13 +138,13 @@ class Study:
 
     @property
     def params(self) -> Params:
-        """What all points share: data, comparison, the variants' labels, the number of seeds."""
+        """The parameters of the first point; all share data, comparison, labels and seeds."""
         return self.points[0].params
 
     def tested(self) -> list[Mapping[str, Any]]:
         """Returns the points of the grid that the rules test, in the order of the grid.
 
-        A rule that chooses its point looks at all of them.
+        A rule without `at` tests all points.
         """
         places = [
             place
@@ -167,7 +165,7 @@ class Study:
         ]
 
     def trials(self) -> Iterator[tuple[Point, str, int]]:
-        """Yields every point, variant and seed, in the order of the grid and of names."""
+        """Yields every point, variant and seed, in the order of the grid and of variant names."""
         for point in self.points:
             for name, variant in sorted(point.params.variants.items()):
                 for seed in range(variant.training.seeds):
@@ -175,5 +173,5 @@ class Study:
 
 
 def short(axis: str) -> str:
-    """Returns the column and label of an axis: the last part of the parameter's name."""
+    """Returns the last part of a parameter's name, which is the column and label of its axis."""
     return axis.rpartition(".")[2]

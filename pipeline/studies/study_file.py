@@ -27,7 +27,7 @@ _OWN = (*About.model_fields, "grid", "quick")
 
 
 def names() -> list[str]:
-    """Returns the studies that are here."""
+    """Returns the names of all studies in the folder."""
     return sorted(path.parent.name for path in STUDIES.glob("*/study.yaml"))
 
 
@@ -35,8 +35,8 @@ def read_study(name: str, *, quick: bool) -> Study:
     """Returns a study by the name of its folder.
 
     Args:
-        name: of the folder.
-        quick: apply what the study's block `quick` changes.
+        name: that of the folder.
+        quick: whether to apply the study's block `quick`.
 
     Raises:
         ArgumentError: if there is no such study.
@@ -44,11 +44,11 @@ def read_study(name: str, *, quick: bool) -> Study:
     """
     path = STUDIES / name / "study.yaml"
     if name not in names():
-        raise ArgumentError(f"{name!r} is no study; there are {', '.join(names()) or 'none'}")
+        raise ArgumentError(f"{name!r} is not a study; there are {', '.join(names()) or 'none'}")
     try:
         return _study(name, load(path), quick=quick)
     except ParamsError as error:
-        # The same rules, in another file.
+        # The rules are those of params.yaml, but the value is in the study's file.
         raise ParamsError(str(error).replace(str(PARAMS_FILE), str(path))) from None
 
 
@@ -77,15 +77,15 @@ def _study(name: str, tree: object, *, quick: bool) -> Study:
 
 
 def _first(axis: str) -> str:
-    """Returns the parameter that gives an axis its name: the first of those that it changes."""
+    """Returns the parameter that gives an axis its name: the first that it changes."""
     return axis.partition(",")[0].strip()
 
 
 def _steps(axis: str, values: object) -> Iterator[tuple[Any, dict[str, Any]]]:
-    """Yields each value along an axis, and the parameters that have it.
+    """Yields each value along an axis, with the parameters that it sets.
 
-    An axis is a parameter's name and its values, or several names with commas between them and
-    their values together, as pytest spells it: `a, b: [[1, 2], [3, 4]]`.
+    An axis is a parameter's name with a list of values, or several names separated by commas with
+    a list of lists, as pytest spells it: `a, b: [[1, 2], [3, 4]]`.
     """
     keys = [key.strip() for key in axis.split(",")]
     if not isinstance(values, list) or not values:
@@ -111,14 +111,14 @@ def _points(
 
 
 def _changed(tree: Mapping[str, Any], key: str, value: Any) -> dict[str, Any]:
-    """Returns a copy in which `key`, dotted as DVC spells it, has the value."""
+    """Returns a copy in which `key`, with dots as DVC spells it, has the value."""
     copy = deepcopy(dict(tree))
     *blocks, last = key.split(".")
     block: Any = copy
     for name in blocks:
         block = block.get(name) if isinstance(block, dict) else None
     if not isinstance(block, dict):
-        raise ParamsError(f"`{key}` is no parameter ({PARAMS_FILE})")
+        raise ParamsError(f"`{key}` is not a parameter ({PARAMS_FILE})")
     block[last] = value
     return copy
 
@@ -130,19 +130,19 @@ def _check(study: Study) -> None:
             if probe not in PROBES:
                 rule = f"one of {', '.join(PROBES)}"
                 raise ParamsError(f"`{key}` must be {rule}, got {probe!r} ({PARAMS_FILE})")
-    known = _measures(about)
+    measures = _measures(about)
     for measure in about.related or ():
-        if measure not in known:
-            listed = ", ".join(sorted(known))
-            raise ParamsError(f"`related` must be of {listed}, got {measure!r} ({PARAMS_FILE})")
-    for variant, told in (about.published_values or {}).items():
-        _check_published(study, variant, told, known)
+        if measure not in measures:
+            listed = ", ".join(sorted(measures))
+            raise ParamsError(f"`related` must be among {listed}, got {measure!r} ({PARAMS_FILE})")
+    for variant, values in (about.published_values or {}).items():
+        _check_published(study, variant, values, measures)
     variants, axes = study.params.variants, {*study.axes, *map(short, study.axes)}
     for place, rule in enumerate(study.about.rules):
         where = f"({PARAMS_FILE}, rules[{place}])"
         for key, value, allowed in (
-            ("measure", rule.measure, known),
-            ("best_by", rule.best_by, known),
+            ("measure", rule.measure, measures),
+            ("best_by", rule.best_by, measures),
             ("largest", rule.largest, axes),
             ("baseline", rule.baseline, variants),
             ("candidate", rule.candidate, variants),
@@ -156,7 +156,7 @@ def _check(study: Study) -> None:
 
 
 def _check_place(study: Study, rule: Rule, where: str) -> None:
-    """Checks that a rule takes one number a seed: seeds of several points are no pairs."""
+    """Checks that a rule takes one number per seed: seeds of different points form no pairs."""
     chooses = rule.everywhere or rule.best_by or rule.largest
     if not chooses and rule.at is None and len(study.points) > 1:
         ways = "`at`, `everywhere: true`, `best_by` or `largest`"
@@ -170,29 +170,29 @@ def _check_place(study: Study, rule: Rule, where: str) -> None:
             if name not in values and len(along) > 1:
                 raise ParamsError(f"`{key}` needs a value of {name}, one of {listed} {where}")
             if name in values and values[name] not in along:
-                rule_told = f"must have of {name} one of {listed}, got {values[name]!r}"
-                raise ParamsError(f"`{key}` {rule_told} {where}")
+                what = f"must have one of {listed} for {name}, got {values[name]!r}"
+                raise ParamsError(f"`{key}` {what} {where}")
 
 
 def _check_published(
-    study: Study, variant: str, told: Mapping[str, tuple[float, ...]], known: set[str]
+    study: Study, variant: str, values: Mapping[str, tuple[float, ...]], measures: set[str]
 ) -> None:
     where = f"({PARAMS_FILE}, published_values)"
     if variant not in study.params.variants:
         listed = ", ".join(study.params.variants)
         raise ParamsError(f"`{variant}` must be one of {listed} {where}")
-    for name in told:
-        if name not in {"step", *known}:
-            listed = ", ".join(sorted({"step", *known}))
-            raise ParamsError(f"`{variant}` must have of {listed}, got {name!r} {where}")
-    if len({*map(len, told.values())}) > 1:
+    for name in values:
+        if name not in {"step", *measures}:
+            listed = ", ".join(sorted({"step", *measures}))
+            raise ParamsError(f"`{variant}` may only have {listed}, got {name!r} {where}")
+    if len({*map(len, values.values())}) > 1:
         raise ParamsError(f"`{variant}` must have lists of one length {where}")
 
 
 def _measures(about: About) -> set[str]:
     """Returns the columns of the study's results."""
-    known = {*MEASURES, *(name for probe in about.probes for name in PROBES[probe].measures)}
+    measures = {*MEASURES, *(name for probe in about.probes for name in PROBES[probe].measures)}
     if about.course is not None:
         followed = {*SCORES, *(name for probe in about.course for name in PROBES[probe].measures)}
-        known |= followed | {name + end for name in followed for end in (MEAN, DRIFT)}
-    return known
+        measures |= followed | {name + end for name in followed for end in (MEAN, DRIFT)}
+    return measures

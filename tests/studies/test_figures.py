@@ -13,7 +13,7 @@ RNG = np.random.default_rng(0)
 
 
 def table(**axes):
-    """A row for each variant and seed, at every value of the axes."""
+    """Makes a row for each variant and seed at every value of the axes."""
     keys = pd.MultiIndex.from_product(
         [*axes.values(), ("a", "b"), range(8)], names=[*axes, "variant", "seed"]
     ).to_frame(index=False)
@@ -25,11 +25,11 @@ def drawn(study, rows, course=NOTHING):
 
 
 def lines(axis):
-    """Returns the lines that the legend names, by their names."""
+    """Returns the lines in the legend, by name."""
     return {line.get_label(): line for line in axis.lines if not line.get_label().startswith("_")}
 
 
-def test_without_a_grid_every_pair_is_drawn_with_what_was_published(study):
+def test_every_pair_and_published_value_is_drawn_without_a_grid(study):
     rows = table()
     published = {"a": {"test_accuracy": [0.95]}, "b": {"test_accuracy": [0.85]}}
 
@@ -45,7 +45,7 @@ def test_without_a_grid_every_pair_is_drawn_with_what_was_published(study):
     assert axis.get_title() == "Test accuracy"
 
 
-def test_over_a_grid_the_line_goes_through_the_means(study):
+def test_the_line_goes_through_the_means_over_a_grid(study):
     rows = table(learning_rate=(0.01, 0.1, 1.0))
     rule = RULE.model_copy(update={"at": {RATE: 0.1}})
 
@@ -61,7 +61,7 @@ def test_over_a_grid_the_line_goes_through_the_means(study):
     assert [label.get_text() for label in axis.get_xticklabels()] == ["0.01", "0.1", "1"]
 
 
-def test_values_that_are_no_numbers_stand_side_by_side(study):
+def test_values_that_are_not_numbers_are_evenly_spaced(study):
     rows = table(activation=("relu", "tanh"))
     rule = RULE.model_copy(update={"at": {WIDTH: "tanh"}})
 
@@ -71,7 +71,7 @@ def test_values_that_are_no_numbers_stand_side_by_side(study):
     assert [label.get_text() for label in axis.get_xticklabels()] == ["relu", "tanh"]
 
 
-def test_of_two_axes_the_second_has_a_panel_for_each_value(study):
+def test_each_value_of_a_second_axis_has_a_panel(study):
     axes = {RATE: (0.01, 0.1), WIDTH: ("relu", "tanh")}
     rows = table(learning_rate=axes[RATE], activation=axes[WIDTH])
     rule = RULE.model_copy(update={"at": {RATE: 0.1, WIDTH: "tanh"}})
@@ -91,7 +91,7 @@ def course():
     return table(step=(100, 200, 300))
 
 
-def test_what_is_followed_is_drawn_by_step_beside_the_published_curve(study, course):
+def test_followed_measures_are_drawn_by_step_beside_the_published_curve(study, course):
     rule = RULE.model_copy(update={"measure": "test_accuracy_mean"})
     rows = table().assign(test_accuracy_mean=RNG.random(16))
     published = {"a": {"step": [50, 250], "test_accuracy": [0.5, 0.7]}}
@@ -99,17 +99,17 @@ def test_what_is_followed_is_drawn_by_step_beside_the_published_curve(study, cou
 
     (axis,) = drawn(of, rows, course).axes
 
-    found = lines(axis)
-    assert found.keys() == {"A", "A, published", "B"}
+    by_label = lines(axis)
+    assert by_label.keys() == {"A", "A, published", "B"}
     means = course[course["variant"] == "a"].groupby("step")["test_accuracy"].mean()
-    np.testing.assert_allclose(found["A"].get_xydata(), list(means.items()))
-    assert found["A, published"].get_xydata().tolist() == [[50, 0.5], [250, 0.7]]
-    # What the rule is about is taken of the curve: the curve is what is drawn.
+    np.testing.assert_allclose(by_label["A"].get_xydata(), list(means.items()))
+    assert by_label["A, published"].get_xydata().tolist() == [[50, 0.5], [250, 0.7]]
+    # The rule uses the mean over the curve, but the curve itself is drawn.
     assert axis.get_title() == "Test accuracy"
     assert axis.get_xlabel() == "Step"
 
 
-def test_measures_of_many_sizes_are_drawn_in_powers_of_ten(study, course):
+def test_measures_that_vary_widely_have_a_logarithmic_axis(study, course):
     rule = RULE.model_copy(update={"measure": "test_loss", "expected": "smaller"})
     rows, course = table().assign(test_loss=0.1), course.assign(test_loss=course["step"] ** 5.0)
 
@@ -121,4 +121,4 @@ def test_measures_of_many_sizes_are_drawn_in_powers_of_ten(study, course):
 def test_the_quick_scale_is_marked(study):
     quick = drawn(study(RULE, axes={}, is_quick=True), table())
 
-    assert quick.get_suptitle() == "quick: not to be believed"
+    assert quick.get_suptitle() == "quick: not reliable"

@@ -10,7 +10,7 @@ RATES = (0.01, 0.1, 1.0)
 
 
 def table(accuracy, seeds=8):
-    """Rows whose accuracies are `accuracy(rate, variant, seed)`."""
+    """Makes rows whose accuracies are `accuracy(rate, variant, seed)`."""
     return pd.DataFrame(
         {
             "learning_rate": rate,
@@ -26,7 +26,7 @@ def table(accuracy, seeds=8):
 
 
 def spread(seed):
-    """Differs a little from seed to seed, so that an interval has a width."""
+    """Returns a small number that differs by seed, so that intervals have a width."""
     return 0.001 * np.sin(7 * seed)
 
 
@@ -39,7 +39,7 @@ def of(rule, **changes):
 
 
 def only(judged):
-    """The outcome of a rule that is tested once."""
+    """Returns the outcome of a rule that is tested once."""
     (outcome,) = judged.outcomes
     return outcome
 
@@ -55,7 +55,7 @@ def only(judged):
         (of(RULE, expected="equal", margin=0.02), "not settled"),
     ],
 )
-def test_a_clear_difference_is_judged_by_what_was_expected(study, rule, expected):
+def test_a_clear_difference_is_judged_by_the_expectation(study, rule, expected):
     (judged,) = judge(study(rule), AHEAD)
 
     assert judged.verdict == expected
@@ -64,7 +64,7 @@ def test_a_clear_difference_is_judged_by_what_was_expected(study, rule, expected
     )
 
 
-def test_what_goes_both_ways_is_not_settled(study):
+def test_a_difference_in_both_directions_is_not_settled(study):
     (judged,) = judge(study(RULE), table(lambda _, name, seed: 0.9 + (name == "a") * spread(seed)))
 
     assert judged.verdict == "not settled"
@@ -73,11 +73,11 @@ def test_what_goes_both_ways_is_not_settled(study):
 def test_too_few_seeds_settle_nothing(study):
     few = AHEAD[AHEAD["seed"] < 5]
 
-    assert [one.verdict for one in judge(study(RULE), few)] == ["not settled"]
+    assert [judged.verdict for judged in judge(study(RULE), few)] == ["not settled"]
 
 
 def test_each_variant_is_scored_at_the_rate_that_other_seeds_chose(study):
-    # Best at 1 for A, at 0.01 for B; on the scored seeds, which do not choose, it is otherwise.
+    # On the seeds that choose, A is best at 1 and B at 0.01; on the scored seeds, at other rates.
     def accuracy(rate, name, seed):
         best = rate == (1.0 if name == "a" else 0.01)
         if seed < 2:
@@ -92,7 +92,7 @@ def test_each_variant_is_scored_at_the_rate_that_other_seeds_chose(study):
     assert only(judged).means == (pytest.approx(0.85, abs=0.001), pytest.approx(0.8))
 
 
-def test_the_largest_rate_is_taken_seed_by_seed_and_0_where_none_will_do(study):
+def test_the_largest_rate_is_taken_per_seed_and_is_0_where_none_reaches_the_measure(study):
     def accuracy(rate, name, seed):
         return float(rate <= (1.0 if name == "a" else 0.01) and not (name == "b" and seed == 0))
 
@@ -107,22 +107,22 @@ def test_the_largest_rate_is_taken_seed_by_seed_and_0_where_none_will_do(study):
 def test_p_values_are_those_of_a_family(study):
     rules = [RULE, of(RULE, at={RATE: 1.0}), of(RULE, at={RATE: 0.01})]
 
-    found = judge(study(*rules), AHEAD)
+    judged = judge(study(*rules), AHEAD)
 
-    # Wilcoxon, eight of eight pairs ahead: 2 / 2 ** 8. Holm over three equal ones: three times it.
-    assert [only(one).effect.p for one in found] == [pytest.approx(3 * 2 / 256)] * 3
+    # Wilcoxon, eight of eight pairs won: 2 / 2 ** 8. Holm over three equal ones: three times that.
+    assert [only(rule).effect.p for rule in judged] == [pytest.approx(3 * 2 / 256)] * 3
 
 
 @pytest.mark.parametrize(("expected", "alone"), [("greater", "supported"), ("smaller", "refuted")])
-def test_what_is_sure_of_one_rule_need_not_be_of_two(study, expected, alone):
+def test_a_rule_that_is_settled_alone_may_not_be_settled_beside_another(study, expected, alone):
     rules = [of(RULE, at={RATE: rate}, expected=expected) for rate in (0.1, 1.0)]
     six = AHEAD[AHEAD["seed"] < 6]
 
-    (one,) = judge(study(rules[0]), six)
+    (single,) = judge(study(rules[0]), six)
     two = judge(study(*rules), six)
 
-    # Wilcoxon, six of six pairs ahead: 2 / 2 ** 6, which is below 0.05. Of two, Holm doubles it.
-    assert (only(one).effect.p, one.verdict) == (pytest.approx(0.03125), alone)
+    # Wilcoxon, six of six pairs won: 2 / 2 ** 6, which is below 0.05. With two, Holm doubles it.
+    assert (only(single).effect.p, single.verdict) == (pytest.approx(0.03125), alone)
     assert [only(rule).effect.p for rule in two] == [pytest.approx(0.0625)] * 2
     assert [rule.verdict for rule in two] == ["not settled"] * 2
     assert overall(two) == "not settled"
@@ -130,14 +130,14 @@ def test_what_is_sure_of_one_rule_need_not_be_of_two(study, expected, alone):
 
 def test_a_study_is_supported_by_all_its_rules_and_refuted_by_one(study):
     supported, against = RULE, of(RULE, expected="smaller")
-    open_one = of(RULE, expected="equal", margin=0.02)
+    unsettled = of(RULE, expected="equal", margin=0.02)
 
     assert overall(judge(study(supported, supported), AHEAD)) == "supported"
-    assert overall(judge(study(supported, open_one), AHEAD)) == "not settled"
-    assert overall(judge(study(supported, open_one, against), AHEAD)) == "refuted"
+    assert overall(judge(study(supported, unsettled), AHEAD)) == "not settled"
+    assert overall(judge(study(supported, unsettled, against), AHEAD)) == "refuted"
 
 
-def test_a_change_between_two_points_is_set_against_the_others_change(study):
+def test_a_change_between_two_points_is_compared_with_the_baselines_change(study):
     # From 0.01 to 0.1 A loses 0.1 and B half of that; at 0.1 itself A is still ahead.
     def accuracy(rate, name, seed):
         lost = {"a": 0.1, "b": 0.05}[name] + spread(seed) * (name == "a")
@@ -156,9 +156,9 @@ EVERYWHERE = of(RULE, at=None, everywhere=True)
 def test_a_rule_that_holds_everywhere_is_tested_at_each_point(study):
     (judged,) = judge(study(EVERYWHERE), AHEAD)
 
-    assert [one.at for one in judged.outcomes] == [{RATE: rate} for rate in RATES]
-    # Wilcoxon, eight of eight pairs ahead: 2 / 2 ** 8. Holm over three equal ones: three times it.
-    assert [one.effect.p for one in judged.outcomes] == [pytest.approx(3 * 2 / 256)] * 3
+    assert [outcome.at for outcome in judged.outcomes] == [{RATE: rate} for rate in RATES]
+    # Wilcoxon, eight of eight pairs won: 2 / 2 ** 8. Holm over three equal ones: three times that.
+    assert [outcome.effect.p for outcome in judged.outcomes] == [pytest.approx(3 * 2 / 256)] * 3
     assert judged.verdict == "supported"
 
 
@@ -169,30 +169,34 @@ def test_one_point_decides_whether_a_claim_holds_everywhere(study, gain, verdict
     def accuracy(rate, name, seed):
         return 0.9 + (name == "a") * ((gain if rate == 0.1 else 0.02) + spread(seed))
 
-    found = judge(study(EVERYWHERE), table(accuracy))
+    judged = judge(study(EVERYWHERE), table(accuracy))
 
-    assert [one.verdict for one in found[0].outcomes] == ["supported", verdict, "supported"]
-    assert overall(found) == verdict
+    assert [outcome.verdict for outcome in judged[0].outcomes] == [
+        "supported",
+        verdict,
+        "supported",
+    ]
+    assert overall(judged) == verdict
 
 
 def test_the_points_of_a_rule_share_the_family_with_other_rules(study):
     six = AHEAD[AHEAD["seed"] < 6]
-    everywhere, one = judge(study(EVERYWHERE, RULE), six)
+    everywhere, single = judge(study(EVERYWHERE, RULE), six)
 
-    # Four times 2 / 2 ** 6 is 0.125: of six pairs nothing is sure four times over.
-    found = [outcome.effect.p for outcome in (*everywhere.outcomes, *one.outcomes)]
-    assert found == [pytest.approx(4 * 2 / 64)] * 4
-    assert (everywhere.verdict, one.verdict) == ("not settled", "not settled")
+    # Four times 2 / 2 ** 6 is 0.125: six pairs are too few for a family of four.
+    p_values = [outcome.effect.p for outcome in (*everywhere.outcomes, *single.outcomes)]
+    assert p_values == [pytest.approx(4 * 2 / 64)] * 4
+    assert (everywhere.verdict, single.verdict) == ("not settled", "not settled")
 
 
-def test_what_a_study_tests_are_the_points_that_its_rules_touch(study):
-    at_one, change = of(RULE, at={RATE: 1.0}), of(RULE, minus={"learning_rate": 0.01})
+def test_a_study_tests_the_points_that_its_rules_use(study):
+    at_1, change = of(RULE, at={RATE: 1.0}), of(RULE, minus={"learning_rate": 0.01})
     best = of(RULE, at=None, best_by="validation_accuracy", chosen_on=2)
 
     def rates(*rules):
         return [point[RATE] for point in study(*rules).tested()]
 
     assert rates(RULE) == [0.1]
-    assert rates(at_one, RULE) == [0.1, 1.0]
+    assert rates(at_1, RULE) == [0.1, 1.0]
     assert rates(change) == [0.01, 0.1]
     assert rates(EVERYWHERE) == rates(RULE, best) == list(RATES)

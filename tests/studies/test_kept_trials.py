@@ -39,7 +39,7 @@ TASK = Task(variant(), seed=3)
 
 @pytest.fixture
 def package(tmp_path_factory, monkeypatch):
-    """A copy of the package whose code is hashed."""
+    """Makes a copy of the package, whose code is hashed instead."""
     copy = tmp_path_factory.mktemp("code") / "pipeline"
     own = Path(pipeline.__file__).parent
     shutil.copytree(own, copy, ignore=shutil.ignore_patterns("__pycache__", "templates"))
@@ -53,46 +53,46 @@ def edit(package, name):
 
 @pytest.fixture
 def kept(project):
-    """A project in which one trial of a study is kept."""
+    """Makes a project in which one trial of a study is kept."""
     KeptTrials(FOLDER, **MEASURES).write(TASK, KEPT)
     return project
 
 
 @pytest.mark.usefixtures("kept")
-def test_what_was_measured_is_found_again():
+def test_a_kept_trial_is_read_again():
     assert KeptTrials(FOLDER, **MEASURES).read(TASK) == KEPT
 
 
 @pytest.mark.usefixtures("kept")
-def test_the_order_in_which_probes_are_named_does_not_matter():
+def test_the_order_of_probes_does_not_matter():
     assert KeptTrials(FOLDER, **MEASURES | {"probes": MEASURES["probes"][::-1]}).read(TASK) == KEPT
 
 
 @pytest.mark.usefixtures("kept")
-def test_of_other_data_nothing_is_known():
+def test_trials_on_other_data_are_not_read():
     assert KeptTrials(FOLDER, **MEASURES | {"data_sha256": "da7b"}).read(TASK) is None
 
 
 @pytest.mark.usefixtures("project")
-def test_each_choice_of_probes_and_of_what_is_followed_has_its_own():
+def test_each_choice_of_probes_and_course_has_its_own_trial():
     one, two = ["dead_units"], ["dead_units", "percentiles"]
     chosen = list(product([[], one, two], [None, [], one, two]))
 
     for place, measures in enumerate(chosen):
         KeptTrials(FOLDER, "da7a", *measures).write(TASK, Trial({"test_loss": place}, []))
 
-    found = [
+    measured = [
         KeptTrials(FOLDER, "da7a", *measures).read(TASK).measured["test_loss"]
         for measures in chosen
     ]
-    assert found == list(range(12))
+    assert measured == list(range(12))
 
 
 @pytest.mark.usefixtures("project")
 @pytest.mark.parametrize(
     "name", ["training/solver.py", "studies/measures/trials.py", "studies/measures/probes.py"]
 )
-def test_of_other_code_nothing_is_known(package, name):
+def test_trials_by_other_code_are_not_read(package, name):
     KeptTrials(FOLDER, **MEASURES).write(TASK, KEPT)
 
     edit(package, name)
@@ -111,10 +111,10 @@ def test_of_other_code_nothing_is_known(package, name):
     ],
     ids=["seed", "rate", "network", "epochs"],
 )
-def test_of_another_run_nothing_is_known(task):
+def test_trials_of_other_runs_are_not_read(task):
     assert KeptTrials(FOLDER, **MEASURES).read(task) is None
 
 
 @pytest.mark.usefixtures("kept")
-def test_studies_share_runs_whatever_they_call_the_variant():
+def test_studies_share_trials_whatever_they_call_the_variant():
     assert KeptTrials(FOLDER, **MEASURES).read(Task(variant(label="B"), seed=3)) == KEPT

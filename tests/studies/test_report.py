@@ -16,7 +16,7 @@ NOTHING = pd.DataFrame()
 
 @pytest.fixture(scope="module")
 def rows():
-    """A is two points ahead at 0.1, more or less; two of its runs at 0.01 diverged."""
+    """Makes rows in which A is about two points ahead, and two of its runs at 0.01 diverged."""
     rng = np.random.default_rng(0)
     keys = pd.MultiIndex.from_product(
         [AXES[RATE], ("a", "b"), range(8)], names=["learning_rate", "variant", "seed"]
@@ -30,20 +30,20 @@ def rows():
     )
 
 
-def made(study, rows, course=NOTHING):
+def verdict_and_page(study, rows, course=NOTHING):
     judged = judge(study, rows)
-    told = verdict(study, judged, course)
-    return told, page(study, rows, judged, told)
+    record = verdict(study, judged, course)
+    return record, page(study, rows, judged, record)
 
 
-def test_the_page_tells_verdict_numbers_and_rule(study, rows):
-    told, text = made(study(RULE, axes=AXES), rows)
+def test_the_page_has_verdict_numbers_and_rule(study, rows):
+    record, text = verdict_and_page(study(RULE, axes=AXES), rows)
 
     at = rows.query("learning_rate == 0.1").groupby("variant")["test_accuracy"].mean() * 100
-    assert told["verdict"] == "supported"
-    assert f"Test accuracy: {at['a']:.2f} % A and {at['b']:.2f} % B" in told["measured"]
-    assert f"difference {at['a'] - at['b']:.2f} points" in told["measured"]
-    assert "greater in 8 of 8" in told["measured"]
+    assert record["verdict"] == "supported"
+    assert f"Test accuracy: {at['a']:.2f} % A and {at['b']:.2f} % B" in record["measured"]
+    assert f"difference {at['a'] - at['b']:.2f} points" in record["measured"]
+    assert "greater in 8 of 8" in record["measured"]
     assert text.startswith("# A > B\n\n**Supported at learning rate 0.1.** ")
     assert "test accuracy of A > B, at learning rate 0.1: supported." in text
     assert "Published: none." in text
@@ -51,31 +51,31 @@ def test_the_page_tells_verdict_numbers_and_rule(study, rows):
     assert "--quick" not in text
 
 
-def test_where_less_is_expected_the_pairs_with_less_are_counted(study, rows):
-    # A is ahead in all but one pair, in which neither is.
+def test_pairs_with_less_are_counted_where_less_is_expected(study, rows):
+    # A is ahead in all pairs but one, which is tied.
     tied = rows.assign(
         dead_units=np.where(rows["variant"] == "a", 0.25, 0.5 - 0.25 * (rows["seed"] == 3))
     )
     rule = RULE.model_copy(update={"measure": "dead_units", "expected": "smaller"})
-    told, _ = made(study(rule, axes=AXES), tied)
+    record, _ = verdict_and_page(study(rule, axes=AXES), tied)
 
-    assert "smaller in 7 of 8" in told["measured"]
+    assert "smaller in 7 of 8" in record["measured"]
 
 
 def test_the_figure_is_explained_with_its_measures(study, rows):
-    _, text = made(study(RULE, axes=AXES), rows)
+    _, text = verdict_and_page(study(RULE, axes=AXES), rows)
 
-    (caption,) = [line for line in text.splitlines() if line.startswith("A dot is a seed")]
+    (caption,) = [line for line in text.splitlines() if line.startswith("Each dot is a seed")]
     assert "the line their mean, the band its 95 % interval." in caption
     assert "A hidden unit is dead if it is 0 for every test image." in caption
     assert "gradient" not in caption
     alone = rows.query("learning_rate == 0.1").drop(columns="learning_rate")
-    _, text = made(study(RULE.model_copy(update={"at": None}), axes={}), alone)
-    assert "A dot is a seed, and a line joins a pair." in text
+    _, text = verdict_and_page(study(RULE.model_copy(update={"at": None}), axes={}), alone)
+    assert "Each dot is a run, and a line joins the runs of a pair." in text
 
 
-def test_the_table_has_a_row_a_cell_with_the_runs_that_diverged(study, rows):
-    _, text = made(study(RULE, axes=AXES), rows)
+def test_the_table_has_a_row_per_cell_with_its_diverged_runs(study, rows):
+    _, text = verdict_and_page(study(RULE, axes=AXES), rows)
 
     cells = [
         [cell.strip() for cell in line.strip("|").split("|")]
@@ -92,15 +92,15 @@ def test_the_table_has_a_row_a_cell_with_the_runs_that_diverged(study, rows):
     assert half == pytest.approx(width, abs=0.005)
 
 
-def test_the_rank_correlation_of_two_measures_is_told_by_cell(study, rows):
+def test_the_rank_correlation_of_two_measures_is_shown_per_cell(study, rows):
     related = ("dead_units", "test_accuracy")
-    _, text = made(study(RULE, axes=AXES, related=related), rows)
+    _, text = verdict_and_page(study(RULE, axes=AXES, related=related), rows)
 
     cell = rows.query("variant == 'a' and learning_rate == 0.1")
     expected = stats.spearmanr(cell["dead_units"], cell["test_accuracy"])
     assert "Spearman's correlation of dead units and test accuracy" in text
     assert f"{expected.statistic:+.2f} (p {expected.pvalue:.2g})" in text
-    # All of B have the same accuracy: there is nothing to correlate.
+    # All runs of B have the same accuracy: there is nothing to correlate.
     (line,) = [line for line in text.splitlines() if line.startswith("| B") and "0.01" in line]
     assert line.split("|")[-3].strip() == ABSENT
 
@@ -120,21 +120,23 @@ def test_the_rank_correlation_of_two_measures_is_told_by_cell(study, rows):
 )  # fmt: skip
 def test_every_kind_of_rule_is_stated(study, rows, changes, stated):
     rule = RULE.model_copy(update=changes)
-    _, text = made(study(rule, axes=AXES), rows.assign(test_loss=1 - rows["test_accuracy"]))
+    _, text = verdict_and_page(
+        study(rule, axes=AXES), rows.assign(test_loss=1 - rows["test_accuracy"])
+    )
 
     assert stated in text
 
 
-def test_where_a_rule_chose_the_point_it_is_told(study, rows):
+def test_a_point_that_a_rule_chose_is_reported(study, rows):
     rule = RULE.model_copy(update={"at": None, "best_by": "test_accuracy", "chosen_on": 2})
-    told, _ = made(study(rule, axes=AXES), rows)
+    record, _ = verdict_and_page(study(rule, axes=AXES), rows)
 
-    (chosen,) = [one["chosen"] for one in told["rules"]]
+    (chosen,) = [rule["chosen"] for rule in record["rules"]]
     assert chosen.keys() == {"a", "b"}
-    assert f"A at learning rate {chosen['a']['learning_rate']:g}" in told["measured"]
+    assert f"A at learning rate {chosen['a']['learning_rate']:g}" in record["measured"]
 
 
-def test_the_distance_from_a_published_curve_is_told(study):
+def test_the_distance_from_a_published_curve_is_reported(study):
     steps = pd.MultiIndex.from_product(
         [("a", "b"), range(8), (0, 100, 200)], names=["variant", "seed", "step"]
     ).to_frame(index=False)
@@ -145,61 +147,61 @@ def test_the_distance_from_a_published_curve_is_told(study):
     rule = RULE.model_copy(update={"at": None})
     of = study(rule, axes={}, course=(), published_values=published)
 
-    told, text = made(of, rows, course)
+    record, text = verdict_and_page(of, rows, course)
 
     # By hand: ours are 0.55 and 0.65 there; step 900 is beyond ours.
-    (one,) = told["distance_from_published"]
-    assert one["variant"] == "a"
-    assert one["points"] == 2
-    assert one["steps"] == [50, 150]
-    assert one["mean_absolute"] == pytest.approx(0.02)
-    assert one["mean"] == pytest.approx(0.01)
+    (distance,) = record["distance_from_published"]
+    assert distance["variant"] == "a"
+    assert distance["points"] == 2
+    assert distance["steps"] == [50, 150]
+    assert distance["mean_absolute"] == pytest.approx(0.02)
+    assert distance["mean"] == pytest.approx(0.01)
     assert "lies 2.00 points from the published curve on average (+1.00 points" in text
 
 
 def test_the_quick_scale_is_marked_on_page_and_in_the_gallery(study, rows):
-    told, text = made(study(RULE, axes=AXES, is_quick=True), rows)
+    record, text = verdict_and_page(study(RULE, axes=AXES, is_quick=True), rows)
 
-    assert told["quick"] is True
-    assert "No verdict of it is to be believed" in text
-    assert "(quick)" in gallery([told])
+    assert record["quick"] is True
+    assert "Its verdict is not reliable" in text
+    assert "(quick)" in gallery([record])
 
 
 def test_the_gallery_has_verdict_numbers_and_picture_of_each(study, rows):
     two = RULE.model_copy(update={"expected": "smaller"})
-    told, _ = made(study(RULE, two, axes=AXES), rows)
+    record, _ = verdict_and_page(study(RULE, two, axes=AXES), rows)
 
-    text = gallery([told])
+    text = gallery([record])
 
     assert "**refuted at learning rate 0.1**" in text
-    assert told["rules"][0]["measured"] in text
+    assert record["rules"][0]["measured"] in text
     assert "0 of 1 more rules hold" in text
     assert "(test/figure.png)" in text
-    both, _ = made(study(RULE, RULE, axes=AXES), rows)
-    assert [one["verdict"] for one in both["rules"]] == ["supported", "supported"]
+    both, _ = verdict_and_page(study(RULE, RULE, axes=AXES), rows)
+    assert [rule["verdict"] for rule in both["rules"]] == ["supported", "supported"]
     assert "1 of 1 more rules hold" in gallery([both])
 
 
 def test_a_verdict_names_the_part_of_the_grid_that_was_tested(study, rows):
-    told, text = made(study(RULE, axes=AXES), rows)
+    record, text = verdict_and_page(study(RULE, axes=AXES), rows)
 
-    assert (told["verdict"], told["where"]) == ("supported", "at learning rate 0.1")
-    assert told["not_tested"] == ["learning rate 0.01"]
+    assert (record["verdict"], record["where"]) == ("supported", "at learning rate 0.1")
+    assert record["not_tested"] == ["learning rate 0.01"]
     assert "tests the claim at learning rate 0.1 only. Not tested" in text
     assert "figure: learning rate 0.01." in text
-    assert in_words(told).count("Supported at learning rate 0.1.") == 1
+    assert in_words(record).count("Supported at learning rate 0.1.") == 1
 
 
 def test_a_verdict_on_all_of_the_grid_names_no_part_and_each_point(study, rows):
     rule = RULE.model_copy(update={"at": None, "everywhere": True})
-    told, text = made(study(rule, axes=AXES), rows)
+    record, text = verdict_and_page(study(rule, axes=AXES), rows)
 
-    assert (told["where"], told["not_tested"]) == (None, [])
+    assert (record["where"], record["not_tested"]) == (None, [])
     assert text.startswith("# A > B\n\n**Supported.** Test accuracy of A and B at each of 2 points")
     assert "Not tested" not in text
     assert "test accuracy of A > B, at every point of the grid: supported." in text
-    (judged,) = told["rules"]
-    assert [one["at"] for one in judged["points"]] == [{RATE: 0.01}, {RATE: 0.1}]
+    (judged,) = record["rules"]
+    assert [point["at"] for point in judged["points"]] == [{RATE: 0.01}, {RATE: 0.1}]
     means = rows.groupby(["learning_rate", "variant"])["test_accuracy"].mean()
     gains = {rate: means[rate, "a"] - means[rate, "b"] for rate in AXES[RATE]}
     least = min(gains, key=gains.get)
@@ -210,7 +212,7 @@ def test_points_of_two_axes_are_named_in_full(study, rows):
     axes = {"network.activation": ("relu", "tanh"), **AXES}
     two = pd.concat([rows.assign(activation=name) for name in axes["network.activation"]])
     at = {RATE: 0.1, "network.activation": "tanh"}
-    told, _ = made(study(RULE.model_copy(update={"at": at}), axes=axes), two)
+    record, _ = verdict_and_page(study(RULE.model_copy(update={"at": at}), axes=axes), two)
 
-    assert told["where"] == "at activation tanh, learning rate 0.1"
-    assert len(told["not_tested"]) == 3
+    assert record["where"] == "at activation tanh, learning rate 0.1"
+    assert len(record["not_tested"]) == 3

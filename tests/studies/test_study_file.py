@@ -35,7 +35,7 @@ quick:
 
 @pytest.fixture
 def write(project):
-    """Writes studies/steps/study.yaml, with some of its text replaced."""
+    """Returns a function that writes studies/steps/study.yaml with some text replaced."""
 
     def write(old="", new="", text=STUDY):
         assert old in text
@@ -53,9 +53,9 @@ def test_every_combination_of_the_grid_is_a_point(write):
 
     dims, rates = [(4,), (8, 8), (16,)], [0.1, 1.0]
     trained = [
-        (one.training.optimizer.learning_rate, one.network.hidden_dims)
+        (variant.training.optimizer.learning_rate, variant.network.hidden_dims)
         for point in study.points
-        for one in point.params.variants.values()
+        for variant in point.params.variants.values()
     ]
     assert trained == [(rate, widths) for rate in rates for widths in dims for _ in range(2)]
     assert len(list(study.trials())) == 2 * 3 * 2 * 7
@@ -78,7 +78,7 @@ BROKEN = {
     "claim": ("claim: Larger", "claims: Larger", "`claim"),
     "epochs": ("epochs: 3", "epochs: 0", "`epochs` must be greater than or equal to 1, got 0"),
     "point": ("[0.1, 1.0]", "[0.1, -1.0]", "`learning_rate` must be greater than 0, got -1.0"),
-    "axis": ("network.hidden_dims:", "net.hidden_dims:", "`net.hidden_dims` is no parameter"),
+    "axis": ("network.hidden_dims:", "net.hidden_dims:", "`net.hidden_dims` is not a parameter"),
     "unknown axis": ("network.hidden_dims:", "network.dims:", "`dims` is not a known key"),
     "no list": ("[0.1, 1.0]", "0.1", "must be a list of values"),
     "probe": ("[dead_units]", "[live_units]", "got 'live_units'"),
@@ -107,12 +107,12 @@ BROKEN = {
     "off the grid": (
         "rate: 0.1, h",
         "rate: 0.2, h",
-        "`at` must have of learning_rate one of 0.1, 1.0",
+        "`at` must have one of 0.1, 1.0 for learning_rate, got 0.2",
     ),
     "minus off the grid": (
         "greater, at",
         "greater, minus: {learning_rate: 1.0, hidden_dims: [5]}, at",
-        "`minus` must have of hidden_dims one of 4, 8-8, 16, got '5'",
+        "`minus` must have one of 4, 8-8, 16 for hidden_dims, got '5'",
     ),
     "everywhere and at": ("greater, at", "greater, everywhere: true, at", "give one of"),
     "together": (
@@ -146,15 +146,15 @@ BROKEN = {
 }
 
 
-@pytest.mark.parametrize(("old", "new", "told"), BROKEN.values(), ids=BROKEN)
-def test_what_is_wrong_is_told_in_a_line_with_the_file(write, old, new, told):
+@pytest.mark.parametrize(("old", "new", "fault"), BROKEN.values(), ids=BROKEN)
+def test_a_fault_is_reported_in_one_line_with_the_file(write, old, new, fault):
     write(old, new)
 
     with pytest.raises(ParamsError) as error:
         read_study("steps", quick=False)
 
     (line,) = str(error.value).splitlines()
-    assert told in line
+    assert fault in line
     assert "studies/steps/study.yaml" in line
     assert "params.yaml" not in line
 
@@ -182,7 +182,7 @@ def test_parameters_that_change_together_are_one_axis(write):
     assert trained == [(2, 2, 1), (32, 32, 10)] * 2
 
 
-def test_what_is_followed_can_be_ruled_on_by_mean_and_drift(write):
+def test_rules_can_use_mean_and_drift_of_a_followed_measure(write):
     write(
         "rules:\n",
         "course: [dead_units]\nrules:\n"
@@ -195,15 +195,15 @@ def test_what_is_followed_can_be_ruled_on_by_mean_and_drift(write):
     assert study.about.rules[0].measure == "dead_units_drift"
 
 
-def test_who_asks_for_no_study_learns_which_there_are(write):
+def test_an_unknown_study_is_refused_with_a_list_of_all(write):
     write()
 
-    with pytest.raises(ArgumentError, match="'stpes' is no study; there are steps"):
+    with pytest.raises(ArgumentError, match="'stpes' is not a study; there are steps"):
         read_study("stpes", quick=False)
 
 
 @pytest.mark.parametrize("quick", [False, True])
-def test_every_study_that_is_here_can_be_read(monkeypatch, quick):
+def test_every_study_can_be_read(monkeypatch, quick):
     monkeypatch.chdir(CHECKOUT)
 
     for name in names():

@@ -13,11 +13,11 @@ from pipeline.studies.words import headed, is_share, words
         ("hidden_cosine_mean", "mean cos(G, G') of hidden layers over training"),
     ],
 )
-def test_names_are_told_as_people_write_them(name, expected):
+def test_names_are_written_as_people_write_them(name, expected):
     assert words(name) == expected
 
 
-def test_a_sentence_begins_with_a_capital_unless_it_begins_with_a_formula():
+def test_headed_capitalises_words_but_not_formulas():
     assert headed("dead_units") == "Dead units"
     assert headed("test_loss_mean") == "Mean test loss over training"
     assert headed("output_cosine") == "cos(G, G') of the output layer"

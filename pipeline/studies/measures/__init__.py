@@ -1,1 +1,1 @@
-"""What a study measures of a run beside its scores."""
+"""What a study measures of a run in addition to its scores."""

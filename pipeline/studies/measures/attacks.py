@@ -1,4 +1,4 @@
-"""Images made harder to classify, on purpose: attacks that know the network's gradients."""
+"""Adversarial images: attacks that know the network's gradients."""
 
 from __future__ import annotations
 
@@ -21,29 +21,29 @@ _PGD_STEPS = 20
 class Attacked:
     """A trained classifier as an attack sees it.
 
-    Everywhere, pixels are [images, height, width] in [0, 1], and labels [images].
+    In all methods, pixels are [images, height, width] in [0, 1], and labels [images].
     """
 
     def __init__(self, model: keras.Model, weights: Sequence[NDArray[np.float32]]) -> None:
-        """Takes a model, which many runs may share, and the weights of one run."""
+        """Takes a model, which runs may share, and the weights of one run."""
         self._weights = list(weights)
         self._model, self._from_pixels = model, _from_pixels(model)
 
     def accuracy(self, pixels: Images, labels: NDArray[np.uint8]) -> float:
-        """Returns the share (0 to 1) of images that are classified right."""
-        right = [
+        """Returns the share (0 to 1) of images that are classified correctly."""
+        correct = [
             _classes(self._from_pixels, self._weights, pixels[at].astype(np.float32)) == labels[at]
             for at in _batches(len(pixels))
         ]
-        return float(np.mean(np.concatenate(right)))
+        return float(np.mean(np.concatenate(correct)))
 
     def fgsm(self, pixels: Images, labels: NDArray[np.uint8], distance: float) -> Images:
         """Returns images by the fast gradient sign method (Goodfellow et al. 2015, section 4).
 
         Args:
-            pixels: where the attack starts from.
-            labels: of which it increases the loss.
-            distance: that every pixel is moved by, as far as it stays in [0, 1].
+            pixels: where the attack starts.
+            labels: the true classes, whose loss the attack increases.
+            distance: how far each pixel moves, as long as it stays in [0, 1].
         """
         return self._climb((pixels, pixels, labels), distance, distance, steps=1)
 
@@ -53,20 +53,20 @@ class Attacked:
         """Returns images by projected gradient descent in 20 steps (Madry et al. 2018).
 
         Args:
-            pixels: that the attack stays near.
-            labels: of which it increases the loss.
-            distance: that every pixel is moved by at most.
-            start: [images, height, width], in [-1, 1]: where between its bounds each pixel begins.
+            pixels: where the attack stays near.
+            labels: the true classes, whose loss the attack increases.
+            distance: how far each pixel moves at most.
+            start: [images, height, width] in [-1, 1]: where each pixel begins between its bounds.
         """
         first = np.clip(pixels + distance * start, 0, 1)
-        # Steps that reach from one bound to the other, and a quarter more.
+        # The steps add up to the way from one bound to the other, and a quarter more.
         step = 2.5 * distance / _PGD_STEPS
         return self._climb((first, pixels, labels), distance, step, steps=_PGD_STEPS)
 
     def _climb(
         self, arrays: Sequence[NDArray[Any]], distance: float, step: float, *, steps: int
     ) -> Images:
-        """Returns images some steps up the loss; `arrays` are first images, pixels and labels."""
+        """Returns images some steps up the loss; `arrays` are start images, pixels and labels."""
         sizes = tf.constant([distance, step])
         moved = []
         for at in _batches(len(arrays[0])):
@@ -105,7 +105,7 @@ def _classes(from_pixels: _FromPixels, weights: list[tf.Tensor], pixels: tf.Tens
 
 
 class _FromPixels:
-    """The part of a model that comes after the scaling of raw images, in inference mode."""
+    """The part of a model after the scaling of raw images, in inference mode."""
 
     def __init__(self, model: keras.Model) -> None:
         self._variables = model.weights
@@ -118,7 +118,7 @@ class _FromPixels:
 
 @functools.lru_cache(maxsize=8)
 def _from_pixels(model: keras.Model) -> _FromPixels:
-    """Returns one part for one model, for what is compiled is compiled for it."""
+    """Returns the same part each time for a model: compiled functions belong to it."""
     return _FromPixels(model)
 
 

@@ -1,4 +1,4 @@
-"""What is taken of the course of a measure through training, beside its last value."""
+"""What a study takes from the course of a measure through training, besides its last value."""
 
 from __future__ import annotations
 
@@ -8,27 +8,27 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-# Its mean over all epochs, and how far it was from its last value on average.
+# The mean over all epochs, and the mean distance from the last value.
 MEAN, DRIFT = "_mean", "_drift"
 
 
-def taken(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-    """Returns mean and drift of each measure, by its name with `MEAN` or `DRIFT` at the end.
+def mean_and_drift(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """Returns the mean and the drift of each measure, named by its name plus `MEAN` or `DRIFT`.
 
     Args:
-        rows: one an epoch; a measure is a number, or one for each unit, over which drifts are
-            averaged, so that one unit's way up does not make up for another's way down.
+        rows: one per epoch. A measure is a number, or one number per unit; drifts are averaged
+            over the units, so that one unit's rise does not cancel another's fall.
     """
-    found: dict[str, float] = {}
+    taken: dict[str, float] = {}
     for name in rows[0]:
         values: NDArray[np.float64] = np.array([row[name] for row in rows], np.float64)
-        found[name + MEAN] = float(values.mean())
-        found[name + DRIFT] = float(np.abs(values - values[-1]).mean())
-    return found
+        taken[name + MEAN] = float(values.mean())
+        taken[name + DRIFT] = float(np.abs(values - values[-1]).mean())
+    return taken
 
 
 def parted(measure: str) -> tuple[str, str]:
-    """Returns the measure that is followed through training, and what is taken of its course."""
+    """Returns the measure that is followed, and the ending `MEAN` or `DRIFT`, or '' for neither."""
     for end in (MEAN, DRIFT):
         if measure.endswith(end):
             return measure.removesuffix(end), end

@@ -1,4 +1,4 @@
-"""The gradients of a network in training mode, wherever its weights are."""
+"""The gradients of a network in training mode, at any weights."""
 
 from __future__ import annotations
 
@@ -14,51 +14,52 @@ Weights = list[NDArray[np.float32]]
 
 
 class Gradients:
-    """The loss of a network and its gradients; what is compiled is shared by all of one model.
+    """The loss of a network and its gradients, compiled once per model.
 
     Attributes:
         weights: the trainable ones, in the order of `model.trainable_variables`.
-        kernels: the places of the dense layers' kernels among them, from below.
+        kernels: the indices in `weights` of the dense layers' kernels, from the first layer up.
     """
 
     def __init__(self, model: keras.Model, weights: Sequence[NDArray[np.float32]]) -> None:
         """Takes a model and the weights of one run, in the order of `model.get_weights()`."""
-        named = {one.path: value for one, value in zip(model.weights, weights, strict=True)}
+        paths = [variable.path for variable in model.weights]
+        values = dict(zip(paths, weights, strict=True))
         self._model = model
-        self.weights: Weights = [named[one.path] for one in model.trainable_variables]
+        self.weights: Weights = [values[variable.path] for variable in model.trainable_variables]
         self.kernels = [
-            place
-            for place, one in enumerate(model.trainable_variables)
-            if one.path.endswith("/kernel")
+            index
+            for index, variable in enumerate(model.trainable_variables)
+            if variable.path.endswith("/kernel")
         ]
-        # The state of a random generator is none of the weights.
+        # The state of a random generator is not among the weights.
         self._others = [
-            named[one.path] if one.path in named else one.numpy()
-            for one in model.non_trainable_variables
+            values[variable.path] if variable.path in values else variable.numpy()
+            for variable in model.non_trainable_variables
         ]
 
     def __call__(
         self, weights: Weights, images: NDArray[np.uint8], labels: NDArray[np.uint8]
     ) -> tuple[float, Weights]:
-        """Returns a batch's mean loss and its gradients, where the trainable weights are these."""
+        """Returns a batch's mean loss and its gradients at these trainable weights."""
         loss, gradients = _loss_and_gradients(self._model, weights, self._others, images, labels)
         return float(loss), [gradient.numpy() for gradient in gradients]
 
 
 def stepped(weights: Weights, gradients: Weights, far: float) -> Weights:
-    """Returns the weights `far` times their gradients down."""
+    """Returns the weights minus `far` times their gradients."""
     pairs = zip(weights, gradients, strict=True)
-    return [np.subtract(one, far * down, dtype=np.float32) for one, down in pairs]
+    return [np.subtract(weight, far * down, dtype=np.float32) for weight, down in pairs]
 
 
 def difference(after: Weights, before: Weights) -> float:
-    """Returns the 2-norm of the difference, of all values together."""
+    """Returns the 2-norm of the difference over all values together."""
     return norm([a - b for a, b in zip(after, before, strict=True)])
 
 
 def norm(values: Weights) -> float:
-    """Returns the 2-norm of all values together."""
-    return float(np.sqrt(sum(np.sum(np.square(one, dtype=np.float64)) for one in values)))
+    """Returns the 2-norm over all values together."""
+    return float(np.sqrt(sum(np.sum(np.square(part, dtype=np.float64)) for part in values)))
 
 
 def cosine(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:

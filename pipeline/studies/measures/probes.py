@@ -1,7 +1,8 @@
-"""What studies measure of a network beside its scores: to add a probe, add a function.
+"""Probes: what studies measure of a network in addition to its scores.
 
-A probe takes a network, trained so far, and gives what its name in `PROBES` promises: of each
-measure a number, or one for each unit, of which a study shows the mean.
+To add a probe, add a function and its entry in `PROBES`. A probe takes a network at some stage of
+training and returns the measures that its entry lists: a number each, or one number per unit, whose
+mean a study shows.
 """
 
 from __future__ import annotations
@@ -22,12 +23,12 @@ Measured = Mapping[str, float | NDArray[np.floating]]
 
 _AT_ONCE = 2_000
 _BRIGHTEST = 255
-# Of Gaussian noise and of attacks, on pixels from 0 to 1.
+# The scale of Gaussian noise and the distance of attacks, on pixels from 0 to 1.
 NOISES, DISTANCES = (0.1, 0.2, 0.4), (0.02, 0.05, 0.1)
 PERCENTILES = (15, 50, 85)
-# Gradients are those of so many batches, the first of the training set.
+# Gradients are taken on this many batches, the first of the training set.
 _BATCHES = 10
-# How far along the gradient the landscape is looked at, in steps (Santurkar et al. 2018, fig. 4).
+# Where the landscape is sampled along the gradient, in steps (Santurkar et al. 2018, fig. 4).
 _REACH = (0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0)
 _SHIFTS = ("hidden_shift", "output_shift", "hidden_cosine", "output_cosine")
 _LANDSCAPE = ("loss_range", "gradient_change", "effective_beta")
@@ -35,13 +36,13 @@ _LANDSCAPE = ("loss_range", "gradient_change", "effective_beta")
 
 @dataclass(frozen=True, eq=False)
 class Trained:
-    """A network, trained so far.
+    """A network at some stage of training.
 
     Attributes:
-        model: which many runs share.
-        weights: of this run, in the order of `model.get_weights()`.
-        dataset: that it is trained and tested on.
-        training: how it is trained.
+        model: shared by many runs.
+        weights: those of this run, in the order of `model.get_weights()`.
+        dataset: that of its training and test.
+        training: its training parameters.
     """
 
     model: keras.Model
@@ -50,20 +51,20 @@ class Trained:
     training: Training
 
     def outputs(self, layer: str, images: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
-        """Returns, in inference mode, [images, units] of each layer whose name begins so."""
-        layers = [one for one in self.model.layers if one.name.startswith(layer)]
-        part = keras.Model(self.model.input, [one.output for one in layers])
+        """Returns the outputs [images, units], in inference mode, of layers named `layer…`."""
+        outputs = [each.output for each in self.model.layers if each.name.startswith(layer)]
+        part = keras.Model(self.model.input, outputs)
         with keras.StatelessScope(zip(self.model.weights, self.weights, strict=True)):
             batches = [
                 [np.asarray(output) for output in keras.tree.flatten(part(images[at]))]
                 for at in _batches(len(images))
             ]
-        return [np.concatenate(outputs) for outputs in zip(*batches, strict=True)]
+        return [np.concatenate(of_layer) for of_layer in zip(*batches, strict=True)]
 
 
 @dataclass(frozen=True)
 class Probe:
-    """What is measured, by name, and the function that does it."""
+    """The names of some measures, and the function that returns them."""
 
     measures: tuple[str, ...]
     measure: Callable[[Trained], Measured]
@@ -79,9 +80,9 @@ def dead_units(trained: Trained) -> Measured:
 def undone(trained: Trained) -> Measured:
     """Returns how far batch normalisation is from the identity when gamma and beta undo it.
 
-    With gamma = sqrt(moving variance + epsilon) and beta = moving mean a layer should give what it
-    is given (Ioffe & Szegedy 2015, section 3). The largest difference over units and test images is
-    told as a share of the largest input; 0 for a network without such layers.
+    With gamma = sqrt(moving variance + epsilon) and beta = moving mean, a layer should return its
+    input (Ioffe & Szegedy 2015, section 3). The result is the largest difference over units and
+    test images, as a share of the largest input; 0 for a network without such layers.
     """
     layers = [
         layer
@@ -91,78 +92,78 @@ def undone(trained: Trained) -> Measured:
     inputs = trained.outputs("dense_", trained.dataset.test.images)
     weights = _by_path(trained)
     worst = 0.0
-    for layer, given in zip(layers, inputs, strict=False):
+    for layer, before in zip(layers, inputs, strict=False):
         mean, variance = (
             weights[f"{layer.path}/{name}"] for name in ("moving_mean", "moving_variance")
         )
         gamma, beta = np.sqrt(variance + np.float32(layer.epsilon)), mean
-        made = keras.ops.convert_to_numpy(
+        after = keras.ops.convert_to_numpy(
             keras.ops.batch_normalization(
-                given, mean, variance, axis=-1, offset=beta, scale=gamma, epsilon=layer.epsilon
+                before, mean, variance, axis=-1, offset=beta, scale=gamma, epsilon=layer.epsilon
             )
         )
-        worst = max(worst, float(np.abs(made - given).max() / np.abs(given).max()))
+        worst = max(worst, float(np.abs(after - before).max() / np.abs(before).max()))
     return {"identity_error": worst}
 
 
 def percentiles(trained: Trained) -> Measured:
-    """Returns percentiles of what each unit of the last hidden layer makes its activation from.
+    """Returns percentiles of the input of each unit's activation in the last hidden layer.
 
-    Over the test images, after normalisation (Ioffe & Szegedy 2015, figure 1b and c).
+    They are over the test images, after normalisation (Ioffe & Szegedy 2015, figure 1b and c).
     """
     inputs = trained.outputs("norm_", trained.dataset.test.images)[-1]
-    found = np.percentile(inputs, PERCENTILES, axis=0)
-    return {f"percentile_{at}": one for at, one in zip(PERCENTILES, found, strict=True)}
+    by_unit = np.percentile(inputs, PERCENTILES, axis=0)
+    return {f"percentile_{at}": units for at, units in zip(PERCENTILES, by_unit, strict=True)}
 
 
 def covariate_shift(trained: Trained) -> Measured:
     """Returns how a layer's gradient changes when the layers below it take their step.
 
-    G is the gradient of the loss in the layer's kernel, G' the same after a step of gradient
-    descent of all layers below, on the same batch (Santurkar et al. 2018, definition 2.1): the
-    distance of the two in the 2-norm, and the cosine between them, as means over batches; of the
-    output layer, and of all hidden layers but the first, which has none below (nan if there is no
-    other).
+    G is the gradient of the loss in the layer's kernel; G' is the same gradient on the same batch
+    after a step of gradient descent in all layers below (Santurkar et al. 2018, definition 2.1).
+    The measures are the 2-norm of their difference and their cosine, averaged over batches, for the
+    output layer and for all hidden layers but the first, which has no layer below (nan if there is
+    no other).
     """
     at, rate = Gradients(trained.model, trained.weights), trained.training.optimizer.learning_rate
-    found: dict[str, list[float]] = {name: [] for name in _SHIFTS}
+    by_measure: dict[str, list[float]] = {name: [] for name in _SHIFTS}
     for batch in _training_batches(trained):
         _, before = at(at.weights, *batch)
         below = stepped(at.weights, before, rate)
         for kernel in at.kernels[1:]:
             _, after = at(below[:kernel] + at.weights[kernel:], *batch)
             where = "output" if kernel == at.kernels[-1] else "hidden"
-            found[f"{where}_shift"].append(difference([after[kernel]], [before[kernel]]))
-            found[f"{where}_cosine"].append(cosine(after[kernel], before[kernel]))
-    return {name: float(np.mean(values or np.nan)) for name, values in found.items()}
+            by_measure[f"{where}_shift"].append(difference([after[kernel]], [before[kernel]]))
+            by_measure[f"{where}_cosine"].append(cosine(after[kernel], before[kernel]))
+    return {name: float(np.mean(values or np.nan)) for name, values in by_measure.items()}
 
 
 def landscape(trained: Trained) -> Measured:
     """Returns how loss and gradient change along the gradient, half a step to four steps away.
 
-    `loss_range` is the distance of the largest from the smallest loss, `gradient_change` the
-    largest 2-norm by which the gradient in all weights changes, `effective_beta` the largest such
-    change for the distance moved (Santurkar et al. 2018, section 3.1 and figure 4); means over
-    batches.
+    `loss_range` is the difference between the largest and the smallest loss, `gradient_change` the
+    largest 2-norm of a change of the gradient in all weights, and `effective_beta` the largest such
+    change per distance moved (Santurkar et al. 2018, section 3.1 and figure 4). All are averaged
+    over batches.
     """
     at, rate = Gradients(trained.model, trained.weights), trained.training.optimizer.learning_rate
-    found = []
+    by_batch = []
     for batch in _training_batches(trained):
         _, here = at(at.weights, *batch)
         losses, changes = [], []
         for far in _REACH:
-            loss, there = at(stepped(at.weights, here, far * rate), *batch)
+            loss, gradients = at(stepped(at.weights, here, far * rate), *batch)
             losses.append(loss)
-            changes.append(difference(there, here))
+            changes.append(difference(gradients, here))
         distances = np.multiply(_REACH, rate * norm(here))
-        found.append((max(losses) - min(losses), max(changes), max(changes / distances)))
-    return dict(zip(_LANDSCAPE, np.mean(found, axis=0).tolist(), strict=True))
+        by_batch.append((max(losses) - min(losses), max(changes), max(changes / distances)))
+    return dict(zip(_LANDSCAPE, np.mean(by_batch, axis=0).tolist(), strict=True))
 
 
 def robustness(trained: Trained) -> Measured:
-    """Returns test accuracies on images that were made harder, by noise and by two attacks.
+    """Returns test accuracies on images made harder by noise and by two attacks.
 
-    The noise is Gaussian; the attacks are `fgsm` and `pgd`. Chance is the same for every run.
+    The noise is Gaussian; the attacks are `fgsm` and `pgd`. Every run gets the same random draws.
     """
     test = trained.dataset.test
     pixels, labels = test.images / np.float32(_BRIGHTEST), test.labels

@@ -1,4 +1,4 @@
-"""One run of a study: a task trained, and all that the study measures of it."""
+"""A trial: a task trained, and all that a study measures of the run."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from pipeline.training.trainer import Task, Trainer
 
 @dataclass(frozen=True)
 class Trial:
-    """What was measured of a run.
+    """What a study measured of a run.
 
     Attributes:
-        measured: at the end, by name; of what is followed through the course, also what
-            `measures.course` takes of it.
-        course: a row an epoch, with the `step` that it ended at; empty if it was not asked for.
+        measured: values at the end, by name; for a measure that is followed, also its mean and
+            drift (see `measures.course`).
+        course: one row per epoch, with its last `step`; empty if nothing is followed.
     """
 
     measured: dict[str, float]
@@ -32,7 +32,7 @@ class Trial:
 
 
 class Trials:
-    """Trains a task at a time on each thread, and measures it."""
+    """Trains tasks and measures their runs; each thread may call it, one task at a time."""
 
     def __init__(
         self, dataset: Dataset, probes: Sequence[str], followed: Sequence[str] | None = None
@@ -41,15 +41,16 @@ class Trials:
 
         Args:
             dataset: to train on and to measure with.
-            probes: at the end, beside the scores.
-            followed: after each epoch, beside the scores; None for nothing.
+            probes: to measure at the end, in addition to the scores.
+            followed: to measure after each epoch, in addition to the scores; None to follow
+                nothing.
         """
         self._training = Trainer(dataset)
         self._dataset, self._probes, self._followed = dataset, probes, followed
         self._test = tf.constant(dataset.test.images), tf.constant(dataset.test.labels)
 
     def __call__(self, task: Task) -> Trial:
-        """Trains the task and measures it."""
+        """Trains a task and measures its run."""
         solver, training = self._training.solver(task.variant), task.variant.training
         state = solver.start(task.seed, training.optimizer.learning_rate)
         steps = training.steps_per_epoch or len(self._dataset.train) // training.batch_size
@@ -72,14 +73,14 @@ class Trials:
             return Trial(measured, [])
         ends = range(steps, (training.epochs + 1) * steps, steps)
         by_step = [{"step": step} | _means(row) for step, row in zip(ends, rows, strict=True)]
-        return Trial(measured | course.taken(rows), by_step)
+        return Trial(measured | course.mean_and_drift(rows), by_step)
 
 
 def _probed(trained: Trained, probes: Sequence[str]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+    measured: dict[str, Any] = {}
     for name in probes:
-        found |= PROBES[name].measure(trained)
-    return found
+        measured |= PROBES[name].measure(trained)
+    return measured
 
 
 def _of_scores(scores: EpochScores, test: Scores) -> dict[str, float]:
@@ -93,5 +94,5 @@ def _of_scores(scores: EpochScores, test: Scores) -> dict[str, float]:
 
 
 def _means(row: Mapping[str, Any]) -> dict[str, float]:
-    """Returns one number of each measure; of one that has a value for each unit, their mean."""
+    """Returns one number per measure; for a measure with a number per unit, the mean."""
     return {name: float(np.mean(value)) for name, value in row.items()}

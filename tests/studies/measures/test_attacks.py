@@ -23,7 +23,7 @@ def linear():
 
 @pytest.fixture(scope="module")
 def grey():
-    """Pixels so far from 0 and 1 that no attack is cut off, with the labels of the linear model."""
+    """Pixels so far from 0 and 1 that no attack is clipped, with the linear model's labels."""
     pixels = np.random.default_rng(2).uniform(0.3, 0.7, (4000, 3, 3)).astype(np.float32)
     return pixels, (pixels.reshape(-1, 9) @ WEIGHTS < 0).astype(np.uint8)
 
@@ -32,17 +32,17 @@ def margins(pixels, labels):
     return (1 - 2.0 * labels) * (pixels.reshape(-1, 9) @ WEIGHTS)
 
 
-def test_the_sign_method_takes_from_each_margin_what_it_can(linear, grey):
+def test_the_sign_method_lowers_each_margin_as_far_as_it_can(linear, grey):
     pixels, labels = grey
 
     moved = linear.fgsm(pixels, labels, FAR)
 
-    # Of a linear model an attack in the maximum norm takes the distance times the 1-norm of w.
+    # On a linear model, an attack in the maximum norm lowers the margin by distance times 1-norm.
     taken = margins(pixels, labels) - margins(moved, labels)
     np.testing.assert_allclose(taken, FAR * np.abs(WEIGHTS).sum(), rtol=1e-4)
 
 
-def test_gradient_descent_gets_as_far_from_wherever_it_starts(linear, grey):
+def test_gradient_descent_gets_equally_far_from_any_start(linear, grey):
     pixels, labels = grey
     start = np.random.default_rng(3).uniform(-1, 1, pixels.shape)
 

@@ -1,21 +1,21 @@
 import numpy as np
 import pytest
 
-from pipeline.studies.measures.course import parted, taken
+from pipeline.studies.measures.course import mean_and_drift, parted
 
 
 def test_mean_and_drift_by_hand():
-    found = taken([{"loss": 3.0}, {"loss": 1.0}, {"loss": 2.0}])
+    by_name = mean_and_drift([{"loss": 3.0}, {"loss": 1.0}, {"loss": 2.0}])
 
     # The last value is 2: the others are 1 away from it, and it is 0 away from itself.
-    assert found == {"loss_mean": 2.0, "loss_drift": pytest.approx(2 / 3)}
+    assert by_name == {"loss_mean": 2.0, "loss_drift": pytest.approx(2 / 3)}
 
 
-def test_units_that_drift_apart_do_not_make_up_for_each_other():
-    found = taken([{"middle": np.array([0.0, 2.0])}, {"middle": np.array([1.0, 1.0])}])
+def test_units_that_drift_apart_do_not_cancel_each_other():
+    by_name = mean_and_drift([{"middle": np.array([0.0, 2.0])}, {"middle": np.array([1.0, 1.0])}])
 
-    assert found["middle_mean"] == 1.0
-    assert found["middle_drift"] == pytest.approx(0.5)
+    assert by_name["middle_mean"] == 1.0
+    assert by_name["middle_drift"] == pytest.approx(0.5)
 
 
 @pytest.mark.parametrize(
@@ -26,5 +26,5 @@ def test_units_that_drift_apart_do_not_make_up_for_each_other():
         ("test_loss", ("test_loss", "")),
     ],
 )
-def test_what_is_followed_is_told_from_what_is_taken_of_it(measure, expected):
+def test_the_followed_measure_and_its_ending_are_split(measure, expected):
     assert parted(measure) == expected

@@ -16,7 +16,7 @@ def built(normalization):
 
 
 def by_hand(weights):
-    """Loss and gradients of two linear layers, in float64."""
+    """Returns loss and gradients of two linear layers, computed in float64."""
     x = IMAGES.reshape(-1, 9) / 255
     kernel, bias, upper, upper_bias = (np.asarray(one, np.float64) for one in weights)
     hidden = x @ kernel + bias
@@ -41,7 +41,7 @@ def test_loss_and_gradients_are_those_of_two_layers_by_hand():
     assert at.kernels == [0, 2]
 
 
-def test_gradients_follow_the_weights_that_they_are_asked_for():
+def test_gradients_are_taken_at_the_given_weights():
     model = built(NoNorm())
     at = Gradients(model, network.first_weights(model, 3))
     moved = stepped(at.weights, [np.ones_like(one) for one in at.weights], 0.5)
@@ -62,7 +62,7 @@ def test_normalisation_uses_the_batch_as_in_training():
 
     _, found = at(at.weights, IMAGES, LABELS)
 
-    # What is added to every example is taken away again by the batch's mean.
+    # Subtracting the batch's mean removes what was added to every example.
     assert np.abs(found[names.index("dense_0/bias")]).max() < 1e-6
     assert np.abs(found[names.index("dense_0/kernel")]).max() > 1e-3
 

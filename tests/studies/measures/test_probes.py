@@ -29,7 +29,7 @@ def model(normalization):
 
 
 def with_dead_units(built):
-    """Weights of which the biases silence three of the ten units, whatever the image."""
+    """Returns weights whose biases silence three of the ten units, whatever the image."""
     weights = {
         v.path: w for v, w in zip(built.weights, network.first_weights(built, 1), strict=True)
     }
@@ -54,25 +54,25 @@ def test_units_that_are_0_for_every_image_are_dead():
 
 
 @pytest.mark.parametrize("probe", PROBES.values(), ids=PROBES)
-def test_a_probe_leaves_the_model_that_runs_share_as_it_was(probe):
+def test_a_probe_does_not_change_the_shared_model(probe):
     built = model(BATCH_NORM)
     before = [weight.copy() for weight in built.get_weights()]
 
-    found = probe.measure(trained(built, network.first_weights(built, 3)))
+    measured = probe.measure(trained(built, network.first_weights(built, 3)))
 
-    assert tuple(found) == probe.measures
+    assert tuple(measured) == probe.measures
 
     for weight, same in zip(built.get_weights(), before, strict=True):
         np.testing.assert_array_equal(weight, same)
 
 
 def test_accuracy_under_attack_is_the_share_of_margins_that_are_wide_enough(monkeypatch):
-    # A linear model of two classes: logits w·x and -w·x, of which an attack in the maximum norm
-    # takes its distance times the 1-norm of w.
+    # A linear model of two classes has logits w·x and -w·x. An attack in the maximum norm lowers
+    # them by its distance times the 1-norm of w.
     slopes, far = np.random.default_rng(1).normal(size=9).astype(np.float32), 0.05
     images = np.random.default_rng(5).integers(80, 170, (3000, 3, 3)).astype(np.uint8)
     sums = images.reshape(-1, 9) / 255 @ slopes
-    # A bias that puts the border between the classes among the images.
+    # The bias puts the border between the classes among the images.
     bias = np.array([-sums.mean(), sums.mean()], np.float32)
     labels = (sums < sums.mean()).astype(np.uint8)
     dims = Network(hidden_dims=(9,), activation="linear")
@@ -81,13 +81,13 @@ def test_accuracy_under_attack_is_the_share_of_margins_that_are_wide_enough(monk
     monkeypatch.setattr(probes, "DISTANCES", (far,))
 
     network_and_data = trained(built, [*weights, bias], Examples(images, labels))
-    found = PROBES["robustness"].measure(network_and_data)
+    measured = PROBES["robustness"].measure(network_and_data)
 
     kept = np.mean(np.abs(sums - sums.mean()) > far * np.abs(slopes).sum())
     assert 0.1 < kept < 0.9
-    assert found["fgsm_0.05_accuracy"] == pytest.approx(kept, abs=2e-3)
-    assert found["pgd_0.05_accuracy"] == pytest.approx(kept, abs=2e-3)
-    assert found["noise_0.1_accuracy"] > found["noise_0.4_accuracy"] > 0.5
+    assert measured["fgsm_0.05_accuracy"] == pytest.approx(kept, abs=2e-3)
+    assert measured["pgd_0.05_accuracy"] == pytest.approx(kept, abs=2e-3)
+    assert measured["noise_0.1_accuracy"] > measured["noise_0.4_accuracy"] > 0.5
 
 
 def test_gamma_and_beta_can_make_batch_normalisation_the_identity():
@@ -100,8 +100,8 @@ def test_gamma_and_beta_can_make_batch_normalisation_the_identity():
 def test_a_network_without_the_layer_has_nothing_to_undo():
     built = model(NoNorm())
 
-    found = PROBES["undone"].measure(trained(built, built.get_weights()))
-    assert found == {"identity_error": 0.0}
+    measured = PROBES["undone"].measure(trained(built, built.get_weights()))
+    assert measured == {"identity_error": 0.0}
 
 
 def test_percentiles_are_those_of_each_unit_after_normalisation():
@@ -113,7 +113,7 @@ def test_percentiles_are_those_of_each_unit_after_normalisation():
     weights["norm_1/gamma"] = np.array([1, 2, 3, -1], np.float32)
     weights["norm_1/moving_mean"] = np.array([0.5, 0, -1, 0], np.float32)
 
-    found = PROBES["percentiles"].measure(trained(built, list(weights.values()), ALL))
+    measured = PROBES["percentiles"].measure(trained(built, list(weights.values()), ALL))
 
     # In NumPy, with the moving statistics: those of the first layer are 0 and 1.
     x = IMAGES.reshape(-1, 9) / 255
@@ -122,11 +122,11 @@ def test_percentiles_are_those_of_each_unit_after_normalisation():
     inputs *= weights["norm_1/gamma"] / np.sqrt(1.001)
     for share in (15, 50, 85):
         expected = np.percentile(inputs, share, axis=0)
-        np.testing.assert_allclose(found[f"percentile_{share}"], expected, atol=1e-5)
+        np.testing.assert_allclose(measured[f"percentile_{share}"], expected, atol=1e-5)
 
 
 def linear(depth=1):
-    """Linear layers without normalisation, and a tenth of what their first weights are."""
+    """Makes linear layers without normalisation, and a tenth of their initial weights."""
     dims = Network(hidden_dims=(4,) * depth, activation="linear")
     built = network.build(dims, NoNorm(), image_shape=(3, 3), classes=3)
     return trained(built, [one / 10 for one in network.first_weights(built, 2)])
@@ -138,7 +138,7 @@ def batches():
 
 
 def by_hand(x, labels, weights):
-    """Loss and gradients of two linear layers in float64."""
+    """Returns loss and gradients of two linear layers, computed in float64."""
     kernel, bias, upper, upper_bias = (np.asarray(one, np.float64) for one in weights)
     hidden = x @ kernel + bias
     logits = hidden @ upper + upper_bias
@@ -152,7 +152,7 @@ def by_hand(x, labels, weights):
 def test_a_layers_gradient_shifts_by_what_the_layer_below_it_learnt():
     one = linear()
 
-    found = PROBES["covariate_shift"].measure(one)
+    measured = PROBES["covariate_shift"].measure(one)
 
     shifts, cosines = [], []
     for batch in batches():
@@ -162,16 +162,16 @@ def test_a_layers_gradient_shifts_by_what_the_layer_below_it_learnt():
         a, b = before[2], after[2]
         shifts.append(np.linalg.norm(a - b))
         cosines.append((a * b).sum() / np.linalg.norm(a) / np.linalg.norm(b))
-    assert found["output_shift"] == pytest.approx(np.mean(shifts), rel=1e-3)
-    assert found["output_cosine"] == pytest.approx(np.mean(cosines), abs=1e-4)
+    assert measured["output_shift"] == pytest.approx(np.mean(shifts), rel=1e-3)
+    assert measured["output_cosine"] == pytest.approx(np.mean(cosines), abs=1e-4)
     # There is no second hidden layer.
-    assert np.isnan(found["hidden_shift"])
+    assert np.isnan(measured["hidden_shift"])
 
 
-def test_of_hidden_layers_the_first_has_nothing_below_it():
+def test_the_first_hidden_layer_has_no_layer_below():
     one = linear(depth=2)
 
-    found = PROBES["covariate_shift"].measure(one)
+    measured = PROBES["covariate_shift"].measure(one)
 
     at = Gradients(one.model, one.weights)
     shifts = []
@@ -182,13 +182,13 @@ def test_of_hidden_layers_the_first_has_nothing_below_it():
         moved = stepped(at.weights[:2], before[:2], RATE) + at.weights[2:]
         _, after = at(moved, *batch)
         shifts.append(np.linalg.norm(after[2] - before[2]))
-    assert found["hidden_shift"] == pytest.approx(np.mean(shifts), rel=1e-5)
+    assert measured["hidden_shift"] == pytest.approx(np.mean(shifts), rel=1e-5)
 
 
 def test_the_landscape_is_that_of_the_steps_along_the_gradient():
     one = linear()
 
-    found = PROBES["landscape"].measure(one)
+    measured = PROBES["landscape"].measure(one)
 
     ranges, changes, smoothness = [], [], []
     for batch in batches():
@@ -204,6 +204,6 @@ def test_the_landscape_is_that_of_the_steps_along_the_gradient():
         changes.append(max(apart))
         distances = np.arange(0.5, 4.1, 0.5) * RATE * np.linalg.norm(flat)
         smoothness.append(max(apart / distances))
-    assert found["loss_range"] == pytest.approx(np.mean(ranges), rel=1e-3)
-    assert found["gradient_change"] == pytest.approx(np.mean(changes), rel=1e-3)
-    assert found["effective_beta"] == pytest.approx(np.mean(smoothness), rel=1e-3)
+    assert measured["loss_range"] == pytest.approx(np.mean(ranges), rel=1e-3)
+    assert measured["gradient_change"] == pytest.approx(np.mean(changes), rel=1e-3)
+    assert measured["effective_beta"] == pytest.approx(np.mean(smoothness), rel=1e-3)

@@ -49,13 +49,13 @@ def followed(dataset, cell):
 
 @pytest.fixture(scope="module")
 def trials(dataset):
-    """Measures scores alone."""
+    """Trials that measure only scores."""
     return Trials(dataset, [])
 
 
 @pytest.fixture(scope="module")
 def training(dataset):
-    """The main pipeline's."""
+    """The trainer of the main pipeline."""
     return Trainer(dataset)
 
 
@@ -96,7 +96,7 @@ def test_probes_measure_the_trained_network(dataset, cell, run, followed):
 
     for name in ("dead_units", "percentiles"):
         for measure, value in PROBES[name].measure(trained).items():
-            # Of what each unit has, the mean.
+            # The mean over units.
             assert followed.measured[measure] == pytest.approx(float(np.mean(value)))
 
 
@@ -116,9 +116,9 @@ def test_mean_and_drift_are_of_all_epochs(followed):
     assert followed.measured["test_loss"] == losses[-1]
 
 
-def test_drift_does_not_let_units_make_up_for_each_other(followed):
+def test_drifts_of_units_do_not_cancel_each_other(followed):
     middle = np.array([row["percentile_50"] for row in followed.course])
 
-    # One unit's way up and another's way down: of the means over the units little would be left.
+    # One unit rises and another falls: the mean over units would hardly move.
     of_means = np.abs(middle - middle[-1]).mean()
     assert followed.measured["percentile_50_drift"] > of_means

@@ -15,7 +15,7 @@ def test_products_of_a_step_by_hand():
 
 
 def test_flops_by_hand():
-    # Four times 60 and 20, less one of 60, for images need no gradient.
+    # Four times 60 and 20, less one of 60, because images need no gradient.
     assert floor.flops(floor.products((3, 2, 1), 5)) == 2 * 60 + 3 * 20
 
 

@@ -1,4 +1,4 @@
-"""A peer that knows its accuracies beforehand."""
+"""A peer that answers with fixed accuracies."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""Repositories with results of variants, in git and DVC, that nobody has trained."""
+"""Repositories in git and DVC with made-up results of variants."""
 
 import subprocess
 from pathlib import Path
@@ -33,7 +33,7 @@ GITIGNORE = "/data/\n/runs/\n/evaluation/\n/comparisons/\n/mlflow.db\n"
 
 
 def write_variant(name, accuracy, seeds=SEEDS, loss=None, **parameters):
-    """Writes all that training and evaluation leave of a variant, in the current folder."""
+    """Writes the files that training and evaluation leave of a variant, in the current folder."""
     labels = np.load("data/prepared.npz")["test_labels"]
     manifest = Manifest(
         variant=name,
@@ -56,7 +56,7 @@ def write_variant(name, accuracy, seeds=SEEDS, loss=None, **parameters):
 
 
 def git(*arguments):
-    """Returns what git says."""
+    """Runs git; returns its output."""
     return subprocess.run(
         ["git", *arguments], check=True, capture_output=True, text=True
     ).stdout.strip()
@@ -84,14 +84,14 @@ def write_data():
 
 
 def save_experiment(name):
-    """Makes a DVC experiment of what is in the workspace."""
+    """Makes a DVC experiment from the workspace."""
     with Repo() as repo:
         repo.commit(force=True)
         repo.experiments.save(name=name, force=True)
 
 
 def error(ended):
-    """Returns exit code and message of a command that ended with a line on stderr alone."""
+    """Returns the exit code and message of a command that printed one line, on stderr."""
     code, out, err = ended
     assert out == ""
     (line,) = err.splitlines()

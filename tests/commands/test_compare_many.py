@@ -35,7 +35,7 @@ def write_cell(rate, momentum, gain, seeds=SEEDS):
 
 @pytest.fixture(scope="module")
 def repository(tmp_path_factory):
-    """Three commits: a grid of four experiments, one more, and none; then one that waits.
+    """Three commits with four, one and no experiments; then one experiment that is queued.
 
     On the first two there is an experiment of the same name.
     """
@@ -96,7 +96,7 @@ def test_experiments_are_one_table_of_cells(compare):
     ]
 
 
-def test_the_figure_is_a_png_where_the_output_says(compare):
+def test_the_figure_is_a_png_at_the_path_printed(compare):
     _, out, _ = compare(*NAMES[:3])
 
     path = re.search(r"^Figure: (\S+)$", out, re.MULTILINE)[1]
@@ -149,20 +149,20 @@ def test_names_are_added_to_those_since_a_commit(record):
     assert told["axes"] == ["seeds", "momentum"]
 
 
-def test_none_since_a_commit_is_reported_with_what_waits(compare):
+def test_no_experiment_since_a_commit_is_reported_with_the_queued_ones(compare):
     code, told = error(compare("--since"))
     assert code == 2
     expected = r"no experiment has results since HEAD \(commit \w{7}\): waiting is queued"
     assert re.fullmatch(expected, told)
 
 
-def test_no_commit_to_begin_with_is_reported(compare):
+def test_an_unknown_commit_after_since_is_reported(compare):
     code, told = error(compare("--since", "nowhere"))
     assert (code, told) == (2, "no commit is called 'nowhere'")
 
 
 @pytest.mark.parametrize("name", ["batch_norm", "HEAD:batch_norm", "x", ""])
-def test_what_is_no_experiment_is_reported_with_those_that_are(compare, name):
+def test_an_unknown_experiment_is_reported_with_the_known_ones(compare, name):
     code, told = error(compare("later", "main", name))
     assert code == 2
     assert told == (
@@ -181,7 +181,7 @@ def test_a_name_of_more_than_one_experiment_is_reported_with_their_commits(compa
     assert compare("main", *commits.split(", "))[0] == 0
 
 
-def test_an_experiment_that_waits_is_reported(compare):
+def test_a_queued_experiment_is_reported(compare):
     code, told = error(compare("later", "main", "waiting"))
     assert code == 75
     assert told == "experiment waiting is queued: `dvc queue start` runs it"

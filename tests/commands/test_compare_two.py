@@ -38,7 +38,7 @@ WIDE = FIRST - 0.02
 
 @pytest.fixture(scope="module")
 def repository(tmp_path_factory):
-    """Two commits and an experiment, each with other results of batch_norm, in git and DVC.
+    """Two commits and an experiment in git and DVC, with different results of batch_norm.
 
     Of no_norm the first commit alone has others. It is that of branch `first`, and has params.yaml
     in a format that cannot be read now.
@@ -125,7 +125,7 @@ def test_a_variant_of_another_commit_has_its_own_parameters_and_results(record):
     (one,) = told["comparisons"]
     assert mean(one) == pytest.approx(-0.01)
     assert one["parameters"] == [{"key": "momentum", "a": 0.99, "b": 0.9}]
-    # The params.yaml of the first commit has no label that can be read.
+    # The params.yaml of the first commit has no readable label.
     assert (one["a"]["label"], one["b"]["label"]) == ("batch_norm", "With BN")
     assert re.fullmatch("variant of commit [0-9a-f]{7}", told["a"]["is"])
 
@@ -220,7 +220,7 @@ def test_a_file_that_is_damaged_in_the_cache_is_reported(compare, repository, na
     kept = repository / ".dvc" / "cache" / "files" / "md5" / md5[:2] / md5[2:]
     whole = kept.read_bytes()
     kept.chmod(0o644)
-    # A digit of the last line becomes another: still a table of numbers.
+    # One digit of the last line changes: it is still a table of numbers.
     kept.write_bytes(whole[:-2] + bytes([whole[-2] ^ 1]) + whole[-1:])
     kept.chmod(0o444)
     try:
@@ -329,7 +329,7 @@ def test_other_data_are_warned_of_and_no_images_spoken_for(command, variants):
 
 @pytest.fixture
 def recorded(command, variants, empty_store):
-    """The command where MLflow has two runs of each variant, and the files are there as well."""
+    """The command in a project whose two runs of each variant are in MLflow and in files."""
     from pipeline.tracking.store import Store  # noqa: PLC0415  MLflow takes seconds.
 
     shutil.copy(empty_store, "mlflow.db")

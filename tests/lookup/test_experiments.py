@@ -1,4 +1,4 @@
-"""What DVC tells of experiments that run, and in which way it tells it."""
+"""What DVC knows of experiments that run, and the interface by which it is read."""
 
 import subprocess
 import sys
@@ -13,7 +13,7 @@ from pipeline.errors import ArgumentError, MissingInputError, PendingError
 from pipeline.lookup import experiments
 from tests.commands.repositories import git, start
 
-# It lasts until a file is in the main checkout, which DVC names in DVC_ROOT.
+# The stage lasts until a file appears in the main checkout, which DVC names in DVC_ROOT.
 STAGE = """\
 stages:
   wait:
@@ -39,7 +39,7 @@ def repository(project):
 
 
 @pytest.mark.slow
-def test_an_experiment_of_temp_is_reported_while_it_runs(repository):
+def test_an_experiment_run_by_temp_is_found_while_it_runs(repository):
     command = [sys.executable, "-m", "dvc", "exp", "run", "--temp", "-n", "aside", "-S", "rate=2"]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     until = time.monotonic() + WAITED_SECONDS
@@ -55,12 +55,12 @@ def test_an_experiment_of_temp_is_reported_while_it_runs(repository):
         process.communicate(timeout=WAITED_SECONDS)
 
     assert process.returncode == 0
-    # It has results now, if not such as training leaves.
+    # It has results now, but not those that training leaves.
     with pytest.raises(MissingInputError, match=r"DVC experiment aside, commit \w+ has no runs"):
         experiments.find("aside")
 
 
-def test_no_queue_is_made_by_asking_for_it(repository):
+def test_looking_for_a_queue_does_not_make_one(repository):
     with pytest.raises(ArgumentError, match="is called 'nothing'; DVC has no experiments"):
         experiments.find("nothing")
     assert not (repository / ".dvc/tmp/exps").exists()

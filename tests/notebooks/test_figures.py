@@ -12,7 +12,7 @@ BLUE, ORANGE, GREY = "#0072b2", "#d55e00", "#666666"
 
 
 def units(*offsets):
-    """Values [images, units] from -1 to 1, moved by an offset each."""
+    """Values [images, units] from -1 to 1, each unit moved by an offset."""
     return np.linspace(-1, 1, 101)[:, None] + np.array(offsets)
 
 
@@ -59,7 +59,7 @@ def test_units_are_drawn_by_median_from_the_5th_to_the_95th_percentile():
     np.testing.assert_allclose(ends, [[-0.9, 0.9], [2.1, 3.9], [4.1, 5.9]])
 
 
-def test_units_that_are_given_nothing_above_0_are_grey():
+def test_units_whose_inputs_are_never_above_0_are_grey():
     figure = figures.unit_inputs([Panel("With", BLUE, [units(0, -1, -5)])])
 
     dots = figure.axes[0].collections[1]
@@ -132,7 +132,7 @@ def test_medians_may_have_a_scale_of_their_own():
     assert own[1] < 2
 
 
-def test_gamma_and_beta_stand_against_what_would_undo_them():
+def test_gamma_and_beta_are_drawn_against_the_values_that_would_undo_normalisation():
     table = pd.DataFrame(
         {"gamma": [1.0, 2.0], "deviation": [9.0, 8.0], "beta": [0.5, 0.0], "mean": [-4.0, 3.0]}
     )
@@ -160,7 +160,7 @@ def test_the_dots_of_a_later_layer_are_paler_and_named():
     assert told == ["Hidden layer 1", "Hidden layer 2"]
 
 
-def test_dead_units_have_a_bar_of_their_own_beside_the_rest():
+def test_dead_units_have_a_bar_of_their_own():
     without = np.array([0, 0, 0.01, 0.52])
     figure = figures.firing(
         [Panel("With", BLUE, [np.ones(5)]), Panel("Without", ORANGE, [without])]
@@ -174,7 +174,7 @@ def test_dead_units_have_a_bar_of_their_own_beside_the_rest():
         0: 0.5, 1: 0.25, 11: 0.25,
     }  # fmt: skip
     assert [text.get_text() for text in axis.get_legend().get_texts()] == ["With", "Without"]
-    # The bar of the dead is not within the scale, which begins at 0.
+    # The bar of dead units is outside the scale, which begins at 0.
     dead, least, *_ = axis.get_xticks()
     assert dead < least
     assert least == 0
@@ -197,7 +197,7 @@ def test_accuracy_by_batch_size_has_mean_and_range():
     assert corners == {(1, 0.1), (1, 0.3), (32, 0.6), (32, 0.9)}
 
 
-def test_bars_show_how_often_an_image_was_taken_for_which_digit():
+def test_bars_show_how_often_an_image_was_taken_for_each_digit():
     answers = np.array([[1, 7], [1, 9], [1, 7], [1, 7]])
 
     figure = figures.divided_answers(

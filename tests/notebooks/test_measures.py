@@ -44,7 +44,7 @@ def model():
 
 @pytest.fixture(scope="module")
 def trained(model):
-    """A network none of whose weights are what they were built with."""
+    """A network in which no weight has its initial value."""
     rng = np.random.default_rng(2)
     # Kernels of both signs, and biases that do not decide everything.
     weights = [
@@ -59,7 +59,7 @@ def by_path(trained):
 
 
 def probabilities(trained, images):
-    """In NumPy, by the images' own mean and variance."""
+    """Normalises in NumPy, by the images' own mean and variance."""
     weights, units = by_path(trained), images.reshape(len(images), -1) / 255
     for i in (0, 1):
         units = units @ weights[f"dense_{i}/kernel"] + weights[f"dense_{i}/bias"]
@@ -78,12 +78,12 @@ def test_a_batch_scorer_normalises_by_the_batch(model, trained):
 
 
 @pytest.mark.parametrize("size", [1, 10, 20])
-def test_a_batch_scorer_takes_batches_of_the_size_it_is_told(model, trained, size):
+def test_a_batch_scorer_takes_batches_of_the_given_size(model, trained, size):
     scorer = measures.BatchScorer(model)
 
     found = scorer.evaluate(trained.weights, IMAGES, LABELS, size).accuracy
 
-    # With 20 to a batch the last has 10.
+    # In batches of 20, the last has 10.
     given = [
         probabilities(trained, IMAGES[start : start + size]).argmax(axis=1)
         for start in range(0, 50, size)
@@ -132,7 +132,7 @@ def test_a_unit_fires_for_the_images_that_lift_it_above_0():
     np.testing.assert_allclose(second, (units @ weights[2] + weights[3] > 0).mean(axis=0))
 
 
-def test_what_is_learnt_stands_beside_what_would_undo_it(trained):
+def test_gamma_and_beta_are_listed_with_the_values_that_would_undo_normalisation(trained):
     found = measures.learnt(trained)
 
     weights = by_path(trained)
@@ -146,7 +146,7 @@ def test_what_is_learnt_stands_beside_what_would_undo_it(trained):
         np.testing.assert_allclose(of_layer["deviation"], deviation, rtol=1e-6)
 
 
-def test_averages_that_never_moved_are_0_and_1_and_all_else_is_kept(trained):
+def test_averages_that_never_moved_are_0_and_1_and_other_weights_stay(trained):
     found = dict(zip(by_path(trained), measures.never_updated(trained), strict=True))
 
     for path, weight in by_path(trained).items():
@@ -154,7 +154,7 @@ def test_averages_that_never_moved_are_0_and_1_and_all_else_is_kept(trained):
         np.testing.assert_array_equal(found[path], np.broadcast_to(expected, weight.shape))
 
 
-def test_answers_are_those_beside_the_neighbours_of_each_shuffle(model, trained):
+def test_answers_depend_on_the_other_images_of_each_shuffled_batch(model, trained):
     scorer = measures.BatchScorer(model)
 
     found = measures.answers(scorer, trained, size=20, times=3, seed=5)
@@ -179,14 +179,14 @@ def test_answers_depend_on_the_seed(model, trained):
     assert (one != other).any()
 
 
-def test_fewer_images_than_fill_a_batch_are_one(model, trained):
+def test_images_that_do_not_fill_a_batch_are_one_batch(model, trained):
     found = measures.answers(measures.BatchScorer(model), trained, size=64, times=2, seed=0)
 
     expected = probabilities(trained, IMAGES).argmax(axis=1)
     np.testing.assert_array_equal(found, [expected, expected])
 
 
-def test_another_momentum_changes_what_is_averaged_and_nothing_that_is_learnt(training, states):
+def test_another_momentum_changes_the_averages_and_no_trainable_weight(training, states):
     slower = measures.with_momentum(variant(), 0.9, looks=3, apart=5)
     assert (slower.training.epochs, slower.training.steps_per_epoch) == (3, 5)
 
@@ -197,7 +197,7 @@ def test_another_momentum_changes_what_is_averaged_and_nothing_that_is_learnt(tr
     assert (measures.learnt(last)["mean"] != measures.learnt(states[-1])["mean"]).all()
 
 
-def test_what_is_learnable_is_all_but_the_averages(trained):
+def test_all_weights_but_the_averages_are_learnable(trained):
     expected = [weight for path, weight in by_path(trained).items() if "moving" not in path]
 
     found = measures.learnable(trained)
@@ -207,7 +207,7 @@ def test_what_is_learnable_is_all_but_the_averages(trained):
         np.testing.assert_array_equal(one, other)
 
 
-def test_accuracy_is_told_both_ways_for_each_state(states):
+def test_each_state_has_an_accuracy_by_batch_and_by_moving_statistics(states):
     found = measures.both_ways(states)
 
     assert len(found) == len(states)

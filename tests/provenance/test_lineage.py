@@ -24,7 +24,7 @@ COMMIT, BRANCH = "mlflow.source.git.commit", "mlflow.source.git.branch"
 
 @pytest.fixture
 def git(project, monkeypatch):
-    """Runs git in an empty repository, untouched by the user's settings or a hook's."""
+    """Runs git in an empty repository, without the settings of the user or of a hook."""
     for name in [name for name in os.environ if name.startswith("GIT_")]:
         monkeypatch.delenv(name)
     monkeypatch.delenv("DVC_EXP_NAME", raising=False)
@@ -44,7 +44,7 @@ def git(project, monkeypatch):
 
 @pytest.fixture
 def committed(git, project):
-    """The same with a commit of a parameter, a report, and a file that ends without a newline."""
+    """The same, after a commit of a parameter, a report and a file without a final newline."""
     (project / "reports").mkdir()
     (project / "reports" / "report.md").write_text("# Better\n")
     (project / "loose.txt").write_bytes(b"na\xefve\r\nlast")
@@ -90,7 +90,7 @@ def test_a_run_names_what_it_ran_with(committed, project):
     ],
     ids=["changed", "removed", "bytes that are no UTF-8", "new binary file", "new file"],
 )
-def test_commit_and_patch_give_the_checkout_back(committed, project, tmp_path_factory, change):
+def test_commit_and_patch_restore_the_checkout(committed, project, tmp_path_factory, change):
     change(project)
     expected = {p.name: p.read_bytes() for p in project.iterdir() if p.is_file()}
 
@@ -221,7 +221,7 @@ LINEAGE = Lineage({"threads": "2"}, b"diff\xff\r\n")
 
 
 @pytest.mark.usefixtures("project")
-def test_what_training_wrote_down_is_read_back():
+def test_the_lineage_that_training_wrote_is_read_back():
     write_journal("f1", LINEAGE)
 
     assert read_journal("f1") == LINEAGE
@@ -262,7 +262,7 @@ def test_the_journal_outlives_the_folder_of_a_dvc_experiment(
 
 
 @pytest.mark.parametrize("when", ["soon", [1], math.nan, True])
-def test_a_journal_of_no_time_is_reported(project, when):
+def test_a_journal_with_an_invalid_time_is_reported(project, when):
     write_journal("f1", LINEAGE)
     path = project / ".bnlab/lineage/f1.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"started": when}))

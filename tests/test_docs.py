@@ -395,14 +395,16 @@ def check(words):
 
 
 def check_command(arguments):
-    context = click.Context(pipeline)
+    # With the group's settings: click keeps the help option that it makes for a command, and
+    # `-h` would be unknown in later tests.
+    context = click.Context(pipeline, **pipeline.context_settings)
     if not arguments or arguments[0].startswith("-"):
         pipeline.make_parser(context).parse_args(list(arguments))
         return
     name, *rest = arguments
     command = pipeline.get_command(context, name)
     assert command is not None, name
-    command.make_parser(click.Context(command)).parse_args(rest)
+    command.make_parser(click.Context(command, parent=context)).parse_args(rest)
 
 
 @pytest.mark.parametrize("page", WRITTEN, ids=str)

@@ -12,6 +12,7 @@ from multiprocessing.pool import ThreadPool
 from pipeline.execution.checkpoints import Checkpoints
 from pipeline.execution.interruption import Interruption
 from pipeline.execution.progress import EpochProgress
+from pipeline.execution.under_dvc import is_forced
 from pipeline.params import Params
 from pipeline.provenance.lineage import Lineage, present_lineage, write_journal
 from pipeline.runs.epochs import EpochScores
@@ -47,7 +48,7 @@ def run(
     lineage = present_lineage(threads=workers)
 
     epochs = chosen.training.epochs * len(manifest.seeds)
-    with Checkpoints(manifest) as checkpoints:
+    with Checkpoints(manifest, forced=is_forced()) as checkpoints:
         with (
             interruption or Interruption() as asked,
             LiveView(params.tracking.experiment, manifest, lineage) as live,

@@ -1,6 +1,7 @@
 """No run is lost: whatever way runs are made, the store ends with each exactly once, and whole."""
 
 import json
+import shutil
 import subprocess
 import time
 from pathlib import Path
@@ -45,7 +46,7 @@ def made(clone):
         assert process.returncode == 0, told
         assert "no live view" not in told, told
     clone.bytes_by_one_worker = clone.hashes("runs")
-    clone.run("dvc", "repro", "--force", BNLAB_WORKERS="2")
+    clone.forced = clone.run("dvc", "repro", "--force", BNLAB_WORKERS="2")
     clone.bytes_by_two_workers, clone.there = clone.hashes("runs"), clone.hashes(*MADE)
     clone.first = clone.run("dvc", "exp", "run", "-n", "workspace", "-S", f"{MOMENTUM}=0.9").stdout
     clone.back = clone.run("dvc", "exp", "run", "-n", "back", "-S", f"{MOMENTUM}=0.99").stdout
@@ -99,6 +100,59 @@ def test_each_run_is_there_once(made):
 def test_one_worker_and_two_give_the_same_bytes_in_two_processes(clone):
     assert len(clone.bytes_by_one_worker) == 2 * (2 + 2 * SEEDS)
     assert clone.bytes_by_two_workers == clone.bytes_by_one_worker
+
+
+def runs_trained(ended):
+    """Returns how many runs were trained: each epoch is told in a line."""
+    return ended.stderr.count("validation accuracy") / EPOCHS
+
+
+@pytest.mark.usefixtures("made")
+def test_forced_all_are_trained_again(clone):
+    assert runs_trained(clone.forced) == 2 * SEEDS
+    assert "here already" not in clone.forced.stderr
+
+
+@pytest.fixture(scope="module")
+def reseeded(made, clone):
+    """What is told where seeds are added and taken away; in the end there are as many as before."""
+    assert made
+    train, told = ("-s", "train@no_norm"), {}
+    # So that the runs of one seed more are not among those of other tests.
+    store = clone.folder.parent / "aside.db"
+    shutil.copy(clone.folder / "mlflow.db", store)
+    told["aside"] = clone.run(
+        *("dvc", "exp", "run", "--temp", "-n", "more", "-S", f"training.seeds={SEEDS + 1}", *train),
+        MLFLOW_TRACKING_URI=f"sqlite:///{store}",
+    )
+    clone.run("dvc", "exp", "remove", "more")
+    clone.set(training__seeds=1)
+    told["fewer"] = clone.run("dvc", "repro", *train)
+    clone.set(training__seeds=SEEDS)
+    # Else all of them would come from the run cache.
+    told["more"] = clone.run("dvc", "repro", "--no-run-cache", *train)
+    return told
+
+
+@pytest.mark.parametrize(
+    ("how", "trained", "there", "wanted"),
+    [
+        ("aside", 1, SEEDS, SEEDS + 1),
+        ("fewer", 0, 1, 1),
+        ("more", SEEDS - 1, 1, SEEDS),
+    ],
+)
+def test_only_new_seeds_are_trained(reseeded, how, trained, there, wanted):
+    assert runs_trained(reseeded[how]) == trained
+    said = f"Without BN: {there} of {wanted} runs are here already, from the same data, code and "
+    assert said in reseeded[how].stderr
+
+
+@pytest.mark.usefixtures("reseeded")
+def test_seeds_that_were_added_give_the_bytes_of_a_training_from_nothing(clone):
+    added = clone.hashes("runs/no_norm", "dvc.lock")
+    assert len(added) == 2 + 2 * SEEDS + 1
+    assert added.items() <= clone.there.items()
 
 
 @pytest.mark.usefixtures("made")

@@ -30,6 +30,7 @@ from pipeline.training.trainer import Snapshot
 logger = logging.getLogger(__name__)
 
 _CHECKPOINTS, _LOCKS = Path(".bnlab/checkpoints"), Path(".bnlab/locks")
+_FORCED = "-forced"
 _KEPT = 2
 _OTHERWISE = {
     "fingerprint": "it is another run's",
@@ -45,10 +46,17 @@ class Checkpoints:
     While a `with` block lasts, nobody else trains these runs.
     """
 
-    def __init__(self, manifest: Manifest) -> None:
-        """Takes the manifest of the runs that are to be trained."""
+    def __init__(self, manifest: Manifest, *, forced: bool = False) -> None:
+        """Keeps nothing yet.
+
+        Args:
+            manifest: of the runs that are to be trained.
+            forced: whether all of it is to be trained whatever was kept before. Only checkpoints of
+                another forced training that was broken off are gone on with.
+        """
         self._of_seed = {seed: one for one, seed in manifest.fingerprints().items()}
         self._variant = manifest.variant
+        self._ending = _FORCED if forced else ""
         # Bits depend on these: a run is not begun with one TensorFlow and ended with another.
         self._made_with = {**present_versions(), CPU: cpu_type()}
         # Whatever the seeds: those of one training are among those of another.
@@ -122,11 +130,14 @@ class Checkpoints:
 
     def remove(self) -> None:
         """Removes all checkpoints of these runs, once they are where they belong."""
-        for seed in self._of_seed:
-            shutil.rmtree(self._folder(seed), ignore_errors=True)
+        for fingerprint in self._of_seed.values():
+            for ending in ("", _FORCED):
+                shutil.rmtree(
+                    project_root() / _CHECKPOINTS / f"{fingerprint}{ending}", ignore_errors=True
+                )
 
     def _folder(self, seed: int) -> Path:
-        return project_root() / _CHECKPOINTS / self._of_seed[seed]
+        return project_root() / _CHECKPOINTS / f"{self._of_seed[seed]}{self._ending}"
 
     def _manifest(self, seed: int, arrays: dict[str, NDArray[Any]]) -> str:
         hashes = {

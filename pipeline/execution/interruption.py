@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import signal
 from contextlib import suppress
-from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any, Self
 
 import psutil
 
 from pipeline.errors import InterruptedTrainingError
+from pipeline.execution.under_dvc import dvc_process
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 _GOES_ON = "what was done is kept, and the same command goes on from there"
@@ -21,12 +21,13 @@ _SAYS = b"ending after this epoch; once more ends it at once\n"
 class Interruption:
     """Takes note of TERM and INT while a `with` block lasts, and of the end of DVC.
 
-    A second signal ends the process at once, which loses the epochs under way.
+    A second signal ends the process at once, which loses the epochs under way. DVC that is killed
+    leaves its stage running, and the next DVC would start a second one.
     """
 
     def __init__(self) -> None:
         """Notes the DVC process that started this one, if one did: to be called early."""
-        self._dvc = _dvc()
+        self._dvc = dvc_process()
         self._failed = False
         self._signal: int | None = None
         self._before: dict[int, Any] = {}
@@ -78,22 +79,6 @@ class Interruption:
         self._signal = number
         with suppress(OSError):
             os.write(2, _SAYS)
-
-
-def _dvc() -> psutil.Process | None:
-    """Returns the process of DVC that runs this one as a stage.
-
-    DVC that is killed leaves its stage running, and the next DVC would start a second one.
-    """
-    if "DVC_STAGE" not in os.environ:
-        return None
-    for process in psutil.Process().parents():
-        try:
-            if any(Path(part).name == "dvc" for part in process.cmdline()):
-                return process
-        except psutil.Error:
-            continue
-    return None
 
 
 def _lives(process: psutil.Process) -> bool:

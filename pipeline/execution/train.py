@@ -1,23 +1,28 @@
-"""Trains one variant on all its seeds, so that it can be watched, ended and gone on with."""
+"""Trains one variant on those of its seeds that have no run yet.
+
+It can be watched, ended and gone on with.
+"""
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from multiprocessing.pool import ThreadPool
 
 from pipeline.execution.checkpoints import Checkpoints
+from pipeline.execution.earlier_runs import earlier_runs
 from pipeline.execution.interruption import Interruption
 from pipeline.execution.progress import EpochProgress
+from pipeline.execution.under_dvc import is_forced
 from pipeline.params import Params
 from pipeline.provenance.lineage import Lineage, present_lineage, write_journal
 from pipeline.runs.epochs import EpochScores
 from pipeline.tracking.live import LiveView
 from pipeline.training.train_variant import manifest_of, train_variant, write_runs
-from pipeline.training.trainer import Hooks, Snapshot
+from pipeline.training.trainer import Hooks, Snapshot, TrainedRun
 
 
 def run(
@@ -27,6 +32,9 @@ def run(
     interruption: Interruption | None = None,
 ) -> None:
     """Writes `runs/<variant>`: history, manifest, and a model for each seed.
+
+    Runs that DVC's cache has of the last time, made from the same, are written as they were, unless
+    DVC was told `--force`.
 
     Args:
         params: of the whole experiment.
@@ -46,55 +54,65 @@ def run(
     # As of now: who edits the code while it trains has not trained with what is then there.
     lineage = present_lineage(threads=workers)
 
-    epochs = chosen.training.epochs * len(manifest.seeds)
-    with Checkpoints(manifest) as checkpoints:
+    forced = is_forced()
+    with Checkpoints(manifest, forced=forced) as checkpoints:
+        earlier = {} if forced else earlier_runs(manifest)
+        epochs = chosen.training.epochs * (len(manifest.seeds) - len(earlier))
         with (
             interruption or Interruption() as asked,
             LiveView(params.tracking.experiment, manifest, lineage) as live,
             EpochProgress(chosen.label, epochs) as progress,
             _threads(workers, asked) as pool,
         ):
-            watched = _Watched(lineage, checkpoints, live, asked, progress)
-            trained = train_variant(params, manifest, watched, pool)
+            if earlier:
+                progress.say(
+                    f"{len(earlier)} of {len(manifest.seeds)} runs are here already, from the same "
+                    "data, code and parameters"
+                )
+            watched = _Watched(earlier, lineage, checkpoints, live, asked, progress)
+            runs = train_variant(params, manifest, watched, pool)
 
-        write_runs(manifest, trained)
-        for fingerprint, seed in manifest.fingerprints().items():
-            write_journal(fingerprint, watched.journal[seed])
+        write_runs(manifest, runs)
+        for seed, journal in watched.journal.items():
+            write_journal(manifest.fingerprint(seed), journal)
         # Kept any longer, they would stand in for a training that `dvc repro --force` asks for.
         checkpoints.remove()
 
 
+@dataclass
 class _Watched(Hooks):
-    """Keeps checkpoints and lineage of the runs, shows them, and ends them when asked to."""
+    """Keeps checkpoints and lineage of the runs, shows them, and ends them when asked to.
 
-    def __init__(
-        self,
-        lineage: Lineage,
-        checkpoints: Checkpoints,
-        live: LiveView,
-        asked: Interruption,
-        progress: EpochProgress,
-    ) -> None:
-        self._lineage, self._checkpoints = lineage, checkpoints
-        self._live, self._asked, self._progress = live, asked, progress
-        self.journal: dict[int, Lineage] = {}
+    Of those that were there earlier it does nothing but hand them out.
+    """
+
+    earlier: Mapping[int, TrainedRun]
+    lineage: Lineage
+    checkpoints: Checkpoints
+    live: LiveView
+    asked: Interruption
+    progress: EpochProgress
+    journal: dict[int, Lineage] = field(default_factory=dict)
+
+    def finished(self, seed: int) -> TrainedRun | None:
+        return self.earlier.get(seed)
 
     def begin(self, seed: int) -> Snapshot | None:
         # The thread that ended a run would begin another before the pool is closed.
-        self._asked.check()
+        self.asked.check()
         # Of one that is gone on with, only its end is known here.
-        started = None if self._checkpoints.has(seed) else time.time()
-        self._live.begin(seed, started)
-        self.journal[seed] = replace(self._lineage, started=started)
-        return self._checkpoints.restore(seed)
+        started = None if self.checkpoints.has(seed) else time.time()
+        self.live.begin(seed, started)
+        self.journal[seed] = replace(self.lineage, started=started)
+        return self.checkpoints.restore(seed)
 
     def keep(self, seed: int, snapshot: Snapshot) -> None:
-        self._checkpoints.keep(seed, snapshot)
+        self.checkpoints.keep(seed, snapshot)
 
     def tell(self, scores: EpochScores) -> None:
-        self._live.tell(scores)
-        self._asked.check()
-        self._progress.tell(scores)
+        self.live.tell(scores)
+        self.asked.check()
+        self.progress.tell(scores)
 
     def end(self, seed: int) -> None:
         self.journal[seed] = replace(self.journal[seed], ended=time.time())

@@ -68,6 +68,9 @@ class Hooks:
     What a hook raises ends the training.
     """
 
+    def finished(self, seed: int) -> TrainedRun | None:
+        """Gives a run that is there already and need not be trained: no other hook is called."""
+
     def begin(self, seed: int) -> Snapshot | None:
         """Is called before a run; gives what it is to go on from, or None for its first weights."""
 
@@ -104,7 +107,12 @@ class Trainer:
         self._lock = threading.Lock()
 
     def __call__(self, task: Task) -> TrainedRun:
-        """Trains to the last epoch, from the seed's first weights or where it was broken off."""
+        """Trains to the last epoch, from the seed's first weights or where it was broken off.
+
+        A run that the hooks have already is returned as it is.
+        """
+        if (finished := self._hooks.finished(task.seed)) is not None:
+            return finished
         solver = self.solver(task.variant)
         state, history = self._start(solver, task)
         for scores in self.course(task, state, len(history)):

@@ -69,6 +69,28 @@ def test_runs_that_are_done_leave_no_checkpoints(kept):
     assert kept.restore(3) is None
 
 
+@pytest.mark.usefixtures("kept")
+def test_a_forced_training_goes_on_with_nothing_but_one_that_was_forced_too():
+    forced = Checkpoints(MANIFEST, forced=True)
+    assert not forced.has(3)
+    assert forced.restore(3) is None
+
+    forced.keep(3, snapshot(2))
+
+    assert_same(Checkpoints(MANIFEST, forced=True).restore(3), snapshot(2))
+    assert_same(Checkpoints(MANIFEST).restore(3), snapshot(7))
+
+
+@pytest.mark.parametrize("forced", [False, True])
+def test_when_runs_are_done_no_checkpoints_are_left_of_either_kind(kept, project, forced):
+    kept.keep(0, snapshot(1, seed=0))
+    Checkpoints(MANIFEST, forced=True).keep(3, snapshot(2))
+
+    Checkpoints(MANIFEST, forced=forced).remove()
+
+    assert not list((project / ".bnlab/checkpoints").iterdir())
+
+
 def truncate(path):
     path.write_bytes(path.read_bytes()[:-100])
 

@@ -10,6 +10,7 @@ import pytest
 from pipeline.errors import InterruptedTrainingError
 from pipeline.execution import interruption
 from pipeline.execution.interruption import Interruption
+from pipeline.execution.under_dvc import dvc_process
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
@@ -128,4 +129,4 @@ def test_work_ends_when_the_dvc_that_started_it_is_killed(under_dvc):
 def test_work_that_dvc_did_not_start_watches_nobody(monkeypatch):
     monkeypatch.delenv("DVC_STAGE", raising=False)
 
-    assert interruption._dvc() is None
+    assert dvc_process() is None

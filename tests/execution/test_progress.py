@@ -42,6 +42,28 @@ def test_on_a_terminal_epochs_move_a_bar(monkeypatch):
     assert terminal.getvalue().count("\n") == 1
 
 
+@pytest.mark.parametrize("is_terminal", [False, True])
+def test_a_line_of_text_is_shown_above_the_bar(monkeypatch, is_terminal):
+    screen = Terminal() if is_terminal else io.StringIO()
+    monkeypatch.setattr(sys, "stderr", screen)
+
+    with EpochProgress("With BN", 2) as progress:
+        progress.say("10 runs are here")
+
+    assert "With BN: 10 runs are here\n" in screen.getvalue()
+    assert ("0/2" in screen.getvalue()) is is_terminal
+
+
+def test_where_nothing_is_to_be_done_there_is_no_bar(monkeypatch):
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+
+    with EpochProgress("With BN", 0) as progress:
+        progress.say("10 runs are here")
+
+    assert terminal.getvalue() == "With BN: 10 runs are here\n"
+
+
 def test_epochs_from_many_threads_are_all_counted(capsys):
     with EpochProgress("With BN", 200) as progress, ThreadPool(8) as pool:
         pool.map(progress.tell, [EPOCH] * 200)

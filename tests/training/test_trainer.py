@@ -201,6 +201,35 @@ def test_a_run_that_was_broken_off_comes_to_the_same_end(
     assert len(steps) == 3 * 2 - after
 
 
+class Earlier(Memory):
+    """Has a run already."""
+
+    def __init__(self, told, run):
+        super().__init__(told)
+        self.run, self.begun, self.ended = run, [], []
+        self.end = self.ended.append
+
+    def finished(self, seed):
+        return self.run if seed == self.run.seed else None
+
+    def begin(self, seed):
+        self.begun.append(seed)
+
+
+def test_a_run_that_is_there_already_is_not_trained(dataset, trained):
+    expected, told_at_once = trained["none"]
+    told = []
+    hooks = Earlier(told, expected[1])
+
+    runs = train_seeds(NO_NORM, range(3), Trainer(dataset, hooks), InTurn())
+
+    assert runs[1] is expected[1]
+    for run, same in zip(runs, expected, strict=True):
+        assert_same_run(run, same)
+    assert hooks.begun == hooks.ended == list(hooks.kept) == [0, 2]
+    assert told == [at for at in told_at_once if at.seed != 1]
+
+
 def test_noise_makes_a_difference(trained):
     for noisy, plain in zip(trained["noisy batch"][0], trained["batch"][0], strict=True):
         assert noisy.history[0].train.loss != plain.history[0].train.loss

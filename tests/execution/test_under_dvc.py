@@ -1,0 +1,89 @@
+from pathlib import Path
+
+import pytest
+from dvc.repo import Repo
+
+from pipeline.execution import under_dvc
+from pipeline.execution.under_dvc import asks_for_force, is_forced
+
+
+@pytest.mark.parametrize(
+    ("told", "name"),
+    [("train@no_norm", "train@no_norm"), ("../dvc.yaml:train@no_norm", "train@no_norm")],
+)
+def test_dvc_tells_a_stage_its_name(monkeypatch, told, name):
+    monkeypatch.setenv("DVC_STAGE", told)
+    assert under_dvc.stage() == name
+
+
+def test_by_hand_there_is_no_stage_no_dvc_and_no_force(monkeypatch):
+    monkeypatch.delenv("DVC_STAGE", raising=False)
+    assert under_dvc.stage() is None
+    assert under_dvc.dvc_process() is None
+    assert not is_forced()
+
+
+@pytest.mark.parametrize(
+    ("told", "forced"),
+    [
+        ("python /bin/dvc repro", False),
+        ("python /bin/dvc repro -f", True),
+        ("python -m dvc repro --force", True),
+        ("dvc repro -sf train@no_norm", True),
+        ("dvc --cd folder repro train@no_norm --force", True),
+        ("dvc exp run --temp -f -S training.seeds=30", True),
+        ("dvc exp run --temp -S training.seeds=30", False),
+        # Letters of other options and their values.
+        ("dvc repro --force-downstream", False),
+        ("dvc exp run -n fast-f -S network.activation=-f", False),
+        ("dvc exp run -Sform=1 -n f", False),
+        ("dvc exp exec-run --infofile .dvc/tmp/exps/run/f.run", False),
+        ("sh -c dvc-of-mine --force", False),
+    ],
+)
+def test_force_is_read_from_the_command_line_as_dvc_reads_it(told, forced):
+    assert asks_for_force(told.split()) is forced
+
+
+@pytest.fixture
+def stage(project, monkeypatch):
+    """A stage that is up to date."""
+    (project / "dvc.yaml").write_text("stages: {a: {cmd: x, deps: [in], outs: [out]}}")
+    (project / "in").write_text("1")
+    (project / "out").write_text("1")
+    with Repo.init(no_scm=True) as repo:
+        repo.commit(force=True)
+    # As DVC does before it runs the command.
+    (project / "out").unlink()
+    monkeypatch.setenv("DVC_STAGE", "a")
+    return project
+
+
+# As in a queue, where no command line tells.
+def test_a_stage_that_dvc_had_no_other_reason_to_run_was_forced(stage):
+    assert is_forced()
+
+    (stage / "in").write_text("2")
+    assert not is_forced()
+
+
+def test_a_stage_whose_output_is_not_in_the_cache_was_run_for_that(stage):
+    for path in (stage / ".dvc/cache/files").rglob("*"):
+        if path.is_file():
+            path.unlink()
+
+    assert not is_forced()
+
+
+@pytest.mark.usefixtures("stage")
+def test_a_stage_that_dvc_has_never_run_was_not_forced(monkeypatch):
+    Path("dvc.lock").unlink()
+    assert not is_forced()
+    monkeypatch.setenv("DVC_STAGE", "b")
+    assert not is_forced()
+
+
+def test_without_a_repository_of_dvc_nothing_was_forced(project, monkeypatch):
+    monkeypatch.setenv("DVC_STAGE", "a")
+    assert not is_forced()
+    assert not list(project.iterdir())

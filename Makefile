@@ -8,7 +8,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 PORT ?= 5000
 # Rooms without side effects: their own tests must cover them.
 COVERED := comparison evaluation examples reporting runs studies training
-MEASURED := $(COVERED:%=--cov=pipeline.%) --cov-report=
+COVERAGE := $(COVERED:%=--cov=pipeline.%) --cov-report=
 READY := .venv/.ready
 PEERS_READY := benchmarks/.venv/.ready
 # DVC's stages call `python`, which has to be the one in .venv.
@@ -44,14 +44,14 @@ tutorial: setup  ## run the tutorial's notebook and rewrite docs/tutorial.md
 	@test -d runs || { echo "error: there are no runs yet; make run first"; exit 66; }
 	python -m notebooks.export
 
-test: setup  ## run the tests, and see how much of the covered rooms their own tests run
-	pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(MEASURED)
+test: setup  ## run the tests; MEASURED=1 measures coverage too, which takes a minute more
+	pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(if $(MEASURED),$(COVERAGE))
 
 drills: setup  ## break things on purpose, and write the results to docs/RELIABILITY.md
 	pytest -m "" tests/faults --page docs/RELIABILITY.md
 
 coverage: setup  ## measure how far their own tests cover the rooms without side effects
-	pytest --numprocesses 2 --dist loadfile $(MEASURED) $(COVERED:%=tests/%)
+	pytest --numprocesses 2 --dist loadfile $(COVERAGE) $(COVERED:%=tests/%)
 
 check: setup  ## check lint, types, import layers and spelling
 	ruff check

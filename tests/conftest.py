@@ -18,8 +18,6 @@ from tests.forks import python
 pytest_plugins = ["tests.values"]
 
 TESTS = Path(__file__).parent
-# Names the folder of a `python` that starts at once.
-FORKS = "BNLAB_FORKS"
 # As on the command line, and before MLflow is imported.
 os.environ.update(MLFLOW_SETTINGS)
 
@@ -31,9 +29,9 @@ def pytest_addoption(parser):
 def pytest_configure(config):
     """Makes a `python` that starts at once, for all processes of these tests; see tests/forks."""
     # Elsewhere a fork may not use what its parent has imported, or cannot be waited for so.
-    if sys.platform == "linux" and FORKS not in os.environ:
+    if sys.platform == "linux" and python.FORKS not in os.environ:
         folder, end = python.start()
-        os.environ[FORKS] = str(folder)
+        os.environ[python.FORKS] = str(folder)
         config.add_cleanup(end)
 
 
@@ -98,7 +96,7 @@ def project(tmp_path, monkeypatch):
 @pytest.fixture(scope="session")
 def python_at_once():
     """Path of a `python` that has TensorFlow and MLflow imported, where there is one."""
-    return f"{os.environ[FORKS]}/python" if FORKS in os.environ else sys.executable
+    return python.at_once()
 
 
 @pytest.fixture
@@ -143,8 +141,8 @@ class Clone:
         """
         clean = {k: v for k, v in os.environ.items() if not k.startswith(_OUTSIDE)}
         path = [str(Path(sys.executable).parent), clean["PATH"]]
-        if self.forks and FORKS in clean:
-            path.insert(0, clean[FORKS])
+        if self.forks and python.FORKS in clean:
+            path.insert(0, clean[python.FORKS])
         return clean | {"PATH": os.pathsep.join(path), "BNLAB_WORKERS": "1"}
 
     def run(self, *command, check=True, **variables):

@@ -1,6 +1,6 @@
 """Stands in for Python: a fork of the server runs the command, and this is its process to others.
 
-    python -I -S client.py SOCKET -m pipeline ARGUMENTS... | -c PROGRAM ARGUMENTS...
+    python -I -S client.py SOCKET -m pipeline|dvc ARGUMENTS... | -c PROGRAM ARGUMENTS...
 
 Whatever else Python is asked for, it does itself.
 """
@@ -12,7 +12,7 @@ import socket
 import sys
 
 place, *arguments = sys.argv[1:]
-if arguments[:1] != ["-c"] and arguments[:2] != ["-m", "pipeline"]:
+if arguments[:1] != ["-c"] and arguments[:2] not in (["-m", "pipeline"], ["-m", "dvc"]):
     os.execv(sys.executable, [sys.executable, *arguments])  # noqa: S606  That is the command.
 
 server = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)

@@ -1,8 +1,8 @@
 """A `python` that starts at once: most of what a command takes is importing what it stands on.
 
-`start` makes a folder to be put first on PATH. The `python` in it is client.py, which has server.py
-run the command. Tests that are about the process itself (its imports, its end, its signals) start
-`sys.executable`, which is Python as it is.
+`start` makes a folder to be put first on PATH. The `python` and the `dvc` in it are client.py,
+which has server.py run the command. Tests that are about the process itself (its imports, its end,
+its signals) start `sys.executable`, which is Python as it is.
 """
 
 import os
@@ -14,6 +14,13 @@ import tempfile
 from pathlib import Path
 
 HERE = Path(__file__).parent
+# The variable that names the folder.
+FORKS = "BNLAB_FORKS"
+
+
+def at_once():
+    """Returns the path of that `python`; of Python itself, where there are no forks."""
+    return f"{os.environ[FORKS]}/python" if FORKS in os.environ else sys.executable
 
 
 def start():
@@ -30,10 +37,11 @@ def start():
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
             env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"},
         )  # fmt: skip
-    python = folder / "python"
     client = f'"{sys.executable}" -I -S "{HERE / "client.py"}" "{place}"'
-    python.write_text(f'#!/bin/sh\nexec {client} "$@"\n', encoding="utf-8")
-    python.chmod(0o755)
+    for name, module in (("python", ""), ("dvc", "-m dvc ")):
+        program = folder / name
+        program.write_text(f'#!/bin/sh\nexec {client} {module}"$@"\n', encoding="utf-8")
+        program.chmod(0o755)
 
     def end():
         server.stdin.close()

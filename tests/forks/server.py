@@ -23,8 +23,8 @@ import sys
 from contextlib import suppress
 
 HEAVY = (
-    "keras", "matplotlib.figure", "mlflow.store.tracking.sqlalchemy_store", "pandas",
-    "scipy.stats", "tensorflow",
+    "dvc.cli.parser", "dvc.repo.experiments.queue.celery", "keras", "matplotlib.figure",
+    "mlflow.store.tracking.sqlalchemy_store", "pandas", "scipy.stats", "tensorflow",
 )  # fmt: skip
 
 

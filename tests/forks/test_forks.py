@@ -5,15 +5,15 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 
-FORKED = Path(os.environ.get("BNLAB_FORKS", ""), "python")
+from tests.forks import python
+
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="there are no forks here")
 
 
-@pytest.fixture(params=[sys.executable, str(FORKED)], ids=["python", "fork"])
+@pytest.fixture(params=[sys.executable, python.at_once()], ids=["python", "fork"])
 def start(request, tmp_path):
     def start(*arguments, **variables):
         return subprocess.Popen(

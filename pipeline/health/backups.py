@@ -1,4 +1,4 @@
-"""SQLite databases read and rewritten, with a copy kept of what was."""
+"""Opens SQLite databases, and keeps a copy of one before it is rewritten."""
 
 from __future__ import annotations
 
@@ -16,17 +16,18 @@ _PATIENCE_SECONDS = 20
 
 
 def unused(path: Path) -> Path:
-    """Returns `path`, or the first of `path-2`, `path-3`, … that is not there yet."""
+    """Returns `path`, or the first of `path-2`, `path-3`, … that does not exist yet."""
     numbered = (path.with_name(f"{path.name}-{number}") for number in itertools.count(2))
-    return next(free for free in itertools.chain([path], numbered) if not free.exists())
+    candidates = itertools.chain([path], numbered)
+    return next(candidate for candidate in candidates if not candidate.exists())
 
 
 @contextlib.contextmanager
 def opened(path: Path, mode: str = "ro") -> Iterator[sqlite3.Connection]:
-    """Yields a connection; what is changed by it is committed if all goes well, or else undone.
+    """Yields a connection; commits its changes if the block succeeds, rolls them back if not.
 
     Raises:
-        DataError: if the file is no database, or a damaged one.
+        DataError: if the file is not a database, or is damaged.
         PendingError: if it is in use, or cannot be opened.
     """
     try:
@@ -42,14 +43,14 @@ def opened(path: Path, mode: str = "ro") -> Iterator[sqlite3.Connection]:
 
 
 def keep_copy(path: Path, why: str) -> Path:
-    """Copies a database as it is at one moment, whoever writes to it, and returns the copy's path.
+    """Copies a consistent snapshot of a database, even under writes; returns the copy's path.
 
     Raises:
         DataError: if it is damaged.
         PendingError: if it is in use.
         WriteError: if the disk is full.
     """
-    kept = unused(path.with_name(f"{path.name}.before-{why}"))
-    with replacing(kept) as temporary, opened(path) as old, opened(temporary, "rwc") as new:
+    copy = unused(path.with_name(f"{path.name}.before-{why}"))
+    with replacing(copy) as temporary, opened(path) as old, opened(temporary, "rwc") as new:
         old.backup(new)
-    return kept
+    return copy

@@ -1,4 +1,4 @@
-"""What is wrong with this project, and mending what can safely be mended."""
+"""Finds what is wrong with this project, and mends what can be mended safely."""
 
 from __future__ import annotations
 
@@ -13,33 +13,33 @@ _Check = Callable[[], Iterable[Finding | Note]]
 
 
 def run(options: Collection[str] = ()) -> bool:
-    """Prints what is wrong, a line each, and what was mended; returns whether all is well.
+    """Prints what is wrong, one line each, and what was mended; returns whether all is well.
 
     Args:
-        options: "--fix" mends what can be, "--relocate" what a move made wrong; none of them
-            changes nothing.
+        options: "--fix" mends whatever can be mended, "--relocate" what a move broke. Without
+            options nothing is changed.
     """
-    looked, said = _examine()
+    checked, remarks = _examine()
     tried: set[str] = set()
-    while due := [finding for finding in _mendable(said, options) if finding.what not in tried]:
+    while due := [finding for finding in _mendable(remarks, options) if finding.what not in tried]:
         for finding in due:
             _mend(finding)
         tried |= {finding.what for finding in due}
-        # One fault may hide another: what is in a store is seen once it can be opened.
-        looked, said = _examine()
-    wrong = [each for each in said if isinstance(each, Finding)]
-    for each in said:
-        print(_line(each))
-    if not wrong:
-        print(f"all is well: {', '.join(looked)}")
-    return not wrong
+        # One fault may hide another: a store must open before its content can be checked.
+        checked, remarks = _examine()
+    for remark in remarks:
+        print(_line(remark))
+    all_well = not any(isinstance(remark, Finding) for remark in remarks)
+    if all_well:
+        print(f"all is well: {', '.join(checked)}")
+    return all_well
 
 
-def _mendable(said: Iterable[Finding | Note], options: Collection[str]) -> list[Finding]:
+def _mendable(remarks: Iterable[Finding | Note], options: Collection[str]) -> list[Finding]:
     return [
-        each
-        for each in said
-        if isinstance(each, Finding) and each.mend is not None and each.option in options
+        remark
+        for remark in remarks
+        if isinstance(remark, Finding) and remark.mend is not None and remark.option in options
     ]
 
 
@@ -52,15 +52,15 @@ def _mend(finding: Finding) -> None:
         print(f"not mended: {finding.what}: {one_line(error)}")
 
 
-def _line(said: Finding | Note) -> str:
-    if isinstance(said, Note):
-        return f"note: {said.what}"
-    return f"wrong: {said.what}" + (f"; {said.remedy}" if said.remedy else "")
+def _line(remark: Finding | Note) -> str:
+    if isinstance(remark, Note):
+        return f"note: {remark.what}"
+    return f"wrong: {remark.what}" + (f"; {remark.remedy}" if remark.remedy else "")
 
 
 def _examine() -> tuple[list[str], list[Finding | Note]]:
-    """Returns the names of what was looked at, and all that there is to say of it."""
-    params, said = _read_params()
+    """Returns the names of the checks, and the findings and notes of all of them."""
+    params, remarks = _read_params()
     checks: dict[str, _Check] = {
         "Python and packages": _environment,
         "DVC's files": _dvc,
@@ -69,8 +69,8 @@ def _examine() -> tuple[list[str], list[Finding | Note]]:
     if params:
         checks["mirrors"] = partial(_mirrors, params)
     for name, check in checks.items():
-        said += _told(name, check)
-    return ["params.yaml", *checks], said
+        remarks += _results(name, check)
+    return ["params.yaml", *checks], remarks
 
 
 def _read_params() -> tuple[Params | None, list[Finding | Note]]:
@@ -82,14 +82,14 @@ def _read_params() -> tuple[Params | None, list[Finding | Note]]:
         return None, [Finding(str(error))]
 
 
-def _told(name: str, check: _Check) -> Iterator[Finding | Note]:
-    """Yields what a check says; that it cannot look is something to say as well."""
+def _results(name: str, check: _Check) -> Iterator[Finding | Note]:
+    """Yields what a check finds; a check that fails is a finding itself."""
     try:
         yield from check()
     except PipelineError as error:
         yield Finding(str(error))
     except (OSError, ImportError) as error:
-        yield Finding(f"{name} cannot be looked at: {one_line(error)}")
+        yield Finding(f"{name} cannot be checked: {one_line(error)}")
 
 
 def _environment() -> Iterator[Finding]:
@@ -116,7 +116,7 @@ def _store(params: Params | None) -> Iterator[Finding | Note]:
 
     faults = list(store.findings())
     yield from faults
-    # Without runs, here or there, MLflow's three seconds can be saved.
+    # Importing MLflow takes three seconds, which a project without runs and store is spared.
     if not faults and (store.is_made() or any(RUNS.glob("*/manifest.json"))):
         yield from _runs(params)
 
@@ -130,30 +130,30 @@ def _runs(params: Params | None) -> Iterator[Finding | Note]:
     if database and store.is_made():
         moves = list(places.findings(database))
         yield from moves
-    moved = any(isinstance(each, Finding) for each in moves)
-    held = tracked_runs.Mirrored(
+    moved = any(isinstance(move, Finding) for move in moves)
+    experiment = tracked_runs.TrackedExperiment(
         params.tracking.experiment if params else None,
         tracked_runs.files_by_fingerprint(params.variants if params else trained_variants()),
     )
-    yield from held.abandoned()
-    # What is added to a moved store would go to its old place, and what is not found may be here.
+    yield from experiment.abandoned()
+    # A moved store would put new artifacts in the old place, and miss those that are here.
     if params and not moved:
-        yield from _missing(params, held.missing())
-        yield from held.lost_models()
+        yield from _missing(params, experiment.missing())
+        yield from experiment.lost_models()
 
 
 def _missing(params: Params, missing: Mapping[str, int]) -> Iterator[Finding | Note]:
-    """Yields the runs that are here and not in MLflow."""
+    """Yields the runs that are on disk but not in MLflow."""
     from pipeline.health.dvc_state import is_at_work
 
     if not missing:
         return
-    told = ", ".join(f"{number} of {variant}" for variant, number in missing.items())
-    what = f"MLflow lacks runs that are in runs/, or has them in part: {told}"
+    counts = ", ".join(f"{number} of {variant}" for variant, number in missing.items())
+    what = f"MLflow lacks runs that are in runs/, or parts of them: {counts}"
     if is_at_work():
         yield Note(f"{what}. DVC is at work here and may be about to add them")
     else:
         from pipeline.tracking import track
 
-        remedy = "--fix adds them, or says which of their files `dvc repro` still has to make"
+        remedy = "--fix adds them, or names the file that `dvc repro` has to make first"
         yield Finding(what, remedy, lambda: track.run(params))

@@ -1,4 +1,4 @@
-"""Whether the mirrors of a dataset would deliver its files."""
+"""Checks whether the mirrors of a dataset would deliver its files."""
 
 from __future__ import annotations
 
@@ -15,49 +15,50 @@ PATIENCE_SECONDS = 5
 
 
 def findings(dataset: str) -> Iterator[Finding | Note]:
-    """Yields the mirrors that do not answer; the built-in ones only where they are needed."""
+    """Yields the mirrors that do not answer; asks the built-in ones only if no chosen one does."""
     files = DATASETS[dataset].files
     chosen = _refusals(mirrors_for(dataset, ()), files)
     for mirror, reason in chosen.items():
         if reason:
             variable = f"{dataset.upper()}_MIRROR"
-            yield Finding(f"the mirror {_told(mirror, reason)}", f"correct or unset {variable}")
+            yield Finding(f"the mirror {_fault(mirror, reason)}", f"correct or unset {variable}")
     if "" in chosen.values():
         return
     built_in = _refusals(DATASETS[dataset].mirrors(), files)
     if "" in built_in.values():
         return
-    told = "; ".join(_told(mirror, reason) for mirror, reason in built_in.items())
-    what = f"no mirror of {dataset} answers: {told}"
+    faults = "; ".join(_fault(mirror, reason) for mirror, reason in built_in.items())
+    what = f"no mirror of {dataset} answers: {faults}"
     if all(file.is_at(RAW_FOLDER / file.name) for file in files):
-        yield Note(f"{what}. Its files are in {RAW_FOLDER} already")
+        yield Note(f"{what}. Its files are already in {RAW_FOLDER}")
     else:
         variable = f"{dataset.upper()}_MIRROR"
         yield Finding(what, f"set {variable} to a folder or URL that has its files")
 
 
 def _refusals(mirrors: Iterable[str], files: tuple[PublishedFile, ...]) -> dict[str, str]:
-    """Asks all mirrors side by side; returns by mirror why not, empty where it would deliver."""
+    """Asks all mirrors in parallel; returns why each refuses, empty if it would deliver."""
     answers = dict.fromkeys(mirrors, f"no answer within {PATIENCE_SECONDS} s")
 
     def ask(mirror: str) -> None:
         answers[mirror] = _refusal(mirror, files)
 
-    # Daemons: a name server that does not answer holds up neither this nor the end.
+    # Daemons, so that a name server that hangs delays neither this call nor the program's exit.
     threads = [threading.Thread(target=ask, args=(mirror,), daemon=True) for mirror in answers]
-    until = time.monotonic() + PATIENCE_SECONDS
+    deadline = time.monotonic() + PATIENCE_SECONDS
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(max(0, until - time.monotonic()))
+        thread.join(max(0, deadline - time.monotonic()))
     return dict(answers)
 
 
 def _refusal(mirror: str, files: tuple[PublishedFile, ...]) -> str:
-    asked = files if "://" not in mirror else (min(files, key=lambda file: file.size),)
-    reasons = (refusal(mirror, file, PATIENCE_SECONDS) for file in asked)
+    # From a URL only the smallest file is requested.
+    requested = files if "://" not in mirror else (min(files, key=lambda file: file.size),)
+    reasons = (refusal(mirror, file, PATIENCE_SECONDS) for file in requested)
     return next((reason for reason in reasons if reason), "")
 
 
-def _told(mirror: str, reason: str) -> str:
+def _fault(mirror: str, reason: str) -> str:
     return f"{without_passwords(mirror)} does not deliver ({reason})"

@@ -1,7 +1,7 @@
-"""DVC's cache, whose files are named after their content; DVC itself never looks whether they are.
+"""Checks DVC's cache, whose files are named after the hash of their content.
 
-It takes a file that is read-only for whole, restores it as it is, and then takes what it restored
-for what it should be.
+DVC itself does not check them: it trusts a read-only file, restores it as it is, and then trusts
+what it restored.
 """
 
 from __future__ import annotations
@@ -20,67 +20,67 @@ from pipeline.health.findings import Finding
 
 DVC = Path(".dvc")
 LOCK = Path("dvc.lock")
-# Outside of the cache, of which DVC collects garbage by itself.
+# Outside the cache, where DVC would collect it as garbage.
 DAMAGED = DVC / "tmp" / "damaged"
-# The rest of a hash, whose first two letters are the folder's; a listing of a folder tells so.
+# The rest of a hash, whose first two digits name the folder; the listing of a folder ends in .dir.
 _OBJECT = re.compile(r"[0-9a-f]{30}(\.dir)?")
 _NAMED = 3
 
 
 def finding() -> Finding | None:
-    """Returns what of the cache is damaged, and what of the workspace came from it.
+    """Returns which files of the cache are damaged, and which files here were restored from them.
 
-    To be asked where dvc.lock can be read.
+    Needs a dvc.lock that can be read.
     """
-    hashes = {path: _md5(path) for path in _kept()}
-    damaged = [path for path, found in hashes.items() if found != _name(path)]
+    hashes = {path: _md5(path) for path in _cached()}
+    damaged = [path for path, md5 in hashes.items() if md5 != _expected_md5(path)]
     if not damaged:
         return None
     wrong = {hashes[path] for path in damaged}
     restored = [path for path in _outputs() if _md5(path) in wrong]
-    what = f"DVC's cache is damaged, and DVC would restore it so: {_names(damaged)}"
+    what = f"DVC's cache is damaged, and DVC would restore damaged files: {_names(damaged)}"
     if restored:
         what += (
-            f"; {_names(restored)} came from there, and of what was made from it nobody knows: "
+            f"; restored from there: {_names(restored)}. Whatever was made from them may be wrong: "
             "`dvc repro --force` makes it again"
         )
     remedy = f"--fix moves it to {DAMAGED}, and `dvc repro` makes it again"
     return Finding(what, remedy, partial(_take_away, damaged, restored))
 
 
-def _kept() -> Iterator[Path]:
-    """Yields the files of the cache, which lie in folders of two letters."""
+def _cached() -> Iterator[Path]:
+    """Yields the files of the cache, which lie in folders with names of two digits."""
     if not DVC.is_dir():
         return
-    # DVC's import costs a third of a second.
+    # Importing DVC takes a third of a second.
     from dvc.config import Config
 
     folder = Path(Config(str(DVC))["cache"].get("dir", DVC / "cache"))
     for path in sorted((folder / "files" / "md5").glob("??/*")):
-        # What is still being written has another name.
+        # A file that is still being written has a different name.
         if _OBJECT.fullmatch(path.name):
             yield path
 
 
-def _name(path: Path) -> str:
-    """Returns what a file of the cache should have as its hash."""
+def _expected_md5(path: Path) -> str:
+    """Returns the hash that a file of the cache should have."""
     return path.parent.name + path.name.removesuffix(".dir")
 
 
 def _outputs() -> Iterator[Path]:
-    """Yields the files here that DVC may have restored."""
+    """Yields the files in the workspace that DVC may have restored."""
     lock = YAML(typ="safe").load(LOCK) if LOCK.exists() else {}
     for stage in lock.get("stages", {}).values():
         for output in stage.get("outs", []):
             path = Path(output["path"])
-            yield from (one for one in (path, *path.rglob("*")) if one.is_file())
+            yield from (file for file in (path, *path.rglob("*")) if file.is_file())
 
 
 def _take_away(damaged: list[Path], restored: list[Path]) -> None:
     DAMAGED.mkdir(parents=True, exist_ok=True)
     for path in damaged:
         shutil.copy2(path, unused(DAMAGED / f"{path.parent.name}{path.name}"))
-    # First what came from it: as long as that is here, it can be told by the cache alone.
+    # Restored files go first: they are recognised only while the damaged cache is still there.
     for path in [*restored, *damaged]:
         path.unlink()
 

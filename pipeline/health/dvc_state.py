@@ -1,4 +1,4 @@
-"""DVC's own files: its cache, and those that a crash may leave so that every command stops."""
+"""Checks DVC's own files: its cache, and those that stop every command if a crash damages them."""
 
 from __future__ import annotations
 
@@ -18,30 +18,30 @@ from pipeline.health import dvc_cache
 from pipeline.health.backups import unused
 from pipeline.health.findings import Finding
 
-# DVC 3.67 minds nothing else: empty or damaged, `lock`, `rwlock.lock` and `btime` do no harm.
+# DVC 3.67 stumbles over no others: `lock`, `rwlock.lock` and `btime` may be empty or damaged.
 RWLOCK = Path(".dvc/tmp/rwlock")
 LOCK = Path("dvc.lock")
 _CONFLICT = re.compile(rb"^<{7} ", re.MULTILINE)
 
 
 def findings(*, at_work: bool) -> Iterator[Finding]:
-    """Yields what stops DVC or leads it astray; nothing is mended while it is at work here."""
+    """Yields what stops DVC or misleads it; offers no mend while DVC is at work here."""
     stopping = [finding for finding in (_rwlock(), _lock()) if finding]
     for finding in stopping or filter(None, [dvc_cache.finding()]):
         if finding.mend and at_work:
-            yield Finding(finding.what, "DVC is at work here: let it end, then ask again")
+            yield Finding(finding.what, "DVC is at work here: wait until it ends, then try again")
         else:
             yield finding
 
 
 def is_at_work() -> bool:
-    """Returns whether a DVC process works in this checkout, as far as this user may see."""
+    """Returns whether a DVC process that this user may see is at work in this checkout."""
     return any(_works_here(process) for process in psutil.process_iter())
 
 
 def _works_here(process: psutil.Process) -> bool:
     try:
-        # Asked in this order, for the folder costs more and is refused more often.
+        # In this order, because the folder costs more to ask for and is refused more often.
         if not _is_dvc(process.cmdline()):
             return False
         return Path(process.cwd()).is_relative_to(Path.cwd())
@@ -57,14 +57,14 @@ def _is_dvc(words: list[str]) -> bool:
 def _rwlock() -> Finding | None:
     if not RWLOCK.exists():
         return None
-    # DVC's import costs half a second.
+    # Importing DVC takes half a second.
     from dvc.rwlock import SCHEMA
 
     content = RWLOCK.read_bytes()
     try:
         fault = _fault(SCHEMA, json.loads(content))
     except ValueError:
-        fault = "no JSON" if content.strip() else "empty"
+        fault = "not JSON" if content.strip() else "empty"
     if not fault:
         return None
     what = f"{RWLOCK} is damaged ({fault}): every `dvc repro` stops"
@@ -81,18 +81,18 @@ def _lock() -> Finding | None:
     what = f"{LOCK} is damaged ({fault}): every `dvc repro` stops"
     if _CONFLICT.search(content):
         return Finding(
-            f"{LOCK} holds an unfinished merge", "`git checkout --ours dvc.lock` ends it"
+            f"{LOCK} contains an unfinished merge", "`git checkout --ours dvc.lock` resolves it"
         )
     committed = _committed_lock()
     if committed is None:
-        remedy = "DVC writes it anew and takes results from its run cache"
+        remedy = "DVC writes a new one and takes results from its run cache"
     else:
         remedy = "restores the committed one"
     return Finding(what, f"--fix keeps it as {LOCK}.damaged; {remedy}", lambda: _restore(committed))
 
 
 def _lock_fault(content: bytes) -> str:
-    """Returns what DVC would not accept in a dvc.lock; empty where it would."""
+    """Returns why DVC would reject this dvc.lock; empty if it would accept it."""
     from dvc.schema import COMPILED_LOCKFILE_SCHEMA
 
     if not content.strip():
@@ -100,12 +100,12 @@ def _lock_fault(content: bytes) -> str:
     try:
         tree = YAML(typ="safe").load(content.decode("utf-8"))
     except (YAMLError, ValueError):
-        return "no YAML"
+        return "not YAML"
     return _fault(COMPILED_LOCKFILE_SCHEMA, tree)
 
 
 def _fault(schema: Any, value: object) -> str:
-    """Returns what is wrong by one of DVC's schemas, in a few words."""
+    """Returns how a value violates one of DVC's schemas, in a few words; empty if it does not."""
     from voluptuous import Invalid
 
     try:
@@ -116,15 +116,15 @@ def _fault(schema: Any, value: object) -> str:
 
 
 def _committed_lock() -> bytes | None:
-    """Returns the last commit's dvc.lock, if there are such and DVC would accept it."""
+    """Returns the dvc.lock of the last commit, if there is one and DVC would accept it."""
     try:
-        # With `./`, or a project inside another's checkout would be given the other's.
-        answer = subprocess.run(
+        # Without `./`, a project inside another checkout would get that checkout's file.
+        shown = subprocess.run(
             ["git", "show", f"HEAD:./{LOCK}"], capture_output=True, check=True, timeout=30
         )
     except (OSError, subprocess.SubprocessError):
         return None
-    return None if _lock_fault(answer.stdout) else answer.stdout
+    return None if _lock_fault(shown.stdout) else shown.stdout
 
 
 def _restore(committed: bytes | None) -> None:

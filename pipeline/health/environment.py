@@ -1,4 +1,4 @@
-"""Python and the installed packages, against what the project was made with."""
+"""Compares Python and the installed packages with those the project was made with."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _SHOWN = 5
 
 
 def findings() -> Iterator[Finding]:
-    """Yields what is not as pyproject.toml and requirements.lock say; where they are not, nothing.
+    """Yields what differs from pyproject.toml and requirements.lock; skips a file that is missing.
 
     Raises:
-        DataError: if one of them cannot be read as what it is.
+        DataError: if one of them cannot be parsed.
     """
     if PROJECT.is_file():
         yield from _python()
@@ -37,22 +37,23 @@ def _python() -> Iterator[Finding]:
         allowed = SpecifierSet(project.get("requires-python", ""))
     except (ValueError, InvalidSpecifier) as error:
         raise DataError(f"{PROJECT} cannot be read: {error}") from None
-    have = platform.python_version()
-    if not allowed.contains(have, prereleases=True):
-        what = f"this is Python {have}, and {PROJECT} asks for {allowed}"
-        yield Finding(what, "name a fitting one: make setup PYTHON=...")
+    installed = platform.python_version()
+    if not allowed.contains(installed, prereleases=True):
+        what = f"this is Python {installed}, but {PROJECT} requires {allowed}"
+        yield Finding(what, "set up with a version it allows: make setup PYTHON=...")
 
 
 def _packages() -> Iterator[Finding]:
-    differing = [told for requirement in _locked() if (told := _difference(requirement))]
-    if differing:
-        shown = ", ".join(differing[:_SHOWN])
-        more = f" and {len(differing) - _SHOWN} more" if len(differing) > _SHOWN else ""
-        yield Finding(f"packages are not those of {LOCK}: {shown}{more}", "`make setup` mends it")
+    differences = [text for requirement in _locked() if (text := _difference(requirement))]
+    if differences:
+        shown = ", ".join(differences[:_SHOWN])
+        more = f" and {len(differences) - _SHOWN} more" if len(differences) > _SHOWN else ""
+        what = f"packages differ from {LOCK}: {shown}{more}"
+        yield Finding(what, "`make setup` installs the locked ones")
 
 
 def _locked() -> Iterator[Requirement]:
-    """Yields what is pinned for this interpreter and machine."""
+    """Yields the packages pinned for this interpreter and machine."""
     for line in LOCK.read_text(encoding="utf-8").splitlines():
         # Hashes and comments belong to the pin above them.
         if not line.strip() or line[0] in " #":
@@ -66,11 +67,11 @@ def _locked() -> Iterator[Requirement]:
 
 
 def _difference(requirement: Requirement) -> str:
-    """Returns how the installed package differs from its pin; empty where it does not."""
+    """Returns how the installed package differs from its pin; empty if it does not."""
     try:
-        have = metadata.version(requirement.name)
+        installed = metadata.version(requirement.name)
     except metadata.PackageNotFoundError:
         return f"{requirement.name} is absent (locked {requirement.specifier})"
-    if requirement.specifier.contains(have, prereleases=True):
+    if requirement.specifier.contains(installed, prereleases=True):
         return ""
-    return f"{requirement.name} {have} (locked {requirement.specifier})"
+    return f"{requirement.name} {installed} (locked {requirement.specifier})"

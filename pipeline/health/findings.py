@@ -1,4 +1,4 @@
-"""What `doctor` has to say of a project."""
+"""What `doctor` reports about a project: findings and notes."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,10 +9,10 @@ class Finding:
     """Something that is wrong.
 
     Attributes:
-        what: is wrong, and where, in one line.
-        remedy: what to do, or what the mend does.
-        mend: does it, and raises a PipelineError or an OSError where it cannot.
-        option: of `doctor`, without which nothing is mended.
+        what: what is wrong, and where, in one line.
+        remedy: what the user should do, or what `mend` does.
+        mend: repairs it; raises a PipelineError or an OSError if it cannot. None if nothing can.
+        option: the option of `doctor` that allows `mend` to run.
     """
 
     what: str
@@ -23,6 +23,6 @@ class Finding:
 
 @dataclass(frozen=True)
 class Note:
-    """Something to know that is not wrong."""
+    """Something worth knowing that is not wrong."""
 
     what: str

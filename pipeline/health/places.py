@@ -1,4 +1,4 @@
-"""Where MLflow's database says that artifacts lie: absolute paths, which a move makes wrong."""
+"""Where MLflow's database says the artifacts are: absolute paths, which break after a move."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pipeline.health.findings import Finding, Note
 from pipeline.provenance.places import project_root
 
 ARTIFACTS = "mlartifacts"
-# Every column of MLflow 3.17 that may hold a path. In `tags` and the like paths are relative.
+# Every column of MLflow 3.17 that may hold an absolute path. Those in `tags` and such are relative.
 _PLACES = (
     ("experiments", "artifact_location", "TRUE"),
     ("runs", "artifact_uri", "TRUE"),
@@ -25,26 +25,26 @@ _PLACES = (
 
 
 def findings(database: Path) -> Iterator[Finding | Note]:
-    """Yields each former place of the artifacts that are here now."""
+    """Yields each place where MLflow looks for artifacts that are here now."""
     here = project_root()
     for former in _former_roots(database, here):
         old, new = former / ARTIFACTS, here / ARTIFACTS
         if old.exists():
             yield Note(
-                f"MLflow keeps artifacts in {old}: this seems to be a copy of that checkout, whose "
-                f"own {new} is not used"
+                f"MLflow keeps artifacts in {old}: this seems to be a copy of that checkout, and "
+                f"its own {new} is not used"
             )
         else:
             yield Finding(
                 f"MLflow looks for artifacts in {old}, which is gone; they are in {new}",
-                "`python -m pipeline doctor --relocate` corrects its database and keeps a copy",
+                "`python -m pipeline doctor --relocate` corrects its database and keeps a backup",
                 lambda former=former: _relocate(database, former, here),
                 "--relocate",
             )
 
 
 def local_path(location: str) -> Path | None:
-    """Returns what MLflow means by an absolute path or a file URI; None if it lies elsewhere."""
+    """Returns the local path that an absolute path or file URI names; None if it is not local."""
     if location.startswith("/"):
         return Path(location)
     if not location.startswith("file:"):
@@ -60,17 +60,17 @@ def _former_roots(database: Path, here: Path) -> list[Path]:
 
 
 def _former_root(path: Path, here: Path) -> Path | None:
-    """Returns the checkout that `path` belonged to, if what lay there is below `here` now."""
+    """Returns the checkout that `path` belonged to, if the same file is now below `here`."""
     if ARTIFACTS not in path.parts or path.is_relative_to(here):
         return None
     root = next(parent for parent in path.parents if (parent / ARTIFACTS) in (path, *path.parents))
     below = path.relative_to(root)
-    # That the folder `mlartifacts` itself is here says nothing.
+    # The folder `mlartifacts` alone proves nothing: every checkout has one.
     return root if len(below.parts) > 1 and (here / below).exists() else None
 
 
 def _locations(connection: sqlite3.Connection) -> list[tuple[str, str, str, str]]:
-    """Returns table, column, condition and what is there, each location once a column."""
+    """Returns table, column, condition and location; each location once per column."""
     return [
         (table, column, condition, location)
         for table, column, condition in _PLACES
@@ -81,7 +81,7 @@ def _locations(connection: sqlite3.Connection) -> list[tuple[str, str, str, str]
 
 
 def _relocate(database: Path, old: Path, new: Path) -> None:
-    """Rewrites all that lies below `old`, be it there or not, in one transaction."""
+    """Rewrites all locations below `old` in one transaction, whether the files exist or not."""
     keep_copy(database, "relocation")
     with opened(database, "rw") as connection:
         for table, column, condition, location in _locations(connection):
@@ -92,7 +92,7 @@ def _relocate(database: Path, old: Path, new: Path) -> None:
 
 
 def _moved(location: str, old: Path, new: Path) -> str:
-    """Returns the location below `new`, in the form that it had: a path or a URI."""
+    """Returns the location below `new`, in its original form: a path or a URI."""
     path = local_path(location)
     if path is None or not path.is_relative_to(old):
         return location

@@ -1,4 +1,4 @@
-"""Whether MLflow can open its store."""
+"""Checks whether MLflow can open its store."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ _PATIENCE_SECONDS = 5
 
 
 def is_made() -> bool:
-    """Returns whether the store is there; a database that is not, MLflow would make when asked.
+    """Returns whether the store exists. MLflow must not be asked: it would create the database.
 
     Raises:
-        DataError: if its file is no database.
+        DataError: if its file is not a database.
     """
     path = database()
     return path is None or (path.is_file() and bool(_tables(path)))
 
 
 def findings() -> Iterator[Finding]:
-    """Yields why MLflow cannot open the store, which has to be mended before all that is in it.
+    """Yields why MLflow cannot open the store. Nothing inside it can be checked before that.
 
     Raises:
         PendingError: if its database is in use.
@@ -38,7 +38,7 @@ def findings() -> Iterator[Finding]:
         if path is not None and is_made():
             yield from _database(path)
     except DataError as error:
-        remedy = "move it away, and --fix makes a new one of what is in runs/"
+        remedy = "move it away, then --fix makes a new one from runs/"
         yield Finding(str(error), remedy)
 
 
@@ -50,7 +50,8 @@ def _server(uri: str) -> Iterator[Finding]:
         fault = "does not answer"
     if fault:
         what = f"the MLflow server {without_passwords(uri)} {fault}"
-        yield Finding(what, "start it, or correct MLFLOW_TRACKING_URI; then `track` adds the runs")
+        remedy = "start it or correct MLFLOW_TRACKING_URI, then `track` adds the runs"
+        yield Finding(what, remedy)
 
 
 def _tables(path: Path) -> set[str]:
@@ -59,28 +60,29 @@ def _tables(path: Path) -> set[str]:
 
 
 def _database(path: Path) -> Iterator[Finding]:
-    """Yields why MLflow cannot work with a database, of which it changes nothing."""
+    """Yields why MLflow cannot work with a database, without changing the database."""
     with opened(path) as connection:
-        (told,) = connection.execute("PRAGMA quick_check(1)").fetchone()
-    if told != "ok":
-        raise DataError(f"{path} is damaged: {' '.join(told.split())}")
+        (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+    if verdict != "ok":
+        raise DataError(f"{path} is damaged: {' '.join(verdict.split())}")
     if "alembic_version" not in _tables(path):
-        remedy = "move it away, or let MLFLOW_TRACKING_URI name MLflow's"
-        yield Finding(f"{path} is a database, but none of MLflow's", remedy)
+        remedy = "move it away, or set MLFLOW_TRACKING_URI to MLflow's database"
+        yield Finding(f"{path} is a database, but not one of MLflow's", remedy)
         return
     with opened(path) as connection:
-        found = {revision for (revision,) in connection.execute("SELECT * FROM alembic_version")}
-    # They take three seconds to import.
+        rows = connection.execute("SELECT * FROM alembic_version")
+        current = {revision for (revision,) in rows}
+    # These two take three seconds to import.
     import mlflow
     from alembic.script import ScriptDirectory
 
     script = ScriptDirectory(str(Path(str(mlflow.__file__)).parent / "store" / "db_migrations"))
-    if found == set(script.get_heads()):
+    if current == set(script.get_heads()):
         return
-    revisions = ", ".join(sorted(found)) or "of no revision"
-    if found <= {revision.revision for revision in script.walk_revisions()}:
+    revisions = ", ".join(sorted(current)) or "without a revision"
+    if current <= {revision.revision for revision in script.walk_revisions()}:
         what = f"{path} has the schema of an older MLflow, {revisions}"
-        yield Finding(what, f"copy it, then upgrade it: `mlflow db upgrade {tracking_uri()}`")
+        yield Finding(what, f"back it up, then upgrade it: `mlflow db upgrade {tracking_uri()}`")
     else:
         what = f"{path} has the schema of a newer MLflow than is installed, {revisions}"
         yield Finding(what, "`make setup` installs the locked one")

@@ -1,4 +1,4 @@
-"""MLflow's runs against the processes that make them and the files that they mirror."""
+"""Checks MLflow's runs against the processes that train them and the files that they mirror."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from pipeline.runs.manifest import read_manifest, trained_variants
 from pipeline.runs.tables import run_folder
 from pipeline.tracking.store import FINGERPRINT, Store, asking, paged
 
-# What a run says of the process that works on it, since it was opened.
+# Tags that say which process opened the run and works on it.
 HOST, PROCESS, STARTED = "process.host", "process.id", "process.started"
 _SHOWN = 5
 
@@ -36,12 +36,12 @@ class RunFiles:
 
     @property
     def folder(self) -> Path:
-        """Where its model lies."""
+        """The folder of its model."""
         return run_folder(self.variant, self.seed)
 
 
 def files_by_fingerprint(variants: Collection[str]) -> dict[str, RunFiles]:
-    """Returns the trained runs of these variants that are here.
+    """Returns the trained runs of these variants in `runs/`, by fingerprint.
 
     Raises:
         DataError: if a manifest is damaged.
@@ -55,74 +55,77 @@ def files_by_fingerprint(variants: Collection[str]) -> dict[str, RunFiles]:
 
 
 @dataclass(frozen=True)
-class Mirrored:
-    """An experiment in MLflow, held against what is here.
+class TrackedExperiment:
+    """An experiment in MLflow, compared with the runs on disk.
 
     Attributes:
-        experiment: its name; None if that is not known.
-        files: the trained runs that are here, by fingerprint.
+        name: of the experiment; None if it is not known.
+        files: the trained runs on disk, by fingerprint.
     """
 
-    experiment: str | None
+    name: str | None
     files: Mapping[str, RunFiles]
 
     def abandoned(self) -> Iterator[Finding | Note]:
-        """Yields runs that say they are running, and whose process is dead or not known here."""
+        """Yields the runs marked as running whose process is dead, or cannot be checked here."""
         if not is_made():
             return
         with asking():
             client = MlflowClient(tracking_uri())
-            own = self._experiment_id(client)
-            everywhere = [each.experiment_id for each in paged(client.search_experiments)]
+            experiment_id = self._experiment_id(client)
+            everywhere = [
+                experiment.experiment_id for experiment in paged(client.search_experiments)
+            ]
             running = _runs(client, everywhere, "RUNNING")
         for run in running:
-            # Those of the files here are only waiting for `track`.
-            waits = own in {None, run.info.experiment_id} and self._files_of(run) is not None
-            if not waits:
+            # A run whose files are on disk is only waiting for `track`.
+            is_own = experiment_id in {None, run.info.experiment_id}
+            if not (is_own and self._files_of(run) is not None):
                 yield from _abandoned(client, run)
 
     def missing(self) -> Counter[str]:
-        """Returns by variant how many of the runs here MLflow has not, or not whole."""
+        """Returns, by variant, how many runs on disk are missing or incomplete in MLflow."""
         with asking():
-            there = {run.data.tags.get(FINGERPRINT) for run in self._finished()}
+            tracked = {run.data.tags.get(FINGERPRINT) for run in self._finished()}
         return Counter(
-            files.variant for fingerprint, files in self.files.items() if fingerprint not in there
+            files.variant for fingerprint, files in self.files.items() if fingerprint not in tracked
         )
 
     def lost_models(self) -> Iterator[Finding]:
-        """Yields the finished runs whose model is in MLflow without its files."""
+        """Yields the finished runs whose model has lost its files in MLflow."""
         with asking():
             lost = [(run, model) for run, model in self._models() if _is_lost(model)]
-        here = [(files, model) for run, model in lost if (files := self._files_of(run))]
+        restorable = [(files, model) for run, model in lost if (files := self._files_of(run))]
         gone = [run for run, _ in lost if not self._files_of(run)]
-        if here:
-            names = [str(model.name) for _, model in here]
+        if restorable:
+            names = [str(model.name) for _, model in restorable]
             what = f"the models of {_listed(names)} have lost their files in MLflow"
-            yield Finding(what, "--fix takes them from runs/", lambda: self._write_models(here))
+            remedy = "--fix restores them from runs/"
+            yield Finding(what, remedy, lambda: self._write_models(restorable))
         if gone:
             names = [f"{run.info.run_name} ({run.info.run_id})" for run in gone]
-            what = f"the models of {_listed(names)} have lost their files, which are not here"
+            what = f"the models of {_listed(names)} have lost their files, which runs/ lacks too"
             remedy = "train them again, or delete each: `mlflow runs delete --run-id ...` with "
             yield Finding(what, f"{remedy}MLFLOW_TRACKING_URI={without_passwords(tracking_uri())}")
 
     def _write_models(self, lost: list[tuple[RunFiles, LoggedModel]]) -> None:
         test = read_prepared().test
         with asking():
-            store = Store(str(self.experiment))
+            store = Store(str(self.name))
             for files, model in lost:
                 classes = int(test.labels.max()) + 1
                 store.write_model(model, files.folder, test.images[:2], classes)
 
     def _experiment_id(self, client: MlflowClient) -> str | None:
-        known = client.get_experiment_by_name(self.experiment) if self.experiment else None
-        return known.experiment_id if known else None
+        experiment = client.get_experiment_by_name(self.name) if self.name else None
+        return experiment.experiment_id if experiment else None
 
     def _finished(self) -> list[Run]:
         if not is_made():
             return []
         client = MlflowClient(tracking_uri())
-        own = self._experiment_id(client)
-        return _runs(client, [own], "FINISHED") if own else []
+        experiment_id = self._experiment_id(client)
+        return _runs(client, [experiment_id], "FINISHED") if experiment_id else []
 
     def _models(self) -> Iterator[tuple[Run, LoggedModel]]:
         finished = {run.info.run_id: run for run in self._finished()}
@@ -143,29 +146,29 @@ def _runs(client: MlflowClient, experiments: list[str], status: str) -> list[Run
 
 
 def _abandoned(client: MlflowClient, run: Run) -> Iterator[Finding | Note]:
-    told = f"the run {run.info.run_name} ({run.info.run_id}) is RUNNING in MLflow"
+    what = f"the run {run.info.run_name} ({run.info.run_id}) is RUNNING in MLflow"
     host = run.data.tags.get(HOST)
     alive = _is_alive(run) if host == platform.node() else None
     if alive is None:
         where = (
             f"on another machine, {host}" if host not in {None, platform.node()} else "somewhere"
         )
-        yield Note(f"{told}, {where}: whether its process lives is not known here")
+        yield Note(f"{what}, {where}: its process cannot be checked from here")
     elif not alive:
         yield Finding(
-            f"{told}, but its process is dead",
+            f"{what}, but its process is dead",
             "--fix marks it as KILLED",
             lambda: _kill(client, run),
         )
 
 
 def _is_alive(run: Run) -> bool | None:
-    """Returns whether the process that opened the run lives; None if it says nothing of use."""
+    """Returns whether the process that opened the run is alive; None if its tags do not tell."""
     try:
         number = int(run.data.tags[PROCESS])
         started = float(run.data.tags[STARTED])
         process = psutil.Process(number)
-        # A number is given anew, to a process that started at another time.
+        # Process ids are reused: the same id with another start time is another process.
         same = abs(process.create_time() - started) <= 1
         return same and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:

@@ -134,7 +134,7 @@ def test_what_was_restored_from_a_damaged_cache_is_made_again(clone, count):
 
     assert told.returncode == 1
     assert str(kept.relative_to(clone.folder)) in told.stdout
-    assert f"{weights} came from there" in told.stdout
+    assert f"restored from there: {weights}." in told.stdout
     assert mended.startswith("mended: DVC's cache is damaged")
     assert (clone.folder / weights).read_bytes() == kept.read_bytes() == whole
     assert clone.hashes(*MADE) == clone.made

@@ -167,7 +167,7 @@ def status(run_id):
     return client().get_run(run_id).info.status
 
 
-def test_a_healthy_project_is_said_to_be_well_and_stays_as_it_is(healthy, examine):
+def test_a_healthy_project_is_reported_as_well_and_left_unchanged(healthy, examine):
     before = contents(healthy)
 
     (line,) = examine("--fix", "--relocate")
@@ -176,7 +176,7 @@ def test_a_healthy_project_is_said_to_be_well_and_stays_as_it_is(healthy, examin
     assert contents(healthy) == before
 
 
-def test_an_empty_project_with_parameters_is_well_and_makes_no_store(project, examine):
+def test_a_project_without_runs_is_well_and_no_store_is_made(project, examine):
     Path("params.yaml").write_text(PARAMS)
 
     (line,) = examine("--fix")
@@ -200,7 +200,7 @@ def test_the_command_line_ends_with_1_until_all_is_well():
 
 
 @pytest.mark.usefixtures("project")
-def test_wrong_parameters_are_told_and_the_rest_is_looked_at(examine):
+def test_wrong_parameters_are_reported_and_the_rest_is_checked(examine):
     Path("params.yaml").write_text(PARAMS.replace("epochs: 10", "epochs: 0"))
     Path(".dvc/tmp").mkdir(parents=True)
     Path(".dvc/tmp/rwlock").touch()
@@ -211,7 +211,7 @@ def test_wrong_parameters_are_told_and_the_rest_is_looked_at(examine):
     assert "rwlock is damaged" in other
 
 
-def test_a_run_of_a_dead_process_is_killed(healthy, examine):
+def test_a_run_of_a_dead_process_is_marked_as_killed(healthy, examine):
     left = open_run(platform.node(), *dead_process())
     before = contents(healthy)
 
@@ -226,7 +226,7 @@ def test_a_run_of_a_dead_process_is_killed(healthy, examine):
 
 
 @pytest.mark.usefixtures("healthy")
-def test_a_number_that_another_process_has_now_is_no_sign_of_life(examine):
+def test_a_reused_process_id_does_not_count_as_alive(examine):
     started = psutil.Process().create_time()
     left = open_run(platform.node(), os.getpid(), started - 5)
 
@@ -248,7 +248,7 @@ def test_a_run_of_a_living_process_is_well(examine):
     [((), "somewhere"), (("elsewhere", 1, 0.5), "on another machine, elsewhere")],
 )
 @pytest.mark.usefixtures("healthy")
-def test_a_running_run_of_which_nothing_is_known_is_noted(examine, process, told):
+def test_a_run_whose_process_cannot_be_checked_is_noted(examine, process, told):
     running = open_run(*process)
 
     note, well = examine("--fix")
@@ -259,7 +259,7 @@ def test_a_running_run_of_which_nothing_is_known_is_noted(examine, process, told
 
 
 @pytest.mark.usefixtures("healthy")
-def test_a_dead_run_whose_files_are_here_is_finished_by_track(examine):
+def test_a_dead_run_whose_files_are_on_disk_is_finished_by_track(examine):
     run = run_of("no_norm")
     with sql() as connection:
         change = "UPDATE runs SET status = 'RUNNING' WHERE run_uuid = ?"
@@ -271,7 +271,7 @@ def test_a_dead_run_whose_files_are_here_is_finished_by_track(examine):
 
     (told,) = examine()
     assert told.startswith(
-        "wrong: MLflow lacks runs that are in runs/, or has them in part: 1 of no_norm;"
+        "wrong: MLflow lacks runs that are in runs/, or parts of them: 1 of no_norm;"
     )
 
     assert examine("--fix")[-1].startswith("all is well")
@@ -279,7 +279,7 @@ def test_a_dead_run_whose_files_are_here_is_finished_by_track(examine):
 
 
 @pytest.mark.usefixtures("healthy")
-def test_a_store_that_is_gone_is_made_again_from_the_files(examine):
+def test_a_lost_store_is_made_again_from_the_files(examine):
     Path("mlflow.db").unlink()
 
     (told,) = examine()
@@ -290,7 +290,7 @@ def test_a_store_that_is_gone_is_made_again_from_the_files(examine):
 
 
 @pytest.mark.usefixtures("healthy")
-def test_runs_without_test_scores_wait_for_the_stages_between(examine):
+def test_runs_without_test_scores_are_not_added_until_they_are_evaluated(examine):
     Path("mlflow.db").unlink()
     shutil.rmtree("evaluation")
 
@@ -307,12 +307,12 @@ def model_files():
 
 
 @pytest.mark.usefixtures("healthy")
-def test_a_model_whose_files_are_gone_gets_them_back_from_the_runs(examine):
+def test_lost_model_files_are_restored_from_the_runs(examine):
     gone = model_files()[0].parent
     shutil.rmtree(gone)
 
     (told,) = examine()
-    assert "have lost their files in MLflow; --fix takes them from runs/" in told
+    assert "have lost their files in MLflow; --fix restores them from runs/" in told
 
     assert examine("--fix")[-1].startswith("all is well")
     assert (gone / "artifacts" / WEIGHTS).read_text().startswith(WEIGHTS)
@@ -320,7 +320,7 @@ def test_a_model_whose_files_are_gone_gets_them_back_from_the_runs(examine):
 
 
 @pytest.mark.usefixtures("healthy")
-def test_a_model_that_is_nowhere_is_told_and_not_mended(examine):
+def test_a_model_lost_everywhere_is_reported_and_not_mended(examine):
     shutil.rmtree("mlartifacts/models")
     shutil.rmtree("runs")
 
@@ -345,7 +345,7 @@ def moved(healthy, tmp_path_factory, monkeypatch):
     return target
 
 
-def test_a_run_that_came_out_otherwise_stays_as_recorded(healthy, caplog):
+def test_a_run_with_different_scores_stays_as_recorded(healthy, caplog):
     assert healthy
     path = Path("runs/no_norm/history.csv")
     table = pd.read_csv(path)
@@ -362,7 +362,7 @@ def test_a_run_that_came_out_otherwise_stays_as_recorded(healthy, caplog):
 
 
 @pytest.mark.usefixtures("tracked_project")
-def test_a_run_that_diverged_is_tagged_so_and_shows_finite_numbers_alone():
+def test_a_diverged_run_is_tagged_and_shows_finite_numbers_only():
     write_runs()
     history = "seed,epoch,split,loss,accuracy\n0,0,train,1e30,0.2\n0,1,train,,0.1\n"
     Path("runs/no_norm/history.csv").write_text(history)
@@ -436,7 +436,7 @@ def test_a_copy_beside_its_original_is_noted(healthy, tmp_path_factory, monkeypa
     assert rows("mlflow.db") == before
 
 
-def test_a_damaged_manifest_is_told(healthy, examine):
+def test_a_damaged_manifest_is_reported(healthy, examine):
     (healthy / "runs" / "no_norm" / "manifest.json").write_text("{")
 
     (told,) = examine("--fix")

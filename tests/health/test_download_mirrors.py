@@ -89,14 +89,14 @@ def test_a_folder_and_a_url_that_deliver_are_well(findings, folder, serve):
     assert asked == ["/data/small"]
 
 
-def test_where_an_own_mirror_answers_no_other_is_asked(findings, folder, serve):
+def test_no_other_mirror_is_asked_if_a_chosen_one_answers(findings, folder, serve):
     url, asked = serve()
 
     assert not findings(built_in=[url], own=[str(folder)])
     assert not asked
 
 
-def test_an_own_mirror_that_fails_is_told_even_where_another_answers(findings, folder, serve):
+def test_a_chosen_mirror_that_fails_is_reported_even_if_another_answers(findings, folder, serve):
     url, _ = serve(size=3)
     (folder / "empty").mkdir()
 
@@ -108,7 +108,7 @@ def test_an_own_mirror_that_fails_is_told_even_where_another_answers(findings, f
     assert "secret" not in other.what
 
 
-def test_a_file_of_another_size_is_no_mirror(findings, folder):
+def test_a_mirror_with_a_file_of_another_size_is_refused(findings, folder):
     (folder / "large").write_bytes(b"<html>")
 
     (finding, _) = findings(own=[str(folder)])
@@ -116,7 +116,7 @@ def test_a_file_of_another_size_is_no_mirror(findings, folder):
     assert "large has 6 bytes, not 7" in finding.what
 
 
-def test_without_any_mirror_the_data_has_to_be_here(findings, project):
+def test_without_any_mirror_the_files_must_be_on_disk(findings, project):
     (wrong,) = findings(built_in=["http://127.0.0.1:1/", "/nowhere"])
     assert isinstance(wrong, Finding)
     assert "no mirror of mnist answers: http://127.0.0.1:1/ does not deliver" in wrong.what
@@ -129,7 +129,7 @@ def test_without_any_mirror_the_data_has_to_be_here(findings, project):
     assert isinstance(note, Note)
 
 
-def test_a_mirror_that_keeps_silent_is_not_waited_for(findings, folder, monkeypatch):
+def test_a_silent_mirror_does_not_hold_up_the_check(findings, folder, monkeypatch):
     monkeypatch.setattr(download_mirrors, "PATIENCE_SECONDS", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
@@ -139,5 +139,5 @@ def test_a_mirror_that_keeps_silent_is_not_waited_for(findings, folder, monkeypa
 
 
 @pytest.mark.usefixtures("project")
-def test_the_digits_are_where_scikit_learn_is():
+def test_the_digits_come_with_scikit_learn():
     assert not list(download_mirrors.findings("digits"))

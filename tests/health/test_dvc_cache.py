@@ -32,20 +32,20 @@ def test_a_whole_cache_is_well():
     assert dvc_cache.finding() is None
 
 
-def test_without_dvc_there_is_nothing_to_say(project):
+def test_without_dvc_nothing_is_reported(project):
     assert dvc_cache.finding() is None
     assert not list(project.iterdir())
 
 
 @pytest.mark.usefixtures("repository")
-def test_a_damaged_file_is_told_and_moved_away():
+def test_a_damaged_file_is_reported_and_moved_away():
     path = cached(TWO)
     flip(path)
 
     finding = dvc_cache.finding()
 
     assert str(path) in finding.what
-    assert "came from there" not in finding.what
+    assert "restored from there" not in finding.what
     assert path.exists()
     finding.mend()
     assert not path.exists()
@@ -56,7 +56,7 @@ def test_a_damaged_file_is_told_and_moved_away():
 
 
 @pytest.mark.usefixtures("repository")
-def test_what_was_restored_from_a_damaged_file_goes_with_it():
+def test_files_restored_from_a_damaged_file_are_removed_with_it():
     flip(cached(ONE))
     for path in (Path("a.txt"), Path("b/one")):
         path.unlink()
@@ -66,7 +66,7 @@ def test_what_was_restored_from_a_damaged_file_goes_with_it():
     assert dvc("status", "--quiet") == 0
 
     finding = dvc_cache.finding()
-    assert "a.txt, b/one came from there" in finding.what
+    assert "restored from there: a.txt, b/one." in finding.what
     assert "`dvc repro --force`" in finding.what
     finding.mend()
 
@@ -77,7 +77,7 @@ def test_what_was_restored_from_a_damaged_file_goes_with_it():
 
 
 @pytest.mark.usefixtures("repository")
-def test_a_damaged_listing_is_told():
+def test_a_damaged_listing_is_reported():
     (path,) = Path(".dvc/cache/files/md5").glob("*/*.dir")
     listing = path.read_bytes()
     assert {one["md5"] for one in json.loads(listing)} == {ONE, TWO}
@@ -87,13 +87,13 @@ def test_a_damaged_listing_is_told():
     finding = dvc_cache.finding()
 
     assert str(path) in finding.what
-    assert "came from there" not in finding.what
+    assert "restored from there" not in finding.what
     finding.mend()
     assert not path.exists()
 
 
 @pytest.mark.usefixtures("repository")
-def test_files_that_were_emptied_are_all_told():
+def test_all_emptied_files_are_reported():
     for name in (ONE, TWO):
         cached(name).chmod(0o644)
         cached(name).write_bytes(b"")
@@ -102,7 +102,7 @@ def test_files_that_were_emptied_are_all_told():
 
 
 @pytest.mark.usefixtures("repository")
-def test_of_many_three_are_named():
+def test_at_most_three_damaged_files_are_named():
     folder = cached(ONE).parent
     for number in range(5):
         (folder / f"{number:030x}").write_bytes(b"")
@@ -112,12 +112,12 @@ def test_of_many_three_are_named():
 
 
 @pytest.mark.usefixtures("repository")
-def test_what_is_still_being_written_is_left_alone():
+def test_a_file_still_being_written_is_left_alone():
     (cached(ONE).parent / ".abc.tmp").write_bytes(b"")
     assert dvc_cache.finding() is None
 
 
-def test_a_cache_elsewhere_is_looked_at(repository, tmp_path_factory):
+def test_a_cache_in_another_folder_is_checked(repository, tmp_path_factory):
     elsewhere = tmp_path_factory.mktemp("elsewhere")
     shutil.copytree(repository / ".dvc/cache", elsewhere, dirs_exist_ok=True)
     (repository / ".dvc/config").write_text(f"[cache]\n    dir = {elsewhere}\n")
@@ -129,7 +129,7 @@ def test_a_cache_elsewhere_is_looked_at(repository, tmp_path_factory):
 
 
 @pytest.mark.usefixtures("repository")
-def test_it_is_told_where_all_that_stops_dvc_is_mended():
+def test_the_cache_is_checked_once_nothing_stops_dvc():
     flip(cached(TWO))
     Path("dvc.lock").write_bytes(b"{")
     (first,) = dvc_state.findings(at_work=False)
@@ -140,7 +140,7 @@ def test_it_is_told_where_all_that_stops_dvc_is_mended():
 
 
 @pytest.mark.usefixtures("repository")
-def test_nothing_is_taken_away_while_dvc_is_at_work():
+def test_nothing_is_removed_while_dvc_is_at_work():
     flip(cached(TWO))
     (finding,) = dvc_state.findings(at_work=True)
     assert finding.mend is None

@@ -21,13 +21,13 @@ def commit():
     subprocess.run([*GIT, "commit", "--quiet", "--message", "x"], check=True)
 
 
-def test_what_dvc_leaves_is_well(repository):
+def test_files_that_dvc_wrote_are_well(repository):
     assert (repository / RWLOCK).exists()
     assert (repository / LOCK).exists()
     assert not findings()
 
 
-def test_without_dvc_there_is_nothing_to_say(project):
+def test_without_dvc_nothing_is_reported(project):
     assert not findings()
     assert not list(project.iterdir())
 
@@ -36,8 +36,8 @@ def test_without_dvc_there_is_nothing_to_say(project):
     ("content", "fault"),
     [
         (b"", "empty"),
-        (b'{"write": {"a.tx', "no JSON"),
-        (b"\0\0\xff", "no JSON"),
+        (b'{"write": {"a.tx', "not JSON"),
+        (b"\0\0\xff", "not JSON"),
         (b"[]", "expected a dictionary"),
         (b'{"write": {"a.txt": {"pid": "7"}}}', "expected int"),
     ],
@@ -56,7 +56,7 @@ def test_a_damaged_rwlock_is_removed(content, fault):
 
 
 @pytest.mark.usefixtures("repository")
-def test_dvc_stops_at_a_damaged_rwlock_and_goes_on_without():
+def test_dvc_stops_at_a_damaged_rwlock_and_works_without_it():
     RWLOCK.write_bytes(b"")
     assert dvc("repro") == 255
 
@@ -65,7 +65,7 @@ def test_dvc_stops_at_a_damaged_rwlock_and_goes_on_without():
 
 
 @pytest.mark.parametrize("name", ["lock", "rwlock.lock", "btime"])
-def test_dvc_minds_no_other_file_that_is_empty(repository, name):
+def test_dvc_works_with_any_other_file_emptied(repository, name):
     (repository / ".dvc" / "tmp" / name).write_bytes(b"")
 
     assert dvc("status") == 0
@@ -79,15 +79,15 @@ def damages(whole):
         (b"\n", "empty"),
         (whole[: whole.index(b"cmd") + 2], ""),
         (whole[: whole.index(b"size:") + 5], "expected int"),
-        (b"{", "no YAML"),
-        (b"\xff\xfe", "no YAML"),
+        (b"{", "not YAML"),
+        (b"\xff\xfe", "not YAML"),
         (b"[]", "expected a dictionary"),
         (whole.replace(b"2.0", b"9.9"), "invalid schema version"),
     ]
 
 
 @pytest.mark.usefixtures("repository")
-def test_a_damaged_dvc_lock_is_kept_aside_and_dvc_goes_on():
+def test_a_damaged_dvc_lock_is_set_aside_and_dvc_works():
     whole = LOCK.read_bytes()
     for content, fault in damages(whole):
         LOCK.write_bytes(content)
@@ -103,7 +103,7 @@ def test_a_damaged_dvc_lock_is_kept_aside_and_dvc_goes_on():
 
 @pytest.mark.parametrize("content", [b"", b"schema: '2.0'\nstages:\n  a:\n    cm"])
 @pytest.mark.usefixtures("repository")
-def test_dvc_stops_at_a_damaged_dvc_lock_and_goes_on_after_the_mend(content):
+def test_dvc_stops_at_a_damaged_dvc_lock_and_works_once_mended(content):
     LOCK.write_bytes(content)
     assert dvc("repro") == 255
 
@@ -136,7 +136,7 @@ def test_a_committed_dvc_lock_that_is_damaged_too_is_not_restored():
     assert not LOCK.exists()
 
 
-def test_the_dvc_lock_of_a_checkout_around_the_project_is_not_taken(repository, monkeypatch):
+def test_the_dvc_lock_of_an_enclosing_checkout_is_not_used(repository, monkeypatch):
     commit()
     inner = repository / "inner"
     inner.mkdir()
@@ -149,7 +149,7 @@ def test_the_dvc_lock_of_a_checkout_around_the_project_is_not_taken(repository, 
 
 
 @pytest.mark.usefixtures("repository")
-def test_a_merge_is_left_to_who_began_it():
+def test_an_unfinished_merge_is_left_to_the_user():
     LOCK.write_bytes(b"<<<<<<< HEAD\n" + LOCK.read_bytes() + b"=======\n>>>>>>> other\n")
 
     (finding,) = findings()

@@ -17,17 +17,17 @@ def findings(project, *, pyproject="", lock=""):
 
 
 @pytest.mark.usefixtures("project")
-def test_without_either_file_there_is_nothing_to_say():
+def test_without_either_file_nothing_is_reported():
     assert not list(environment.findings())
 
 
-def test_the_python_that_is_asked_for_is_well(project):
+def test_the_required_python_is_well(project):
     asked = f'[project]\nrequires-python = ">={platform.python_version()},<4"'
 
     assert not findings(project, pyproject=asked)
 
 
-def test_another_python_is_told(project):
+def test_another_python_is_reported(project):
     (told,) = findings(project, pyproject='[project]\nrequires-python = ">=2,<3"')
 
     assert f"this is Python {platform.python_version()}" in told
@@ -43,7 +43,7 @@ def test_locked_packages_are_well(project):
     assert not findings(project, lock=lock)
 
 
-def test_an_absent_and_another_package_are_told_with_both_versions(project):
+def test_absent_and_differing_packages_are_reported_with_both_versions(project):
     lock = f"click==0.1 ; python_version > '3' \\\n{HASH}no-such-package==7 \\\n{HASH}"
 
     (told,) = findings(project, lock=lock)
@@ -52,7 +52,7 @@ def test_an_absent_and_another_package_are_told_with_both_versions(project):
     assert "`make setup`" in told
 
 
-def test_of_many_five_are_told(project):
+def test_at_most_five_packages_are_named(project):
     (told,) = findings(project, lock="".join(f"absent-{name}==1\n" for name in "abcdefg"))
 
     assert "absent-e is absent (locked ==1) and 2 more" in told
@@ -63,6 +63,6 @@ def test_of_many_five_are_told(project):
     ("pyproject", "lock", "told"),
     [("[project", "", "pyproject.toml"), ("", "== 3\n", "requirements.lock")],
 )
-def test_a_damaged_file_is_told(project, pyproject, lock, told):
+def test_a_damaged_file_is_reported(project, pyproject, lock, told):
     with pytest.raises(DataError, match=f"^{told} cannot be read: .*$"):
         findings(project, pyproject=pyproject, lock=lock)

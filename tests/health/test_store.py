@@ -53,7 +53,7 @@ def test_a_store_of_this_mlflow_is_well(tracked_project):
 
 
 @pytest.mark.parametrize("made", [False, True])
-def test_a_store_that_is_not_made_yet_is_well_and_not_made(project, made):
+def test_a_store_that_does_not_exist_yet_is_well_and_not_created(project, made):
     if made:
         Path("mlflow.db").touch()
 
@@ -65,7 +65,7 @@ def test_a_store_that_is_not_made_yet_is_well_and_not_made(project, made):
 
 
 @pytest.mark.usefixtures("old_store")
-def test_a_store_of_an_older_mlflow_is_told_with_what_upgrades_it():
+def test_a_store_of_an_older_mlflow_is_reported_with_the_upgrade_command():
     before = Path("mlflow.db").read_bytes()
 
     (finding,) = findings()
@@ -79,7 +79,7 @@ def test_a_store_of_an_older_mlflow_is_told_with_what_upgrades_it():
 
 
 @pytest.mark.usefixtures("tracked_project")
-def test_a_store_of_a_newer_mlflow_is_told_and_not_mended():
+def test_a_store_of_a_newer_mlflow_is_reported_and_not_mended():
     execute("UPDATE alembic_version SET version_num = 'ffff00001111'")
 
     (finding,) = findings()
@@ -90,7 +90,7 @@ def test_a_store_of_a_newer_mlflow_is_told_and_not_mended():
 
 
 @pytest.mark.usefixtures("project")
-def test_a_file_that_is_no_database_is_told():
+def test_a_file_that_is_not_a_database_is_reported():
     Path("mlflow.db").write_text("I am no database, and long enough to be seen as what I am. " * 9)
 
     (finding,) = findings()
@@ -100,7 +100,7 @@ def test_a_file_that_is_no_database_is_told():
 
 
 @pytest.mark.usefixtures("tracked_project")
-def test_a_database_that_is_cut_off_is_told():
+def test_a_truncated_database_is_reported():
     whole = Path("mlflow.db").read_bytes()
     Path("mlflow.db").write_bytes(whole[: len(whole) // 2])
 
@@ -110,7 +110,7 @@ def test_a_database_that_is_cut_off_is_told():
 
 
 @pytest.mark.usefixtures("tracked_project")
-def test_a_database_with_damage_inside_is_told():
+def test_a_database_damaged_inside_is_reported():
     content = bytearray(Path("mlflow.db").read_bytes())
     # The head of a page in the middle; the table of contents stays whole.
     content[4096 * 100 : 4096 * 100 + 8] = bytes(8)
@@ -122,7 +122,7 @@ def test_a_database_with_damage_inside_is_told():
 
 
 @pytest.mark.usefixtures("tracked_project")
-def test_a_database_in_use_is_told_and_left(monkeypatch):
+def test_a_database_in_use_is_reported_and_left_alone(monkeypatch):
     monkeypatch.setattr(backups, "_PATIENCE_SECONDS", 0.1)
     with closing(sqlite3.connect("mlflow.db")) as other:
         other.execute("BEGIN EXCLUSIVE")
@@ -132,17 +132,17 @@ def test_a_database_in_use_is_told_and_left(monkeypatch):
 
 
 @pytest.mark.usefixtures("project")
-def test_a_database_of_something_else_is_told():
+def test_a_database_of_another_program_is_reported():
     execute("CREATE TABLE other (x)")
 
     (finding,) = findings()
 
-    assert "a database, but none of MLflow's" in finding.what
+    assert "a database, but not one of MLflow's" in finding.what
     assert finding.mend is None
 
 
 @pytest.mark.usefixtures("tracked_project")
-def test_a_store_elsewhere_is_looked_at(monkeypatch, tmp_path_factory):
+def test_a_store_in_another_folder_is_checked(monkeypatch, tmp_path_factory):
     elsewhere = tmp_path_factory.mktemp("a b%20c") / "other.db"
     shutil.move("mlflow.db", elsewhere)
     quoted = str(elsewhere).replace("%", "%25").replace(" ", "%20")
@@ -178,7 +178,7 @@ def test_a_server_is_asked_whether_it_is_well(monkeypatch, status, told):
 
 
 @pytest.mark.usefixtures("project")
-def test_a_server_that_is_gone_is_told_without_its_password(monkeypatch):
+def test_a_lost_server_is_reported_without_its_password(monkeypatch):
     with socket.create_server(("127.0.0.1", 0)) as freed:
         port = freed.getsockname()[1]
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://user:secret@127.0.0.1:{port}")
@@ -189,7 +189,7 @@ def test_a_server_that_is_gone_is_told_without_its_password(monkeypatch):
 
 
 @pytest.mark.usefixtures("tracked_project")
-def test_copies_do_not_replace_copies():
+def test_a_copy_does_not_replace_an_earlier_copy():
     kept = [backups.keep_copy(Path("mlflow.db"), "test").name for _ in range(3)]
 
     assert kept == ["mlflow.db.before-test", "mlflow.db.before-test-2", "mlflow.db.before-test-3"]

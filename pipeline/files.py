@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all."""
+"""Reads and writes files; a written file appears whole or not at all."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ from numpy.typing import NDArray
 
 from pipeline.errors import CannotCreateError, DataError, MissingInputError, WriteError
 
-# All that NumPy and zipfile were seen to raise for files with flipped bytes.
-_NO_NPZ = (
+# Every error that NumPy and zipfile were seen to raise for files with flipped bytes.
+_NPZ_ERRORS = (
     zipfile.BadZipFile, zlib.error, LookupError, ValueError, EOFError, OSError, TypeError,
     RuntimeError, MemoryError,
 )  # fmt: skip
 _CHUNK = 1 << 20
-_NO_LOCKS = {errno.EBADF, errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL}
+_LOCKS_UNSUPPORTED = {errno.EBADF, errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL}
 _MID_WRITE = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG}
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yields a temporary path beside `path`, which takes its name when the block ends well.
+    """Yields a temporary path that replaces `path` when the block succeeds.
 
-    What is yielded has the same name, in a folder of its own. Any number of writers may be at it at
-    once; what one of them left that was killed, the next one removes.
+    The temporary file has the same name, in a folder of its own beside `path`. Several writers may
+    write the same path at once. What a killed writer left behind is removed by the next one.
 
     Raises:
         CannotCreateError: if the folder or the file cannot be made.
@@ -47,20 +47,21 @@ def replacing(path: Path) -> Iterator[Path]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with ExitStack() as stack:
-            # Made and locked in one go: a folder that is not locked is one whose writer was killed.
+            # Under the parent's lock, no other writer sees the folder before it is locked itself:
+            # an unlocked folder is one whose writer was killed.
             with _locked(path.parent):
                 _remove_abandoned(path.parent, glob.escape(path.name))
-                name = TemporaryDirectory(
+                directory = TemporaryDirectory(
                     dir=path.parent, prefix=f".{path.name}.", suffix=".tmp",
                     ignore_cleanup_errors=True,
                 )  # fmt: skip
-                folder = Path(stack.enter_context(name))
+                folder = Path(stack.enter_context(directory))
                 stack.enter_context(_locked(folder))
             temporary = folder / path.name
             yield temporary
-            # Or else, after a power cut, the name may be there and the content not.
-            with temporary.open("rb") as written:
-                os.fsync(written.fileno())
+            # Without it, a power cut may leave the name without its content.
+            with temporary.open("rb") as file:
+                os.fsync(file.fileno())
             temporary.replace(path)
     except OSError as error:
         kind = WriteError if error.errno in _MID_WRITE else CannotCreateError
@@ -68,7 +69,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def clear(folder: Path, keep: Collection[str]) -> None:
-    """Removes all files in `folder` but those to keep and those that somebody is writing."""
+    """Removes all files in `folder` except those to keep and those being written."""
     for path in folder.glob("*"):
         if path.name not in keep and not path.is_dir():
             path.unlink(missing_ok=True)
@@ -78,19 +79,23 @@ def clear(folder: Path, keep: Collection[str]) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes `text` as UTF-8 with plain line ends."""
+    """Writes `text` as UTF-8, with Unix line ends."""
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8", newline="\n")
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Writes `content` as it is."""
+    """Writes `content` unchanged."""
     with replacing(path) as temporary:
         temporary.write_bytes(content)
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Writes `value` as readable JSON; nan and infinity are refused, for JSON has none."""
+    """Writes `value` as readable JSON.
+
+    Raises:
+        ValueError: if it contains nan or infinity, which JSON does not have.
+    """
     write_text(path, json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False) + "\n")
 
 
@@ -98,8 +103,8 @@ def read_json(path: Path) -> Any:
     """Returns the value in a JSON file.
 
     Raises:
-        MissingInputError: if it is not there.
-        DataError: if it is no JSON.
+        MissingInputError: if there is no such file.
+        DataError: if it is not JSON.
     """
     try:
         return json.loads(path.read_text(encoding="utf-8"))
@@ -112,7 +117,7 @@ def read_json(path: Path) -> Any:
 def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
     """Writes an `.npz` of plain arrays: the same bytes for the same arrays.
 
-    Not by `np.savez`, which asks `zipfile` for headers that differ from Python 3.11.2 to 3.11.7.
+    Does not use `np.savez`: its `zipfile` headers differ between Python 3.11.2 and 3.11.7.
     """
     with replacing(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
         for name, values in arrays.items():
@@ -125,25 +130,25 @@ def read_arrays(path: Path, names: Iterable[str]) -> dict[str, NDArray[Any]]:
     """Returns the named arrays of an `.npz`; pickled objects are refused.
 
     Raises:
-        MissingInputError: if it is not there.
-        DataError: if it is no `.npz`, or lacks one of them.
+        MissingInputError: if there is no such file.
+        DataError: if it is not an `.npz`, or lacks one of the arrays.
     """
     try:
         with zipfile.ZipFile(path) as archive:
             return {name: _read_array(archive, name) for name in names}
     except FileNotFoundError:
         raise missing(path) from None
-    except _NO_NPZ as error:
+    except _NPZ_ERRORS as error:
         raise damaged(path, error) from None
 
 
 def damaged(path: object, error: object) -> DataError:
-    """Returns the error of a file that no longer holds what a stage wrote."""
+    """Returns the error for a file that no longer holds what a stage wrote."""
     return DataError(f"{path} is damaged: {error}; remove it, and `dvc repro` makes it again")
 
 
 def missing(path: Path) -> MissingInputError:
-    """Returns the error of a file that an earlier stage should have made."""
+    """Returns the error for a missing file that an earlier stage should have made."""
     return MissingInputError(f"{path} is not here: `dvc repro` makes it")
 
 
@@ -154,26 +159,27 @@ def sha256(path: Path) -> str:
 
 
 def _remove_abandoned(folder: Path, name: str) -> None:
-    # Eight signs are what `tempfile` adds.
-    for left in folder.glob(f".{name}.????????.tmp"):
-        # Its writer lives, or it is another user's.
-        with suppress(OSError), _locked(left, fcntl.LOCK_EX | fcntl.LOCK_NB):
-            shutil.rmtree(left)
+    """Removes what killed writers of files with this name pattern left in a folder."""
+    # `tempfile` adds eight characters.
+    for abandoned in folder.glob(f".{name}.????????.tmp"):
+        # If locking fails, its writer is alive, or it belongs to another user.
+        with suppress(OSError), _locked(abandoned, fcntl.LOCK_EX | fcntl.LOCK_NB):
+            shutil.rmtree(abandoned)
 
 
 @contextmanager
 def _locked(folder: Path, how: int = fcntl.LOCK_EX) -> Iterator[None]:
-    """Holds the lock of a folder, of which the kernel lets go when its process dies.
+    """Holds the lock of a folder; the kernel releases it when the process dies.
 
-    Where the file system has none for folders, as NFS, it goes on without, unless it is a question
-    whether somebody has it.
+    On file systems that cannot lock folders, such as NFS, the block runs without a lock, unless
+    `how` has LOCK_NB, which asks whether somebody else holds it.
     """
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         try:
             fcntl.flock(handle, how)
         except OSError as error:
-            if how & fcntl.LOCK_NB or error.errno not in _NO_LOCKS:
+            if how & fcntl.LOCK_NB or error.errno not in _LOCKS_UNSUPPORTED:
                 raise
         yield
     finally:
@@ -181,8 +187,8 @@ def _locked(folder: Path, how: int = fcntl.LOCK_EX) -> Iterator[None]:
 
 
 def _read_array(archive: zipfile.ZipFile, name: str) -> NDArray[Any]:
-    # To its end first, where its checksum is looked at: NumPy reads no further than the array's
-    # header says, which may be what was damaged.
+    # First read to the end, where the checksum is verified. NumPy stops where the array's header
+    # tells it to, and the header itself may be damaged.
     with archive.open(f"{name}.npy") as member:
         while member.read(_CHUNK):
             pass

@@ -47,14 +47,14 @@ def test_writers_at_the_same_file_leave_each_other_alone(tmp_path):
 
 @pytest.fixture
 def left_by_the_killed(tmp_path):
-    """What a writer of file.txt leaves behind that is killed."""
+    """Returns what a killed writer of file.txt leaves behind."""
     left = tmp_path / ".file.txt.a1b2c3_d.tmp"
     left.mkdir()
     (left / "file.txt").write_text("ha")
     return left
 
 
-def test_what_a_killed_writer_left_goes_with_the_next_one(tmp_path, left_by_the_killed):
+def test_the_next_writer_removes_what_a_killed_one_left(tmp_path, left_by_the_killed):
     write_text(tmp_path / "other.txt", "")
     assert left_by_the_killed.exists()
 
@@ -64,7 +64,7 @@ def test_what_a_killed_writer_left_goes_with_the_next_one(tmp_path, left_by_the_
 
 
 @pytest.mark.usefixtures("left_by_the_killed")
-def test_clearing_spares_what_is_to_be_kept_and_what_is_being_written(tmp_path):
+def test_clearing_spares_files_to_keep_and_files_being_written(tmp_path):
     for name in ("kept", "other", ".hidden"):
         (tmp_path / name).touch()
 
@@ -76,7 +76,7 @@ def test_clearing_spares_what_is_to_be_kept_and_what_is_being_written(tmp_path):
     assert (tmp_path / "new").read_text() == "whole"
 
 
-def test_there_is_nothing_to_clear_where_no_folder_is(tmp_path):
+def test_clearing_a_missing_folder_does_nothing(tmp_path):
     clear(tmp_path / "absent", keep=[])
 
     assert not (tmp_path / "absent").exists()
@@ -96,14 +96,14 @@ def test_permissions_follow_the_umask(tmp_path, umask, mode):
     assert (tmp_path / "file.txt").stat().st_mode & 0o777 == mode
 
 
-def test_a_parent_that_is_a_file_is_told(tmp_path):
+def test_a_parent_that_is_a_file_is_reported(tmp_path):
     (tmp_path / "parent").write_text("I am a file")
 
     with pytest.raises(CannotCreateError, match=r"parent/file\.txt cannot be written: "):
         write_text(tmp_path / "parent" / "file.txt", "")
 
 
-def test_a_folder_in_the_files_place_is_told_and_stays(tmp_path):
+def test_a_folder_in_the_files_place_is_reported_and_stays(tmp_path):
     (tmp_path / "taken").mkdir()
 
     with pytest.raises(CannotCreateError, match="taken cannot be written: Is a directory"):
@@ -112,7 +112,7 @@ def test_a_folder_in_the_files_place_is_told_and_stays(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["taken"]
 
 
-def test_writing_that_fails_half_way_is_told_and_leaves_nothing(tmp_path):
+def test_a_write_that_fails_half_way_is_reported_and_leaves_nothing(tmp_path):
     _, most = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, most))
     try:
@@ -124,7 +124,7 @@ def test_writing_that_fails_half_way_is_told_and_leaves_nothing(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_an_error_without_a_number_is_told_in_its_own_words(tmp_path):
+def test_an_error_without_errno_keeps_its_message(tmp_path):
     with (
         pytest.raises(CannotCreateError, match="unable to flush"),
         replacing(tmp_path / "model.weights.h5"),
@@ -150,14 +150,14 @@ def test_json_is_readable_and_comes_back(tmp_path):
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
-def test_json_refuses_what_it_has_no_word_for(tmp_path, value):
+def test_json_refuses_nan_and_infinity(tmp_path, value):
     with pytest.raises(ValueError, match="not JSON compliant"):
         write_json(tmp_path / "file.json", {"loss": value})
 
     assert not list(tmp_path.iterdir())
 
 
-def test_sha256_is_that_of_the_standard(tmp_path):
+def test_sha256_agrees_with_the_standard(tmp_path):
     # FIPS 180-2, appendix B.1.
     (tmp_path / "abc").write_bytes(b"abc")
 
@@ -166,7 +166,7 @@ def test_sha256_is_that_of_the_standard(tmp_path):
     )
 
 
-def test_arrays_come_as_zip_of_the_first_version_whatever_python_would_write(tmp_path):
+def test_arrays_are_written_as_version_2_0_zip_whatever_the_python(tmp_path):
     write_arrays(tmp_path / "a.npz", {"x": np.arange(6), "y": np.zeros((2, 3), np.uint8)})
 
     content = (tmp_path / "a.npz").read_bytes()

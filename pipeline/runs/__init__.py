@@ -1,1 +1,1 @@
-"""What training leaves behind: epochs, history, manifest and fingerprint, model."""
+"""What training writes: epoch scores, history, manifest with fingerprints, models."""

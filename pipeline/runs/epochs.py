@@ -1,4 +1,4 @@
-"""What a run scores, epoch by epoch."""
+"""The scores of a run, epoch by epoch."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Scores:
-    """Mean softmax cross-entropy, and the share of examples classified right (0 to 1)."""
+    """Mean softmax cross-entropy, and the share of examples classified correctly (0 to 1)."""
 
     loss: float
     accuracy: float
@@ -15,7 +15,7 @@ class Scores:
 
 @dataclass(frozen=True)
 class EpochScores:
-    """Scores in inference mode at the end of an epoch, which counts from 0."""
+    """Scores in inference mode at the end of an epoch; `epoch` counts from 0."""
 
     seed: int
     epoch: int

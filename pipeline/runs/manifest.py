@@ -1,4 +1,4 @@
-"""From what runs were made: their manifests, and the fingerprints by which they are found."""
+"""Manifests: from what runs were made. Their hashes are fingerprints, by which runs are found."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from pipeline.runs.tables import HERE, RUNS
 
 @dataclass(frozen=True)
 class Manifest:
-    """From what a variant's runs were made; with the same packages they come out the same.
+    """From what a variant's runs were made; the same packages make the same runs from it again.
 
     Attributes:
         variant: its name in params.yaml.
-        parameters: its normalisation, network and training, overrides applied.
+        parameters: its normalisation, network and training, with overrides applied.
         seeds: of its runs.
-        data_sha256: of the prepared data.
-        code_sha256: of the modules that training depends on.
+        data_sha256: hash of the prepared data.
+        code_sha256: hash of the code that training depends on.
     """
 
     variant: str
@@ -31,16 +31,16 @@ class Manifest:
     code_sha256: str
 
     def fingerprint(self, seed: int) -> str:
-        """Returns what tells one run from another, whatever other seeds were trained beside it."""
+        """Returns the hash that identifies one run, whatever other seeds were trained with it."""
         inputs = asdict(self) | {"seeds": seed}
         return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
 
     def fingerprints(self) -> dict[str, int]:
-        """Returns the seed of each of its runs, by fingerprint."""
+        """Returns the seeds of its runs, by fingerprint."""
         return {self.fingerprint(seed): seed for seed in self.seeds}
 
     def settings_sha256(self) -> str:
-        """Returns what tells the variant, as it is set, from others, whatever its seeds."""
+        """Returns the hash that identifies the variant with its settings, whatever its seeds."""
         return hashlib.sha256(replace(self, seeds=()).to_json().encode()).hexdigest()
 
     def only(self, seed: int) -> Manifest:
@@ -48,15 +48,15 @@ class Manifest:
         return replace(self, seeds=(seed,))
 
     def to_json(self) -> str:
-        """Returns it as a file has it."""
+        """Returns the content of its file."""
         return json.dumps(asdict(self), indent=2) + "\n"
 
     @classmethod
     def from_json(cls, text: str, source: object) -> Manifest:
-        """Returns what `to_json` gave; `source` is named where it did not.
+        """Returns the manifest that `to_json` wrote; errors name `source`.
 
         Raises:
-            DataError: if it is no manifest.
+            DataError: if it is not a manifest.
         """
         try:
             values = json.loads(text)
@@ -72,7 +72,12 @@ def write_manifest(manifest: Manifest) -> None:
 
 
 def read_manifest(variant: str, root: Path = HERE) -> Manifest:
-    """Returns what `write_manifest` wrote."""
+    """Returns the manifest that `write_manifest` wrote.
+
+    Raises:
+        MissingInputError: if there is none.
+        DataError: if it is damaged.
+    """
     path = root / RUNS / variant / "manifest.json"
     try:
         return Manifest.from_json(path.read_text(encoding="utf-8"), path)
@@ -83,5 +88,5 @@ def read_manifest(variant: str, root: Path = HERE) -> Manifest:
 
 
 def trained_variants() -> list[str]:
-    """Returns the variants that have a manifest, in params.yaml or not."""
+    """Returns the variants that have a manifest, whether or not params.yaml has them."""
     return sorted(path.parent.name for path in RUNS.glob("*/manifest.json"))

@@ -1,6 +1,6 @@
 """Models on disk, as architecture (JSON) and weights (HDF5): the same bytes for the same model.
 
-Keras' one-file formats carry dates and random names.
+Keras' single-file formats would not do: they contain dates and random names.
 """
 
 from __future__ import annotations
@@ -27,29 +27,34 @@ def write_model(folder: Path, architecture: str, weights: Sequence[NDArray[np.fl
 
 
 def read_model(folder: Path) -> keras.Model:
-    """Returns the model that `write_model` wrote."""
+    """Returns the model that `write_model` wrote.
+
+    Raises:
+        MissingInputError: if one of its files is missing.
+        DataError: if one of them is damaged.
+    """
     path = folder / ARCHITECTURE
     try:
         model = keras.models.model_from_json(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise missing(path) from None
     except (ValueError, LookupError, TypeError, AttributeError) as error:
-        raise DataError(f"{path} describes no model: {_first_line(error)}") from None
+        raise DataError(f"{path} does not describe a model: {_first_line(error)}") from None
     if not isinstance(model, keras.Model):
-        raise DataError(f"{path} describes no model")
+        raise DataError(f"{path} does not describe a model")
     read_weights(model, folder)
     return model
 
 
 def read_weights(model: keras.Model, folder: Path) -> list[NDArray[np.float32]]:
-    """Returns the weights of a model of this architecture, and leaves them in `model`."""
+    """Loads the weights in a folder into `model`, which has their architecture; returns them."""
     path = folder / WEIGHTS
     try:
         model.load_weights(path)
     except FileNotFoundError:
         raise missing(path) from None
     except (OSError, ValueError, LookupError, RuntimeError) as error:
-        raise DataError(f"{path} holds no weights for its model: {_first_line(error)}") from None
+        raise DataError(f"{path} has no weights for its model: {_first_line(error)}") from None
     return model.get_weights()
 
 

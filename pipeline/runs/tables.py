@@ -1,4 +1,4 @@
-"""Where runs lie, and their histories as tables."""
+"""Where runs are on disk, and their histories as tables."""
 
 from __future__ import annotations
 
@@ -13,48 +13,48 @@ from pipeline.files import damaged, missing, replacing
 from pipeline.runs.epochs import EpochScores
 
 RUNS = Path("runs")
-# Readers take another root where the files of another commit lie.
+# Readers take another root to read the files of another commit.
 HERE = Path()
-# The two files of a model, in a run's folder.
+# The two files of a model in a run's folder.
 ARCHITECTURE, WEIGHTS = "model.json", "model.weights.h5"
 
 
 def run_folder(variant: str, seed: int) -> Path:
-    """Returns where a run's model lies."""
+    """Returns the folder of a run's model."""
     return RUNS / variant / f"seed-{seed:02d}"
 
 
 def write_history(variant: str, scores: Iterable[EpochScores]) -> None:
-    """Writes `history.csv`, a row for each seed, epoch and split."""
+    """Writes `history.csv`, with a row for each seed, epoch and split."""
     write_table(RUNS / variant / "history.csv", history_table(scores))
 
 
 def history_table(scores: Iterable[EpochScores]) -> pd.DataFrame:
-    """Returns the columns `seed, epoch, split, loss, accuracy`."""
+    """Returns a table with the columns `seed, epoch, split, loss, accuracy`."""
     rows = [
-        {"seed": at.seed, "epoch": at.epoch, "split": split, **asdict(getattr(at, split))}
-        for at in scores
+        {"seed": epoch.seed, "epoch": epoch.epoch, "split": split, **asdict(getattr(epoch, split))}
+        for epoch in scores
         for split in ("train", "validation")
     ]
     return pd.DataFrame(rows)
 
 
 def read_history(variant: str, root: Path = HERE) -> pd.DataFrame:
-    """Returns the columns `seed, epoch, split, loss, accuracy`."""
+    """Returns a variant's history, with the columns `seed, epoch, split, loss, accuracy`."""
     columns = ("seed", "epoch", "split", "loss", "accuracy")
     return read_table(root / RUNS / variant / "history.csv", columns)
 
 
 def remove_runs(variant: str) -> None:
-    """Removes all runs of a variant, so that none is left of more seeds than there are now."""
+    """Removes all runs of a variant, including those of seeds that it no longer has."""
     shutil.rmtree(RUNS / variant, ignore_errors=True)
 
 
 def remove_undeclared(variants: Collection[str]) -> None:
     """Removes the runs of variants that params.yaml no longer has.
 
-    DVC leaves the outputs of a stage that is gone; they would change the hash of `runs`, on which
-    later stages depend. They stay in DVC's cache.
+    DVC leaves the outputs of a removed stage in place. They would change the hash of `runs`, on
+    which later stages depend. Copies of them stay in DVC's cache.
     """
     for folder in RUNS.glob("*/"):
         if folder.name not in variants:
@@ -62,7 +62,7 @@ def remove_undeclared(variants: Collection[str]) -> None:
 
 
 def write_table(path: Path, table: pd.DataFrame) -> None:
-    """Writes a table as CSV, the same bytes for the same table."""
+    """Writes a table as CSV: the same bytes for the same table."""
     with replacing(path) as temporary:
         table.to_csv(temporary, index=False, lineterminator="\n")
 
@@ -71,8 +71,8 @@ def read_table(path: Path, columns: Iterable[str]) -> pd.DataFrame:
     """Returns the table in a CSV file.
 
     Raises:
-        MissingInputError: if it is not there.
-        DataError: if it is no table, or lacks one of the columns.
+        MissingInputError: if there is no such file.
+        DataError: if it is not a table, or lacks one of the columns.
     """
     try:
         table = pd.read_csv(path)
@@ -80,6 +80,6 @@ def read_table(path: Path, columns: Iterable[str]) -> pd.DataFrame:
         raise missing(path) from None
     except ValueError as error:
         raise damaged(path, error) from None
-    if absent := set(columns) - set(table.columns):
-        raise damaged(path, f"it has no column {min(absent)}")
+    if lacking := set(columns) - set(table.columns):
+        raise damaged(path, f"it has no column {min(lacking)}")
     return table

@@ -21,7 +21,7 @@ def written(model, tmp_path_factory):
 
 @pytest.fixture
 def folder(written, tmp_path):
-    """A copy, to be damaged."""
+    """Returns a copy, to be damaged."""
     return shutil.copytree(written, tmp_path / "seed-00")
 
 
@@ -33,7 +33,7 @@ def test_a_model_is_two_files(written):
     assert sorted(path.name for path in written.iterdir()) == NAMES
 
 
-def test_a_model_that_is_read_predicts_like_the_original(model, written):
+def test_a_model_read_back_predicts_like_the_original(model, written):
     again = read_model(written)
 
     np.testing.assert_array_equal(again(IMAGES), model(IMAGES))
@@ -84,7 +84,7 @@ def test_a_missing_file_says_what_makes_it(folder, name):
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("content", [b"", b"garbage", b"\xff\xfe\x00"])
-def test_a_damaged_file_is_told(folder, name, content):
+def test_a_damaged_file_is_reported(folder, name, content):
     (folder / name).write_bytes(content)
 
     with pytest.raises(DataError, match=f"seed-00/{name} "):
@@ -98,27 +98,27 @@ def test_a_damaged_file_is_told(folder, name, content):
         *["[]", "{}", '{"class_name": "Mystery"}'],
     ],
 )
-def test_other_json_is_no_model(folder, content):
+def test_other_json_is_not_a_model(folder, content):
     (folder / "model.json").write_text(content)
 
-    with pytest.raises(DataError, match=r"seed-00/model\.json describes no model"):
+    with pytest.raises(DataError, match=r"seed-00/model\.json does not describe a model"):
         read_model(folder)
 
 
-def test_weights_cut_short_are_told(folder):
+def test_truncated_weights_are_reported(folder):
     weights = folder / "model.weights.h5"
     weights.write_bytes(weights.read_bytes()[:-100])
 
-    with pytest.raises(DataError, match=r"model\.weights\.h5 holds no weights for its model"):
+    with pytest.raises(DataError, match=r"model\.weights\.h5 has no weights for its model"):
         read_model(folder)
 
 
-def test_weights_with_a_broken_tree_are_told(folder):
+def test_weights_with_a_broken_tree_are_reported(folder):
     weights = folder / "model.weights.h5"
     # What stands before the table of a group's members in HDF5.
     weights.write_bytes(weights.read_bytes().replace(b"TREE", b"TWIG", 1))
 
-    with pytest.raises(DataError, match=r"model\.weights\.h5 holds no weights for its model"):
+    with pytest.raises(DataError, match=r"model\.weights\.h5 has no weights for its model"):
         read_model(folder)
 
 
@@ -126,12 +126,12 @@ def another_architecture():
     return keras.Sequential([keras.Input((4, 3)), keras.layers.Dense(7, name="dense_0")])
 
 
-def test_weights_of_another_architecture_are_told(folder):
-    with pytest.raises(DataError, match=r"model\.weights\.h5 holds no weights for its model"):
+def test_weights_of_another_architecture_are_reported(folder):
+    with pytest.raises(DataError, match=r"model\.weights\.h5 has no weights for its model"):
         read_weights(another_architecture(), folder)
 
 
-def test_weights_of_another_architecture_are_told_in_one_line(folder):
+def test_weights_of_another_architecture_are_reported_in_one_line(folder):
     with pytest.raises(DataError) as told:
         read_weights(another_architecture(), folder)
 

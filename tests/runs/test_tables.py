@@ -56,7 +56,7 @@ TEST_SCORES = pd.DataFrame(
 )
 
 
-def test_a_run_has_a_folder_of_its_own():
+def test_each_run_has_its_own_folder():
     assert run_folder("batch_norm", 7) == Path("runs/batch_norm/seed-07")
     assert run_folder("batch_norm", 123) == Path("runs/batch_norm/seed-123")
 
@@ -267,7 +267,7 @@ def test_a_missing_file_says_what_makes_it(name, read):
 
 @pytest.mark.parametrize(("name", "read"), READERS.items())
 @pytest.mark.parametrize("content", [b"", b'a,b\n"', b"\xff\xfe\x00"])
-def test_a_damaged_file_is_told(name, read, content):
+def test_a_damaged_file_is_reported(name, read, content):
     Path(name).parent.mkdir(parents=True)
     Path(name).write_bytes(content)
 
@@ -286,7 +286,7 @@ def test_a_damaged_file_is_told(name, read, content):
         json.dumps({"seeds": [], "variant": "a", "parameters": {}, "extra": 1}),
     ],
 )
-def test_other_json_is_no_manifest(content):
+def test_other_json_is_not_a_manifest(content):
     Path("runs/a").mkdir(parents=True)
     Path("runs/a/manifest.json").write_text(content)
 
@@ -295,7 +295,7 @@ def test_other_json_is_no_manifest(content):
 
 
 @pytest.mark.parametrize("read", [read_history, read_test_scores])
-def test_a_table_of_other_columns_is_told(read):
+def test_a_table_with_other_columns_is_reported(read):
     for name in ("runs/a/history.csv", "evaluation/a/test.csv"):
         Path(name).parent.mkdir(parents=True)
         Path(name).write_text("step,value\n0,1\n")
@@ -334,7 +334,7 @@ def test_nothing_to_remove_is_no_error():
     remove_runs("batch_norm")
 
 
-def test_files_of_another_root_are_read_alike(project):
+def test_files_below_another_root_are_read_the_same_way(project):
     write_manifest(MANIFEST)
     write_history("batch_norm", HISTORY)
     write_test_scores("batch_norm", TEST_SCORES)

@@ -1,11 +1,11 @@
-"""The order in which examples are seen: a pure function of seed and epoch."""
+"""The order in which a run sees the examples: a pure function of seed and epoch."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
-# Weights and noise are drawn from the same seeds, under other keys.
+# Weights and noise are drawn from the same seeds, but under different keys.
 _BATCHES = 0
 
 
@@ -14,16 +14,16 @@ def epoch_batches(
 ) -> NDArray[np.int32]:
     """Returns which examples make up each batch of an epoch: indices [steps, batch_size].
 
-    The stream is that of the notebook's reader, which drops nothing: a seed's permutations of all
-    examples stand one after the other, and step t takes places [t * batch_size, (t + 1) *
-    batch_size). What is left at the end of one permutation thus heads the next batch.
+    The stream is that of the notebook's reader, which drops nothing. A seed's permutations of all
+    examples are concatenated, and step t takes places [t * batch_size, (t + 1) * batch_size). The
+    examples left at the end of one permutation therefore begin the next batch.
 
     Args:
-        seed: which stream; at least 0.
+        seed: selects the stream; at least 0.
         epoch: counts from 0.
-        examples: how many there are to choose from.
+        examples: number of examples to draw from.
         batch_size: from 1 to `examples`.
-        steps: that count as an epoch, by default `examples // batch_size`.
+        steps: number of steps in an epoch, by default `examples // batch_size`.
     """
     places = (steps or examples // batch_size) * batch_size
     first = epoch * places

@@ -1,4 +1,4 @@
-"""A variant's network: dense layers, each with its normalisation before its activation."""
+"""A variant's network: dense layers, each followed by normalisation and then activation."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from pipeline.params import Network, Normalization
 
 _BRIGHTEST = 255
-# Batches are drawn from the same seeds, under another key.
+# Batches are drawn from the same seeds, but under a different key.
 _WEIGHTS, _NOISE = 1, 2
 
 
@@ -18,8 +18,8 @@ def build(
 ) -> keras.Model:
     """Returns a model from raw images [batch, *image_shape], uint8, to logits [batch, classes].
 
-    Scaling to [0, 1] is part of the model, so that whoever serves it need not know of it. Every
-    layer is named, so that equal parameters give an equal `model.to_json()`.
+    Scaling to [0, 1] is part of the model, so that the code that serves it need not know about it.
+    Every layer is named, so that equal parameters give an equal `model.to_json()`.
     """
     images = keras.Input(image_shape, dtype="uint8", name="images")
     scaled = keras.layers.Rescaling(1 / _BRIGHTEST, name="scaled")(images)
@@ -41,9 +41,9 @@ def _dense(network: Network, units: int, name: str) -> keras.layers.Dense:
 def first_weights(model: keras.Model, seed: int) -> list[NDArray[np.float32]]:
     """Returns the weights that a run starts from, in the order of `model.get_weights()`.
 
-    The kernels of the dense layers are drawn, each by its own initializer. A draw depends on the
-    seed and on which dense layer it is, on nothing else: variants that differ in normalisation
-    start from the same kernels. The other weights are those that the model was built with.
+    Each dense layer's kernel is drawn by that layer's initializer. The draw depends only on the
+    seed and on the layer's place among the dense layers, so variants that differ in normalisation
+    start from the same kernels. All other weights keep the values that the model was built with.
     """
     weights = {variable.path: variable.numpy() for variable in model.weights}
     dense = [layer for layer in model.layers if isinstance(layer, keras.layers.Dense)]
@@ -58,13 +58,15 @@ def first_weights(model: keras.Model, seed: int) -> list[NDArray[np.float32]]:
 
 
 def first_noise(model: keras.Model, seed: int) -> dict[str, NDArray[np.int64]]:
-    """Returns by path the variables that noise is drawn from, as a run starts.
+    """Returns the first values of the variables that noise is drawn from, by path.
 
-    They are what a model has beside its weights. Each depends on the seed and on which of them it
-    is, on nothing else.
+    They are the variables of a model that are not among its weights. Each value depends only on the
+    seed and on the variable's place among them.
     """
     weights = {variable.path for variable in model.weights}
-    paths = [one.path for one in model.non_trainable_variables if one.path not in weights]
+    paths = [
+        variable.path for variable in model.non_trainable_variables if variable.path not in weights
+    ]
     return {
         path: np.random.SeedSequence(seed, spawn_key=(_NOISE, place))
         .generate_state(2)

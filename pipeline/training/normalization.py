@@ -1,6 +1,6 @@
-"""The normalisations a variant may choose, interchangeable: to add one, add a class here.
+"""The normalisations a variant may choose. They are interchangeable: to add one, add a class here.
 
-Keras is imported by the methods that need it, so that params.yaml is checked without TensorFlow.
+Only the methods that need Keras import it, so that params.yaml is checked without TensorFlow.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ AtLeastOne = Annotated[float, Field(ge=1)]
 
 
 class NoNorm(Normalization):
-    """Leaves the activations' inputs as they are."""
+    """Leaves the inputs of the activations unchanged."""
 
     kind: ClassVar[str] = "none"
 
@@ -35,7 +35,7 @@ class BatchNorm(Normalization):
     """Normalises each unit over the batch (Ioffe & Szegedy 2015, algorithm 1).
 
     Inference uses moving averages: `moving = momentum * moving + (1 - momentum) * batch`. The
-    moving variance averages the biased batch variance, where the paper has the unbiased one.
+    moving variance averages the biased batch variance; the paper uses the unbiased one.
     """
 
     kind: ClassVar[str] = "batch"
@@ -52,24 +52,24 @@ class BatchNorm(Normalization):
 
     @property
     def at_inference(self) -> BatchNorm:
-        """Batch normalisation by the moving statistics, whatever a subclass does in training."""
+        """Batch normalisation with the moving statistics, whatever a subclass does in training."""
         return BatchNorm(**self.model_dump(include=set(BatchNorm.model_fields)))
 
 
 class BatchRenorm(BatchNorm):
     """Batch normalisation, corrected by the moving statistics (Ioffe 2017, algorithm 1).
 
-    With the batch's mean mu_B and deviation sigma_B = sqrt(variance + epsilon), and the moving ones
-    mu and sigma of before the step, a unit becomes
+    Let mu_B be the batch's mean and sigma_B = sqrt(variance + epsilon) its deviation, and let mu
+    and sigma be the moving ones before the step. Then a unit becomes
 
         gamma * ((x - mu_B) / sigma_B * r + d) + beta
-        r = sigma_B / sigma, cut to [1 / r_max, r_max]
-        d = (mu_B - mu) / sigma, cut to [-d_max, d_max]
+        r = sigma_B / sigma, clipped to [1 / r_max, r_max]
+        d = (mu_B - mu) / sigma, clipped to [-d_max, d_max]
 
-    where gradients take r and d for constants. With `r_max` 1 and `d_max` 0 this is `batch`. The
-    paper relaxes both in the course of training (from there to 3 and 5), here they stay; it
-    averages the standard deviation, here it is the variance, as in `batch`. Inference is that of
-    `batch`.
+    where gradients treat r and d as constants. With `r_max` 1 and `d_max` 0 this is `batch`. The
+    paper relaxes both limits during training, from 1 and 0 to 3 and 5; here they are fixed. The
+    paper averages the standard deviation; here the variance is averaged, as in `batch`. Inference
+    is that of `batch`.
     """
 
     kind: ClassVar[str] = "batch_renorm"
@@ -82,16 +82,16 @@ class BatchRenorm(BatchNorm):
 
 
 class NoisyBatch(BatchNorm):
-    """Batch normalisation, then noise that shifts about (Santurkar et al. 2018, algorithm 1).
+    """Batch normalisation, then noise that keeps shifting (Santurkar et al. 2018, algorithm 1).
 
-    At each step of training the output a_ij of unit j for example i, after gamma and beta, becomes
-    s_ij * a_ij + m_ij, of a distribution that is drawn anew for each unit and step:
+    At each step of training, the output a_ij of unit j for example i, after gamma and beta, becomes
+    s_ij * a_ij + m_ij. The distributions of s and m are drawn anew for each unit and step:
 
         mu_j ~ U(-offset_max, offset_max)       m_ij ~ U(mu_j - jitter, mu_j + jitter)
         sigma_j ~ U(1, factor_max)              s_ij ~ N(sigma_j, jitter), a standard deviation
 
-    The paper (appendix A.1) has 0.5, 1.25 and 0.1. As with dropout, inference knows no noise: it is
-    that of `batch`.
+    The paper (appendix A.1) uses 0.5, 1.25 and 0.1. As with dropout, there is no noise at
+    inference, which is that of `batch`.
     """
 
     kind: ClassVar[str] = "noisy_batch"
@@ -169,18 +169,18 @@ def _noisy_batch_normalization() -> type[keras.layers.BatchNormalization]:
     import tensorflow as tf
     from keras import ops
 
-    # Threefry takes the compiled step a fraction of the default's time, and does not depend on the
-    # device. On a processor only compiled code has it.
+    # In the compiled step Threefry takes a fraction of the default's time, and its numbers do not
+    # depend on the device. On a CPU only compiled code has it.
     @tf.function(jit_compile=True, autograph=False)
     def uniform(shape: tuple[int, ...], seed: tf.Tensor) -> tf.Tensor:
-        """Draws from (-1, 1), either end left out, for a normal deviate there is infinite."""
+        """Draws from (-1, 1) without the ends, at which a normal deviate is infinite."""
         least = np.nextafter(np.float32(-1), np.float32(0))
         return tf.random.stateless_uniform(shape, seed, least, 1, alg="threefry")
 
     class NoisyBatchNormalization(keras.layers.BatchNormalization):
         """See `NoisyBatch`. Inputs [batch, units].
 
-        What the noise is drawn from is a variable of the layer, but none of its weights.
+        The state that noise is drawn from is a variable of the layer, but not one of its weights.
         """
 
         def __init__(
@@ -195,7 +195,7 @@ def _noisy_batch_normalization() -> type[keras.layers.BatchNormalization]:
             if not training:
                 return outputs
             batch, units = inputs.shape
-            # [1, units] twice, then [batch, units]: one draw is several times as fast as four.
+            # [1, units] twice, [batch, units] twice: one draw is several times faster than four.
             drawn = uniform((2 + 2 * batch, units), self.noise.next())
             mu, sigma, m, s = ops.split(drawn, [1, 2, 2 + batch])
             mu, sigma = self.offset_max * mu, 1 + (self.factor_max - 1) * (1 + sigma) / 2

@@ -1,4 +1,4 @@
-"""Keras' optimizers, as functions of what they change."""
+"""Keras' optimizers, as pure functions of the state that they change."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from pipeline.params import Optimizer
 
 
 class _Undistributed(type):
-    """Classes of optimizers without the layer that Keras puts under them for tf.distribute.
+    """Makes optimizer classes without the base class that Keras adds for tf.distribute.
 
-    That layer refuses `stateless_apply`, and knows no values in place of variables.
+    That base class rejects `stateless_apply`, and cannot handle values in place of variables.
     """
 
     def mro(cls) -> list[type]:

@@ -1,4 +1,4 @@
-"""A train step, an epoch, an evaluation: functions of the weights, compiled once for a network."""
+"""Train step, epoch and evaluation: functions of the weights, compiled once for each network."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pipeline.training import optimizers
 from pipeline.training.network import first_noise, first_weights
 
 _compiled = functools.partial(tf.function, jit_compile=True, autograph=False)
-# The hidden units of so many images stay in the processor's cache.
+# The hidden units of this many images fit in the processor's cache.
 _CACHE_FRIENDLY = 500
 
 
@@ -31,26 +31,27 @@ class Scorer:
     def evaluate(
         self, weights: Sequence[Any], images: Any, labels: Any, batch_size: int | None = None
     ) -> Scores:
-        """Returns the scores over all examples, every one weighing the same.
+        """Returns the scores over all examples, each with the same weight.
 
         Args:
-            weights: of the model, which itself is left as it is.
+            weights: for the model, whose own weights stay as they are.
             images: [examples, height, width], uint8.
             labels: [examples].
-            batch_size: how many pass the network at once, by default what is fastest. The last
-                batch may be smaller. It changes speed and memory, and scores by rounding alone.
+            batch_size: how many examples pass through the network at once, by default the fastest.
+                The last batch may be smaller. It affects speed and memory, and the scores only by
+                rounding.
         """
         examples = len(images)
         batch_size = min(batch_size or _CACHE_FRIENDLY, examples)
         loss, correct = self._sums(
             list(weights), images, labels, examples=examples, batch_size=batch_size
         )
-        # float32 carries seven digits: the files should not show more.
+        # float32 has seven significant digits: the files should not show more.
         mean_loss = float(f"{float(loss) / examples:.7g}")
         return Scores(mean_loss, float(f"{int(correct) / examples:.7g}"))
 
     def predict(self, weights: Sequence[Any], images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Returns the probabilities [examples, classes] of each class."""
+        """Returns the probability of each class: [examples, classes]."""
         return self._probabilities(list(weights), images).numpy()
 
     @_compiled
@@ -67,7 +68,7 @@ class Scorer:
         examples: int,
         batch_size: int,
     ) -> list[tf.Tensor]:
-        """Returns the summed loss and the number of right answers."""
+        """Returns the summed loss and the number of correct answers."""
         whole = examples // batch_size
 
         def add_batch(i: tf.Tensor, loss: tf.Tensor, correct: tf.Tensor) -> list[tf.Tensor]:
@@ -99,9 +100,9 @@ class Scorer:
 
 
 class State(NamedTuple):
-    """All that training changes. `trainable` and `optimizer` are vectors; see `Solver`.
+    """Everything that training changes. `trainable` and `optimizer` are vectors; see `Solver`.
 
-    Among the `statistics` is what noise is drawn from, where a normalisation has any.
+    The `statistics` include the state that noise is drawn from, if the normalisation has noise.
     """
 
     trainable: list[Any]
@@ -110,15 +111,15 @@ class State(NamedTuple):
 
 
 class Solver(Scorer):
-    """Trains a network. It holds nothing that changes, so that threads share what it compiled.
+    """Trains a network. It holds no state that changes, so threads can share what it compiled.
 
-    To the optimizer a kernel [inputs, units] is a vector, that of its transpose: the compiler
-    updates vectors several times as fast as narrow matrices, and a gradient of that shape takes it
-    a third less time to multiply out. Together that is a fifth of a step.
+    The optimizer sees a kernel [inputs, units] as the flattened vector of its transpose. Compiled
+    code updates vectors several times faster than narrow matrices, and multiplies out a gradient of
+    that shape in a third less time. Together this saves a fifth of a step.
     """
 
     def __init__(self, model: keras.Model, optimizer: Optimizer) -> None:
-        """Builds the optimizer for the model's trainable weights, whatever its learning rate."""
+        """Builds the optimizer for the model's trainable weights; `start` sets its rate."""
         super().__init__(model)
         self.optimizer = optimizers.build(optimizer)
         vectors = [_as_vector(variable) for variable in model.trainable_variables]
@@ -127,19 +128,19 @@ class Solver(Scorer):
     def start(self, seed: int, learning_rate: float | None = None) -> State:
         """Returns the variables of a run before its first step, drawn from `seed`.
 
-        The learning rate is one of them, so that runs that differ in it share what is compiled; by
-        default it is the optimizer's.
+        The learning rate is one of them, so that runs that differ only in it share compiled code.
+        By default it is the optimizer's.
         """
         weights = _by_path(self.model.weights, first_weights(self.model, seed))
         weights |= first_noise(self.model, seed)
         state = State(
-            [_as_vector(weights[one.path]) for one in self.model.trainable_variables],
-            [weights[one.path] for one in self.model.non_trainable_variables],
+            [_as_vector(weights[variable.path]) for variable in self.model.trainable_variables],
+            [weights[variable.path] for variable in self.model.non_trainable_variables],
             [
                 np.float32(learning_rate)
-                if learning_rate is not None and one.name == "learning_rate"
-                else one.numpy()
-                for one in self.optimizer.variables
+                if learning_rate is not None and variable.name == "learning_rate"
+                else variable.numpy()
+                for variable in self.optimizer.variables
             ],
         )
         return tf.nest.map_structure(tf.Variable, state)
@@ -149,15 +150,15 @@ class Solver(Scorer):
         """Returns the model's weights in that state, in the order of `model.get_weights()`."""
         weights = _by_path(self.model.trainable_variables, self._kernels(state))
         weights |= _by_path(self.model.non_trainable_variables, state.statistics)
-        return [weights[one.path] for one in self.model.weights]
+        return [weights[variable.path] for variable in self.model.weights]
 
     def train_step(
         self, state: State, images: tf.Tensor, labels: tf.Tensor
     ) -> tuple[State, tf.Tensor]:
-        """Returns the state one step down the gradient, and the batch's mean loss before it.
+        """Returns the state after one optimizer step, and the batch's mean loss before it.
 
         Args:
-            state: before the step, which stays as it is.
+            state: before the step; it is left unchanged.
             images: [batch, height, width], uint8.
             labels: [batch].
         """
@@ -178,14 +179,14 @@ class Solver(Scorer):
     def train_epoch(
         self, state: State, images: tf.Tensor, labels: tf.Tensor, batches: tf.Tensor
     ) -> tf.Tensor:
-        """Takes a step for each batch; returns the mean of their losses.
+        """Takes one step for each batch; returns the mean of their losses.
 
         Args:
-            state: variables, which are moved on. As a value that is handed in and out, the state
-                would be copied, by a thread that all runs share.
+            state: variables, updated in place. If the state were passed in and returned as a value,
+                it would be copied, by a thread that all runs share.
             images: [examples, height, width], uint8.
             labels: [examples].
-            batches: [steps, batch], which examples each step sees.
+            batches: [steps, batch], the examples that each step sees.
         """
         steps = batches.shape[0]
 
@@ -211,7 +212,7 @@ class Solver(Scorer):
 
 
 def _by_path(variables: Iterable[keras.Variable], values: Iterable[Any]) -> dict[str, Any]:
-    return {one.path: value for one, value in zip(variables, values, strict=True)}
+    return {variable.path: value for variable, value in zip(variables, values, strict=True)}
 
 
 def _as_vector(kernel: Any) -> tf.Tensor:

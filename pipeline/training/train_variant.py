@@ -1,4 +1,4 @@
-"""One variant trained on all its seeds, and what that leaves in `runs/`."""
+"""Trains a variant on all its seeds, and writes the runs to `runs/`."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from pipeline.training.trainer import Hooks, Pool, TrainedRun, Trainer, train_se
 
 
 def manifest_of(params: Params, variant: str) -> Manifest:
-    """Returns from what the runs of a variant are to be made, as the files are now."""
-    chosen = params.variants[variant]
+    """Returns the manifest of the runs that a variant would have now, from the present files."""
+    settings = params.variants[variant]
     return Manifest(
         variant=variant,
-        parameters=chosen.parameters,
-        seeds=tuple(range(chosen.training.seeds)),
+        parameters=settings.parameters,
+        seeds=tuple(range(settings.training.seeds)),
         data_sha256=sha256(PREPARED_FILE),
         code_sha256=code_sha256(),
     )
@@ -30,17 +30,17 @@ def train_variant(params: Params, manifest: Manifest, hooks: Hooks, pool: Pool) 
     """Returns the runs of a manifest, trained on the prepared data.
 
     Args:
-        params: that the manifest is of.
-        manifest: as `manifest_of` gives it.
-        hooks: what else happens around each run; they change no result.
-        pool: where the seeds are handed out; it changes no result.
+        params: the parameters that the manifest was made from.
+        manifest: as returned by `manifest_of`.
+        hooks: what else happens around each run; cannot change a result.
+        pool: runs the seeds; cannot change a result.
     """
     variant = params.variants[manifest.variant]
     return train_seeds(variant, manifest.seeds, Trainer(read_prepared(), hooks), pool)
 
 
 def write_runs(manifest: Manifest, trained: Sequence[TrainedRun]) -> None:
-    """Writes `runs/<variant>` anew: history, manifest, and a model for each seed."""
+    """Replaces `runs/<variant>`: history, manifest, and a model for each seed."""
     remove_runs(manifest.variant)
     for run in trained:
         write_model(run_folder(manifest.variant, run.seed), run.architecture, run.weights)

@@ -18,13 +18,13 @@ SETTINGS = {
 
 @pytest.fixture(scope="session", params=NORMALIZATIONS.values(), ids=NORMALIZATIONS)
 def normalization(request):
-    """Every normalisation there is, for the contracts that all of them keep."""
+    """Returns each normalisation in turn, for the contracts that all of them keep."""
     return request.param(**{field: SETTINGS[field] for field in request.param.model_fields})
 
 
 @pytest.fixture(scope="session")
 def noise():
-    """Draws what a normalisation multiplies a batch by in training, and what it adds."""
+    """Draws the factors and offsets that a normalisation applies to a batch in training."""
 
     def draw(normalization, shape, states):
         if normalization.kind != "noisy_batch":

@@ -71,7 +71,7 @@ def test_normalization_stands_between_dense_layer_and_activation(normalization):
 
 
 @pytest.mark.parametrize("activation", ["relu", "sigmoid"])
-def test_activation_is_the_one_asked_for(activation):
+def test_activation_is_the_configured_one(activation):
     layer = small(activation=activation).get_layer("activation_0")
     expected = {"relu": [0, 0, 2], "sigmoid": 1 / (1 + np.exp([1, 0, -2]))}[activation]
     np.testing.assert_allclose(layer(np.array([-1.0, 0, 2])), expected, rtol=1e-6)
@@ -95,7 +95,7 @@ def test_kernels_differ_between_layers_of_equal_shape():
     assert (given[1] != given[2]).all()
 
 
-def test_first_weights_are_those_of_the_model_but_for_the_kernels(normalization):
+def test_first_weights_are_the_models_except_for_the_kernels(normalization):
     model = small(normalization)
     given = drawn(model, seed=0)
     for variable in model.weights:

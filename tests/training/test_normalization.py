@@ -101,7 +101,7 @@ def test_inference_leaves_every_variable_unchanged(layer):
         np.testing.assert_array_equal(variable, expected)
 
 
-def test_what_stands_for_a_layer_at_inference_is_of_keras_and_does_the_same(normalization, layer):
+def test_the_layer_at_inference_is_one_of_keras_and_gives_the_same(normalization, layer):
     layer(X, training=True)
     served = normalization.at_inference.layer("norm")
     served.build(X.shape)
@@ -216,7 +216,7 @@ def test_renormalized_batches_follow_the_moving_statistics_through_the_steps():
 
 
 @pytest.mark.parametrize("gamma", [AFFINE["gamma"], np.ones(5)])
-def test_gradients_take_the_corrections_for_constants(gamma):
+def test_gradients_treat_the_corrections_as_constants(gamma):
     layer, x, downstream = batch_norm("batch_renorm"), DRIFTING[1], RNG.normal(size=(16, 5))
     layer.gamma.assign(gamma)
     r, _ = corrections(x, np.zeros(5), np.ones(5), r_max=1.5, d_max=0.5)
@@ -232,7 +232,7 @@ def test_gradients_take_the_corrections_for_constants(gamma):
     np.testing.assert_allclose(tape.gradient(loss, inputs), expected, rtol=1e-3, atol=1e-4)
 
 
-def test_renormalization_that_may_correct_nothing_is_batch_normalization():
+def test_renormalization_without_corrections_is_batch_normalization():
     renorm, batch = batch_norm("batch_renorm", r_max=1.0, d_max=0.0), batch_norm()
     for x in (X, ANOTHER):
         np.testing.assert_allclose(
@@ -251,7 +251,7 @@ def test_renormalization_without_limits_normalizes_by_the_moving_statistics():
 
 
 def drawn_noise(steps, shape, **own):
-    """Factors and offsets [steps, batch, units] of so many steps in a row."""
+    """Returns the factors and offsets, [steps, batch, units], of consecutive steps."""
     # With a gamma of 0 what comes out is factor * beta + offset.
     outputs = []
     for beta in (0, 1):
@@ -291,7 +291,7 @@ def test_each_step_draws_an_offset_and_a_factor_for_each_unit():
         assert abs(np.corrcoef(one.ravel(), other.ravel())[0, 1]) < 4 / np.sqrt(15_000)
 
 
-def test_each_example_draws_about_those_of_its_unit():
+def test_each_example_draws_around_the_values_of_its_unit():
     factors, offsets = drawn_noise(30, (100, 5), offset_max=0.0, factor_max=1.0)
 
     assert_drawn_from(stats.uniform(-0.1, 0.2), offsets)
@@ -316,7 +316,7 @@ def test_both_noises_add_up():
     np.testing.assert_allclose(factors, alone[0] + about[0] - 1, atol=1e-5)
 
 
-def test_noise_follows_from_its_state_and_moves_on():
+def test_noise_depends_on_its_state_and_advances_it():
     layer = batch_norm("noisy_batch")
     given = []
     for state in ([3, 4], None, [3, 4], [3, 5], [4, 4]):

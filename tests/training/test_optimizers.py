@@ -15,7 +15,7 @@ def every_argument(name, flag):
 
 @pytest.mark.parametrize("flag", [False, True])
 @pytest.mark.parametrize("name", OPTIMIZER_ARGUMENTS)
-def test_steps_are_those_that_keras_takes(name, flag):
+def test_steps_equal_those_of_keras(name, flag):
     arguments = {"learning_rate": 0.5} | every_argument(name, flag)
     rng = np.random.default_rng(0)
     start = [rng.normal(size=5).astype(np.float32), rng.normal(size=2).astype(np.float32)]

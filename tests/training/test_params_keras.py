@@ -1,4 +1,4 @@
-"""The lists in params.py, kept so that params.yaml is checked without Keras, against Keras."""
+"""Compares the lists in params.py, which check params.yaml without Keras, with Keras."""
 
 import importlib
 import inspect
@@ -31,7 +31,7 @@ def acts_on_each_unit_alone(activation):
     return together.shape == units.shape and np.allclose(together, np.hstack(alone))
 
 
-def test_no_activation_of_single_units_is_left_out():
+def test_every_elementwise_activation_is_listed():
     of_keras = {
         name
         for name, function in inspect.getmembers(keras.activations, inspect.isfunction)
@@ -53,7 +53,7 @@ SHARED = reduce(
 
 
 @pytest.mark.parametrize("name", OPTIMIZER_ARGUMENTS)
-def test_an_optimizer_takes_what_keras_says(name):
+def test_optimizer_arguments_are_those_of_keras(name):
     of_keras = parameters(type(keras.optimizers.get(name)))
 
     assert of_keras - SHARED == OPTIMIZER_ARGUMENTS[name] - {"weight_decay"}
@@ -67,7 +67,7 @@ def test_every_optimizer_has_its_list_and_every_argument_its_field():
     assert set().union(*OPTIMIZER_ARGUMENTS.values()) == fields - {"name", "learning_rate"}
 
 
-def test_keras_has_the_layer_that_its_optimizers_are_freed_from():
+def test_keras_has_the_base_class_that_is_taken_from_its_optimizers():
     told = (
         f"Keras {keras.__version__} moved or dropped the layer for tf.distribute that refuses "
         "`stateless_apply`: pipeline/training/optimizers.py takes it out from under an optimizer. "

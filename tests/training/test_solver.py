@@ -106,7 +106,7 @@ def units(weights, images):
 
 
 def in_training(norm, first, noise):
-    """How units are normalised from `first` on: with the noise, and the constants of renorm."""
+    """Returns how units are normalised from `first` on, with noise and renorm's constants."""
     if norm.kind == "none":
         return lambda z, _weights: z
     over = {"layer": 1}.get(norm.kind, 0)
@@ -243,7 +243,7 @@ def test_weights_are_in_the_order_of_the_model(batch_norm_solver):
     assert [value.shape for value in given] == [value.shape for value in model.get_weights()]
 
 
-def test_an_epoch_is_its_steps_one_by_one(batch_norm_solver):
+def test_an_epoch_equals_its_steps_one_by_one(batch_norm_solver):
     solver = batch_norm_solver
     stepped, losses = solver.start(seed=1), []
     for chosen in BATCHES:

@@ -1,1 +1,1 @@
-"""MLflow: the store, what a run looks like there, and how it is read back."""
+"""MLflow: its store, how runs are recorded there, and how they are read back."""

@@ -1,4 +1,4 @@
-"""A comparison in MLflow: a run of its own, described by the report, which it holds."""
+"""A comparison in MLflow: a run of its own, with the report as its description and artifact."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ from pipeline.tracking.store import Point, RunRecord, Store, is_finished
 
 REPORTS = Path("reports")
 REPORT = REPORTS / "report.md"
-# An artifact: the ids of the runs that were compared.
+# The artifact with the ids of the runs that were compared.
 COMPARED = "lineage/runs.json"
-# MLflow's page shows a picture as wide as it is, and has room for this beside what it shows else.
+# In pixels. MLflow shows a picture at its full width, and its page leaves room for no more.
 _PICTURE_WIDTH = 760
 _PICTURES = "description"
-# MLflow cuts a description off after 8,000 characters; a link to a run has fewer than 100.
+# MLflow cuts off a description after 8,000 characters; a link to a run has fewer than 100.
 _LONGEST, _LINK = 7900, 100
 
 
 def read_report() -> str:
-    """Returns the report of the comparison.
+    """Returns the comparison's report, as Markdown.
 
     Raises:
-        MissingInputError: if it is not there.
+        MissingInputError: if there is none.
     """
     try:
         return REPORT.read_text(encoding="utf-8")
@@ -43,13 +43,13 @@ def read_report() -> str:
 
 
 def fingerprint(comparison: Mapping[str, Any], report: str, fingerprints: Iterable[str]) -> str:
-    """Returns what tells one comparison from another: its results, its text and its runs."""
+    """Returns a hash that identifies a comparison by its results, its report and its runs."""
     content = "".join([json.dumps(comparison), report, *fingerprints])
     return hashlib.sha256(content.encode()).hexdigest()
 
 
 def files(run_ids: Sequence[str]) -> dict[str, bytes]:
-    """Returns what a comparison's run holds beside its report: which runs were compared."""
+    """Returns the artifacts of a comparison besides its report: the ids of the runs compared."""
     return {COMPARED: (json.dumps(run_ids, indent=2) + "\n").encode()}
 
 
@@ -63,11 +63,11 @@ def record(
     """Returns the record of a comparison.
 
     Args:
-        compared: which variants.
-        comparison: as in `comparison.json`.
+        compared: the candidate and the baseline.
+        comparison: the content of `comparison.json`.
         report: its text.
         fingerprints: of the runs that were compared.
-        lineage: where it comes from.
+        lineage: of the comparison.
     """
     return RunRecord(
         fingerprint=fingerprint(comparison, report, fingerprints),
@@ -83,26 +83,26 @@ def record(
 
 
 def points(comparison: Mapping[str, Any]) -> list[Point]:
-    """Returns few points, as each gets a chart of its own in MLflow; the rest is in the report."""
-    shown = {metric: comparison[key] for key, metric in DIFFERENCE.items()}
-    return [Point(metric, value) for metric, value in shown.items() if value is not None]
+    """Returns a few points only, as MLflow charts each of them; the rest is in the report."""
+    metrics = {metric: comparison[key] for key, metric in DIFFERENCE.items()}
+    return [Point(metric, value) for metric, value in metrics.items() if value is not None]
 
 
 def mirror(
     store: Store, record: RunRecord, points: Sequence[Point], report: str, compared: Sequence[Run]
 ) -> None:
-    """Adds to MLflow what it lacks of a comparison.
+    """Adds a comparison to MLflow, or whatever MLflow lacks of it.
 
     Args:
-        store: where its runs are.
-        record: its own.
-        points: what came out.
+        store: the store that has its runs.
+        record: of the comparison.
+        points: its results.
         report: its text.
-        compared: its runs.
+        compared: the runs that were compared.
 
     Raises:
-        MissingInputError: if a picture of the report is not there.
-        DataError: if it is damaged.
+        MissingInputError: if a picture of the report is missing.
+        DataError: if a picture is damaged.
     """
     pictures = {f"{_PICTURES}/{path.name}": _smaller(path) for path in _pictures(report).values()}
     run = store.open(record)
@@ -111,35 +111,35 @@ def mirror(
     store.describe(run, _description(run, report, compared))
     store.log(run, points)
     store.log_folder(run, REPORTS, "reports")
-    store.log_files(run, pictures | files([one.info.run_id for one in compared]))
+    store.log_files(run, pictures | files([trained.info.run_id for trained in compared]))
     store.finish(run)
 
 
 def _description(run: Run, report: str, compared: Sequence[Run]) -> str:
-    """Returns the report with links to its runs, its pictures from among the run's artifacts."""
+    """Returns the report with links to its runs; its pictures are the run's artifacts."""
     experiment_id, run_id = run.info.experiment_id, run.info.run_id
     title, _, text = report.partition("\n")
     for line, path in _pictures(report).items():
-        shown = f"get-artifact?path={_PICTURES}/{path.name}&run_uuid={run_id}"
-        text = text.replace(line, line.replace(path.relative_to(REPORTS).as_posix(), shown))
-    whole = run_path(experiment_id, run_id, "reports/report.html")
+        address = f"get-artifact?path={_PICTURES}/{path.name}&run_uuid={run_id}"
+        text = text.replace(line, line.replace(path.relative_to(REPORTS).as_posix(), address))
+    whole_report = run_path(experiment_id, run_id, "reports/report.html")
     links: dict[str, list[str]] = {}
-    for one in compared:
-        tags = one.data.tags
+    for trained in compared:
+        tags = trained.data.tags
         links.setdefault(tags["variant"], []).append(
-            f"[{tags['seed']}]({run_path(experiment_id, one.info.run_id)})"
+            f"[{tags['seed']}]({run_path(experiment_id, trained.info.run_id)})"
         )
-    # As many as there is room for, of each variant.
+    # The same number of links for each variant, as many as there is room for.
     most = max(0, (_LONGEST - len(title) - len(text)) // _LINK // max(len(links), 1) - 1)
     runs = ". ".join(
-        f"Runs of {variant}: {', '.join(every[:most])}" + (" …" if len(every) > most else "")
-        for variant, every in links.items()
+        f"Runs of {variant}: {', '.join(seeds[:most])}" + (" …" if len(seeds) > most else "")
+        for variant, seeds in links.items()
     )
-    return f"{title}\n\n[The whole report, to point at and zoom]({whole}). {runs}.\n{text}"
+    return f"{title}\n\n[The whole report, interactive]({whole_report}). {runs}.\n{text}"
 
 
 def _smaller(path: Path) -> bytes:
-    # What is wrong with a file is no fault of MLflow's.
+    # A bad file must not be reported as a failure of MLflow.
     try:
         return smaller_png(path.read_bytes(), _PICTURE_WIDTH)
     except FileNotFoundError:
@@ -149,13 +149,13 @@ def _smaller(path: Path) -> bytes:
 
 
 def _pictures(report: str) -> dict[str, Path]:
-    """Returns the files of the report's pictures, by the line that shows them."""
+    """Returns the files of the report's pictures, by the line that embeds each."""
     lines = [line for line in report.splitlines() if line.startswith("![")]
     return {line: REPORTS / line.rpartition("](")[2].removesuffix(")") for line in lines}
 
 
 def smaller_png(content: bytes, width: int) -> bytes:
-    """Returns a PNG scaled down to a width in pixels; one that is no wider as it is."""
+    """Returns a PNG scaled down to a width in pixels; a narrower one is returned unchanged."""
     with Image.open(BytesIO(content)) as image:
         if image.width <= width:
             return content

@@ -1,8 +1,8 @@
-"""What MLflow's UI shows of an experiment: its description, and views that are chosen by name.
+"""What MLflow's UI shows of an experiment: its description and its saved views.
 
-A saved view is a tag of the experiment: which runs, in which columns or charts, grouped how. Its
-format is MLflow's own (3.17) and not documented; a view that another version cannot read costs a
-message there, and nothing else. tests/browser opens them.
+A saved view is a tag of the experiment. It says which runs to show, in which columns or charts, and
+how to group them. The format is MLflow's own (3.17) and undocumented. Another version that cannot
+read a view shows a message, and nothing else goes wrong. tests/browser opens the views.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ _SECTIONS = {
     "Learning curves": ("train/loss", "validation/loss", "train/accuracy", "validation/accuracy"),
     "test": ("test/accuracy", "test/loss"),
 }
-# As MLflow calls them: box to tick, name, time and status, duration.
+# MLflow's names of its own columns: checkbox, name, time and status, duration. Widths in pixels.
 _FIRST_COLUMNS = {"1": 73, "attributes.`Run Name`": 240, "runDateAndNestInfo": 150, "duration": 80}
-# One of them is a line of the charts: a variant and a hash of its settings.
+# The tag that groups runs into one line of a chart: a variant and a hash of its settings.
 CELL = "cell"
-# What is shown of a comparison, and the metrics it is.
+# The numbers shown of a comparison, and the names of their metrics.
 DIFFERENCE = {key: f"difference/{key}" for key in ("mean", "ci_low", "ci_high", "wins", "n")}
 
 
 def of_runs(experiment_id: str) -> dict[str, str]:
-    """Returns tags for an experiment of runs and comparisons: a table and charts by cell."""
+    """Returns the tags for an experiment of runs and comparisons: a table, and charts by cell."""
     columns = {
         f"tags.`{CELL}`": 170,
         "tags.`dvc.experiment`": 130,
@@ -37,8 +37,8 @@ def of_runs(experiment_id: str) -> dict[str, str]:
     }
     table, curves = view_path(experiment_id, TABLE), view_path(experiment_id, CURVES)
     return {
-        NOTE: "A run is a variant trained with one seed, a comparison a run of its own, with the "
-        f"report: [runs in a table]({table}), [learning curves]({curves}).",
+        NOTE: "A run is a variant trained on one seed. A comparison is a run too, and holds the "
+        f"report. Views: [runs in a table]({table}), [learning curves]({curves}).",
         **_saved(TABLE, "Runs in a table", _table(columns)),
         **_saved(CURVES, "Learning curves", _charts()),
     }
@@ -47,20 +47,20 @@ def of_runs(experiment_id: str) -> dict[str, str]:
 def of_study(
     experiment_id: str, claim: str, axes: Sequence[str], measures: Sequence[str]
 ) -> dict[str, str]:
-    """Returns tags for the experiment of a study: what was claimed, and its cells in a table.
+    """Returns the tags for the experiment of a study: its claim, and a table of its cells.
 
     Args:
-        experiment_id: MLflow's.
-        claim: that is put to the test.
-        axes: of its grid.
-        measures: whose means over the seeds are shown.
+        experiment_id: MLflow's id of the experiment.
+        claim: the claim under test.
+        axes: of the study's grid.
+        measures: those whose means over the seeds are shown.
     """
     columns = {f"params.`{name}`": 140 for name in ("variant", *axes)}
     columns |= {f"metrics.`{mean_of(measure)}`": 160 for measure in measures}
     return {
         NOTE: f"{claim}? [Cells in a table]({view_path(experiment_id, TABLE)}): a cell is a "
-        "variant at a point of the grid, a step of its metrics a seed. "
-        "What came out is in the run named verdict.",
+        "variant at a point of the grid, and each step of its metrics is a seed. "
+        "The outcome is in the run named verdict.",
         **_saved(TABLE, "Cells in a table", _table(columns)),
     }
 
@@ -71,18 +71,18 @@ def mean_of(measure: str) -> str:
 
 
 def view_path(experiment_id: str, view: str) -> str:
-    """Returns where MLflow's UI has one of the saved views, `TABLE` or `CURVES`."""
+    """Returns the address of a saved view, `TABLE` or `CURVES`, in MLflow's UI."""
     mode = "&compareRunsMode=CHART" if view == CURVES else ""
     return f"{_runs(experiment_id)}?workflowType=machine_learning{mode}&viewStateShareKey={view}"
 
 
 def view_tag(view: str) -> str:
-    """Returns the name of the tag that is a saved view."""
+    """Returns the name of the tag that holds a saved view."""
     return f"mlflow.sharedViewState.{view}"
 
 
 def run_path(experiment_id: str, run_id: str, artifact: str = "") -> str:
-    """Returns where MLflow's UI has a run, or one of its artifacts."""
+    """Returns the address of a run, or of one of its artifacts, in MLflow's UI."""
     below = f"/artifacts/{artifact}" if artifact else ""
     return f"{_runs(experiment_id)}/{run_id}{below}?workflowType=machine_learning"
 
@@ -97,7 +97,7 @@ def _saved(key: str, name: str, state: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _table(columns: Mapping[str, int]) -> dict[str, Any]:
-    """Returns the state of a table with these columns of its own, and their widths in pixels."""
+    """Returns the state of a table with MLflow's first columns and these, with widths in pixels."""
     return {
         "selectedColumns": list(columns),
         "columnOrder": [*_FIRST_COLUMNS, *columns],
@@ -109,7 +109,7 @@ def _charts() -> dict[str, Any]:
     grouped = {"mode": "tag", "groupByData": CELL}
     return {
         "searchFilter": "tags.kind = 'run'",
-        # Of many runs MLflow takes the first hundred: so some of every variant are among them.
+        # MLflow shows the first hundred runs only. Ordered by seed, they include every variant.
         "orderByKey": "params.`seed`",
         "orderByAsc": True,
         "runsHiddenMode": "SHOW_ALL",
@@ -119,7 +119,7 @@ def _charts() -> dict[str, Any]:
         "compareRunSections": [_section(name) for name in _SECTIONS],
         "compareRunCharts": [
             *(_chart(metric, name) for name, metrics in _SECTIONS.items() for metric in metrics),
-            # Where a comparison has been shown, MLflow would add a section of its own for it.
+            # Once MLflow has shown a comparison, it would add a section for these metrics.
             *(_chart(metric, "test") | {"deleted": True} for metric in DIFFERENCE.values()),
         ],
     }
@@ -139,7 +139,7 @@ def _chart(metric: str, section: str) -> dict[str, Any]:
         "selectedMetricKeys": [metric],
         "xAxisKey": "step",
         "xAxisScaleType": "linear",
-        # A linear axis would begin at 0, and press all accuracies into one line.
+        # A linear axis would start at 0 and squeeze all accuracies into one line.
         "scaleType": "log" if metric.endswith("accuracy") else "linear",
         "yAxisKey": "metric",
         "range": {},

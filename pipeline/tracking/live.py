@@ -1,4 +1,4 @@
-"""Runs in MLflow while they train: a view, and nothing else. What it misses, `track` adds."""
+"""Shows runs in MLflow while they train. A view only: the stage `track` adds what it misses."""
 
 from __future__ import annotations
 
@@ -22,36 +22,36 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-# How long the end of training waits for what is still to be shown; who was asked to end, less.
-_LAST_WORDS_SECONDS, _BROKEN_OFF_SECONDS = 30, 10
+# How long training waits at its end for the last epochs to be logged; less if it was interrupted.
+_LAST_EPOCHS_SECONDS, _INTERRUPTED_SECONDS = 30, 10
 _GATHER_SECONDS = 1.5
-# How long a store that failed is left alone.
+# How long to wait before retrying a store that failed.
 _PAUSE_SECONDS = 5
 
 
 class LiveView:
     """Logs epochs from a thread of its own, so that training never waits for MLflow.
 
-    A store that is gone gets what it missed once it is back. Where the block ends with an error,
-    the runs are marked as broken off: a training that goes on with them takes them up again.
+    If the store goes away, it gets the epochs it missed once it is back. If the block ends with an
+    error, the runs are marked as interrupted; a training that resumes them opens them again.
     """
 
     def __init__(self, experiment: str, manifest: Manifest, lineage: Lineage) -> None:
-        """Nothing is opened before the first epoch."""
+        """Opens nothing: the store is opened at the first epoch."""
         self._experiment, self._manifest, self._lineage = experiment, manifest, lineage
         self._began: dict[int, float | None] = {}
-        self._told: queue.SimpleQueue[EpochScores | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[EpochScores | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._show, name="live view", daemon=True)
-        self._broken_off: Literal["KILLED", "FAILED"] | None = None
+        self._interrupted_as: Literal["KILLED", "FAILED"] | None = None
         self._warned = False
 
     def begin(self, seed: int, at: float | None) -> None:
-        """Notes when a run began, in seconds since 1970, if that is known."""
+        """Notes when a run began, in seconds since 1970; None if unknown."""
         self._began[seed] = at
 
     def tell(self, scores: EpochScores) -> None:
-        """Hands over one epoch, which may have been told before; returns at once."""
-        self._told.put(scores)
+        """Queues one epoch and returns at once; the same epoch may be passed again."""
+        self._queue.put(scores)
 
     def __enter__(self) -> Self:
         """Starts the thread."""
@@ -64,45 +64,46 @@ class LiveView:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Waits until all that was told is shown, but not for ever."""
+        """Waits until all queued epochs are logged, but only so long."""
         if error is not None:
-            asked_to = isinstance(error, (InterruptedTrainingError, SystemExit))
-            self._broken_off = "KILLED" if asked_to else "FAILED"
-        self._told.put(None)
-        self._thread.join(_BROKEN_OFF_SECONDS if self._broken_off else _LAST_WORDS_SECONDS)
+            on_request = isinstance(error, (InterruptedTrainingError, SystemExit))
+            self._interrupted_as = "KILLED" if on_request else "FAILED"
+        self._queue.put(None)
+        self._thread.join(_INTERRUPTED_SECONDS if self._interrupted_as else _LAST_EPOCHS_SECONDS)
         if self._thread.is_alive():
             self._warn("it does not answer")
 
     def _show(self) -> None:
-        told: dict[int, list[EpochScores]] = {}
+        so_far: dict[int, list[EpochScores]] = {}
         store: Store | None = None
         runs: dict[int, Run] = {}
         ended = False
         while not ended:
-            failed = store is None and bool(told)
+            failed = store is None and bool(so_far)
             news, ended = self._news(_PAUSE_SECONDS if failed else _GATHER_SECONDS)
             for seed, epochs in news.items():
-                told.setdefault(seed, []).extend(epochs)
-            if not told:
+                so_far.setdefault(seed, []).extend(epochs)
+            if not so_far:
                 return
-            # MLflow takes seconds to import: here they pass while others train.
+            # MLflow takes seconds to import. Here they pass while other threads train.
             from pipeline.tracking.experiment_pages import of_runs
             from pipeline.tracking.store import TRACKING_ERRORS, Store
 
             try:
                 if store is None:
-                    # Whatever failed, a run that was deleted for one: what is there is not known.
-                    store, runs, news = Store(self._experiment, of_runs), {}, told
+                    # After a failure, such as a deleted run, nothing is known about the store: open
+                    # every run again and offer it all epochs so far.
+                    store, runs, news = Store(self._experiment, of_runs), {}, so_far
                 self._log(store, runs, news)
-                if ended and self._broken_off:
+                if ended and self._interrupted_as:
                     for run in runs.values():
-                        store.break_off(run, self._broken_off)
+                        store.mark_interrupted(run, self._interrupted_as)
             except TRACKING_ERRORS as error:
                 self._warn(one_line(error))
                 store = None
 
     def _log(self, store: Store, runs: dict[int, Run], news: dict[int, list[EpochScores]]) -> None:
-        """Adds epochs to their runs; opens those that are not among `runs`, and puts them there."""
+        """Adds epochs to their runs; opens a run that is not in `runs` yet and puts it there."""
         from pipeline.tracking.records import epoch_points, run_record
         from pipeline.tracking.store import is_finished
 
@@ -111,29 +112,30 @@ class LiveView:
                 lineage = replace(self._lineage, started=self._began.get(seed))
                 runs[seed] = store.open(run_record(self._manifest, seed, lineage))
             if not is_finished(runs[seed]):
-                store.log(runs[seed], [point for at in epochs for point in epoch_points(at)])
+                points = [point for scores in epochs for point in epoch_points(scores)]
+                store.log(runs[seed], points)
 
     def _news(self, seconds: float) -> tuple[dict[int, list[EpochScores]], bool]:
-        """Waits for an epoch, and gathers those after it for a while.
+        """Waits for an epoch, then gathers more for a while.
 
-        To MLflow it matters how often something is logged, not how much.
+        What costs MLflow time is the number of calls, not the number of points.
 
         Returns:
-            Epochs by seed, and whether they are the last.
+            The new epochs by seed, and whether they are the last.
         """
         news: dict[int, list[EpochScores]] = {}
-        scores = self._told.get()
-        until = time.monotonic() + seconds
+        scores = self._queue.get()
+        deadline = time.monotonic() + seconds
         while scores is not None:
             news.setdefault(scores.seed, []).append(scores)
             try:
-                scores = self._told.get(timeout=max(0, until - time.monotonic()))
+                scores = self._queue.get(timeout=max(0, deadline - time.monotonic()))
             except queue.Empty:
                 return news, False
         return news, True
 
     def _warn(self, why: str) -> None:
-        """Says once that the view is behind: it goes on trying, and `track` does not need it."""
+        """Warns once that the view lags behind. It keeps trying, and `track` does not need it."""
         if not self._warned:
             self._warned = True
             logger.warning("no live view in MLflow: %s; the stage `track` will add these runs", why)

@@ -1,4 +1,4 @@
-"""Runs as MLflow holds them: found by what a person types, and read back."""
+"""Runs recorded in MLflow: finds the run a user names, and reads it back."""
 
 from __future__ import annotations
 
@@ -32,15 +32,14 @@ _NAMED = 5
 
 @dataclass(frozen=True, eq=False)
 class RecordedRun:
-    """A run as MLflow holds it.
+    """A run as recorded in MLflow.
 
     Attributes:
-        id: MLflow's.
+        id: MLflow's id of the run.
         name: as shown in the list of runs.
-        manifest: from what it was made; it names this run's seed alone.
-        lineage: its tags.
-        history: columns `seed, epoch, split, loss, accuracy`; scores that were not finite are not
-            there.
+        manifest: of this run; it names this run's seed only.
+        lineage: the run's tags.
+        history: columns `seed, epoch, split, loss, accuracy`, without scores that were not finite.
         test: scores on the test set, by name.
     """
 
@@ -58,16 +57,16 @@ class RecordedRun:
 
     @property
     def commit(self) -> str:
-        """The commit it was made at, for people."""
+        """The commit it was made at, in short and readable form."""
         dirty = " with changes" if self.lineage.get("git.dirty") == "true" else ""
         return f"{self.lineage.get(COMMIT, 'unknown')[:7]}{dirty}"
 
     @property
     def variant(self) -> Variant:
-        """The variant that it was a run of, with its seed alone.
+        """The variant that it was a run of, with one seed.
 
         Raises:
-            DataError: if the recorded parameters are none that this version knows.
+            DataError: if this version does not know the recorded parameters.
         """
         rest = dict(self.manifest.parameters)
         try:
@@ -84,55 +83,58 @@ class RecordedRun:
 
 
 def find(text: str) -> Run:
-    """Returns the run of this id, name, or unique prefix of either.
+    """Returns the run with this id or name, or with a unique prefix of either.
 
-    Where many runs carry a name, as they do after an ablation, that whose files are in `runs/` is
-    meant.
+    If several runs match, as they do after an ablation, the one whose files are in `runs/` is
+    returned.
 
     Raises:
         MissingInputError: if there is no such run, or no store.
-        ArgumentError: if there are several.
+        ArgumentError: if several runs match.
         PendingError: if MLflow does not answer.
     """
-    # Letters that would mean something in a filter are in no id and no name of ours.
+    # No id or name of ours has characters that mean something in a filter.
     if not re.fullmatch(r"[\w.-]+", text):
         raise MissingInputError(f"no run in MLflow is called {text!r}")
     for condition in (f"attributes.run_id = '{text}'", f"attributes.run_name = '{text}'"):
-        if found := _search(condition):
-            return _only(found, text)
-    found = {
+        if matches := _search(condition):
+            return _only(matches, text)
+    by_id = {
         run.info.run_id: run
         for key in ("run_id", "run_name")
         for run in _search(f"attributes.{key} LIKE '{text}%'")
-        if getattr(run.info, key).startswith(text)  # In LIKE, `_` is any letter.
+        if getattr(run.info, key).startswith(text)  # In LIKE, `_` matches any character.
     }
-    if not found:
+    if not by_id:
         raise MissingInputError(f"no run in MLflow has an id or name that starts with {text!r}")
-    return _only(list(found.values()), text)
+    return _only(list(by_id.values()), text)
 
 
 def find_by_fingerprint(fingerprint: str) -> Run | None:
-    """Returns the finished run of this fingerprint, if there is one."""
-    found = _search(f"tags.`{FINGERPRINT}` = '{fingerprint}' and attributes.status = 'FINISHED'")
-    return found[0] if found else None
+    """Returns the finished run with this fingerprint, if there is one."""
+    runs = _search(f"tags.`{FINGERPRINT}` = '{fingerprint}' and attributes.status = 'FINISHED'")
+    return runs[0] if runs else None
 
 
 def read(run: Run) -> RecordedRun:
-    """Returns what MLflow holds of a run.
+    """Returns a run as recorded in MLflow.
 
     Raises:
-        DataError: if it was recorded without its manifest, or is no run of one seed.
+        ArgumentError: if it is not a trained run, but a comparison, say.
+        DataError: if it was recorded without its manifest.
     """
     with asking():
         tags = run.data.tags
         name = run.info.run_name or run.info.run_id
         if tags.get("kind") != "run":
             raise ArgumentError(
-                f"{name} is no trained run, but a {tags.get('kind', 'foreign run')}"
+                f"{name} is not a trained run, but a {tags.get('kind', 'foreign run')}"
             )
         text = _read_artifact(run.info.run_id, MANIFEST)
         if text is None:
-            raise DataError(f"{name} holds no {MANIFEST}: it is not finished, or of an older bnlab")
+            raise DataError(
+                f"{name} holds no {MANIFEST}: it is unfinished, or recorded by an older bnlab"
+            )
         manifest = Manifest.from_json(text.decode(), f"{MANIFEST} of {name}")
         metrics = run.data.metrics.items()
         return RecordedRun(
@@ -150,12 +152,14 @@ def read_compared(run: Run) -> list[Run]:
     with asking():
         content = _read_artifact(run.info.run_id, COMPARED)
         if content is None:
-            raise DataError(f"{run.info.run_name} holds no {COMPARED}: it is of an older bnlab")
+            raise DataError(
+                f"{run.info.run_name} holds no {COMPARED}: it was recorded by an older bnlab"
+            )
         return [existing_client().get_run(run_id) for run_id in json.loads(content)]
 
 
 def read_patch(run: RecordedRun) -> bytes:
-    """Returns what the checkout had beyond its commit when the run was made."""
+    """Returns the checkout's uncommitted changes when the run was made, as a patch."""
     with asking():
         return _read_artifact(run.id, PATCH) or b""
 
@@ -168,7 +172,7 @@ def model_of(run: Run) -> str | None:
 
 @contextmanager
 def model_folder(run: RecordedRun) -> Iterator[Path]:
-    """Yields a folder with the run's architecture and weights, for as long as the block lasts."""
+    """Yields a temporary folder with the run's architecture and weights."""
     with tempfile.TemporaryDirectory() as folder:
         with asking():
             model_id = model_of(existing_client().get_run(run.id))
@@ -184,36 +188,33 @@ def note_reproduction(run: RecordedRun, outcome: str) -> None:
     with asking(), store_lock():
         client = existing_client()
         count = int(client.get_run(run.id).data.tags.get("reproductions", 0)) + 1
-        at = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime())
-        client.set_tag(run.id, f"reproduction.{count}", f"{at}: {outcome}")
+        now = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime())
+        client.set_tag(run.id, f"reproduction.{count}", f"{now}: {outcome}")
         client.set_tag(run.id, "reproductions", str(count))
 
 
 def _search(condition: str) -> list[Run]:
     with asking():
         client = existing_client()
-        experiments = [one.experiment_id for one in paged(client.search_experiments)]
+        experiments = [experiment.experiment_id for experiment in paged(client.search_experiments)]
         return paged(client.search_runs, experiments, condition)
 
 
-def _only(found: list[Run], text: str) -> Run:
-    if len(found) == 1:
-        return found[0]
-    here = _fingerprints_here()
-    present = [run for run in found if run.data.tags.get(FINGERPRINT) in here]
-    if len(present) == 1:
-        return present[0]
-    named = ", ".join(f"{run.info.run_name} ({run.info.run_id[:8]})" for run in found[:_NAMED])
-    more = ", …" if len(found) > _NAMED else ""
-    raise ArgumentError(f"{text!r} is not one run but {len(found)}: {named}{more}; give an id")
-
-
-def _fingerprints_here() -> set[str]:
-    return {
+def _only(matches: list[Run], text: str) -> Run:
+    """Returns the only run, or the only one whose files are in `runs/`."""
+    if len(matches) == 1:
+        return matches[0]
+    on_disk = {
         fingerprint
         for variant in trained_variants()
         for fingerprint in read_manifest(variant).fingerprints()
     }
+    present = [run for run in matches if run.data.tags.get(FINGERPRINT) in on_disk]
+    if len(present) == 1:
+        return present[0]
+    names = ", ".join(f"{run.info.run_name} ({run.info.run_id[:8]})" for run in matches[:_NAMED])
+    more = ", …" if len(matches) > _NAMED else ""
+    raise ArgumentError(f"{text!r} is not one run but {len(matches)}: {names}{more}; give an id")
 
 
 def _history(run: Run, seed: int) -> pd.DataFrame:
@@ -232,7 +233,7 @@ def _history(run: Run, seed: int) -> pd.DataFrame:
 
 def _read_artifact(run_id: str, path: str) -> bytes | None:
     client, folder = existing_client(), str(Path(path).parent)
-    if path not in {one.path for one in client.list_artifacts(run_id, folder)}:
+    if path not in {artifact.path for artifact in client.list_artifacts(run_id, folder)}:
         return None
     with tempfile.TemporaryDirectory() as temporary:
         return Path(client.download_artifacts(run_id, path, temporary)).read_bytes()

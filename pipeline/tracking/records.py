@@ -1,4 +1,4 @@
-"""The runs on disk as MLflow should show them."""
+"""Turns the runs on disk into what MLflow should record of them."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from pipeline.tracking.store import Point, RunRecord
 if TYPE_CHECKING:
     from pipeline.runs.epochs import EpochScores
 
-# A run's artifacts.
+# Paths of a run's artifacts.
 MANIFEST, PATCH = "lineage/manifest.json", "lineage/changes.patch"
-# MLflow takes 36 characters at most.
+# Digits of a hash. MLflow allows a digest 36 characters.
 _DIGEST = 8
 _SHORT = 5
 
@@ -34,8 +34,8 @@ _SHORT = 5
 def run_record(
     manifest: Manifest, seed: int, lineage: Lineage, *, diverged: bool | None = None
 ) -> RunRecord:
-    """Returns the record of one run; whether it diverged is known once it is trained."""
-    known = {} if diverged is None else {"diverged": str(diverged).lower()}
+    """Returns the record of one run; `diverged` is None until it is trained."""
+    outcome = {} if diverged is None else {"diverged": str(diverged).lower()}
     return RunRecord(
         fingerprint=manifest.fingerprint(seed),
         name=f"{manifest.variant}-seed-{seed:02d}",
@@ -45,12 +45,12 @@ def run_record(
             "variant": manifest.variant,
             "seed": str(seed),
             "kind": "run",
-            # Runs that differ in nothing but their seed share a line of MLflow's charts.
+            # Runs that differ only in their seed share a line of MLflow's charts.
             CELL: f"{manifest.variant} ({manifest.settings_sha256()[:_SHORT]})",
             **source_tags(f"train@{manifest.variant}"),
             "data.sha256": manifest.data_sha256,
             "code.sha256": manifest.code_sha256,
-            **known,
+            **outcome,
             **lineage.tags,
         },
         started=lineage.started,
@@ -58,12 +58,12 @@ def run_record(
 
 
 def data_of(name: str, data_sha256: str, prepared: Prepared) -> dict[str, Dataset]:
-    """Returns what a run learns from and is scored on, by split, as MLflow has it.
+    """Returns MLflow's records of the data a run is trained and scored on, by split.
 
     Args:
         name: of the dataset.
-        data_sha256: of the prepared data.
-        prepared: the data.
+        data_sha256: hash of the prepared data.
+        prepared: the prepared data.
     """
     return {
         split: _dataset(f"{name}-{split}", data_sha256, vars(prepared)[split]) for split in SPLITS
@@ -71,15 +71,15 @@ def data_of(name: str, data_sha256: str, prepared: Prepared) -> dict[str, Datase
 
 
 def run_description(test: Iterable[Point], *, diverged: bool) -> str:
-    """Returns what came out of a run, in a sentence."""
+    """Returns a run's test scores in a sentence."""
     scores = {point.key: point.value for point in test}
     accuracy, loss = scores["test/accuracy"], scores["test/loss"]
-    told = f"{100 * accuracy:.2f} % of the test set right, loss {loss:.4f}."
-    return f"Diverged. {told}" if diverged else told
+    sentence = f"{100 * accuracy:.2f} % of the test set right, loss {loss:.4f}."
+    return f"Diverged. {sentence}" if diverged else sentence
 
 
 def run_files(manifest: Manifest, seed: int, lineage: Lineage) -> dict[str, bytes]:
-    """Returns what the run can be made again from, as artifacts: path to content."""
+    """Returns the artifacts needed to reproduce the run, by path."""
     files = {MANIFEST: manifest.only(seed).to_json().encode()}
     return files | ({PATCH: lineage.patch} if lineage.patch else {})
 
@@ -112,7 +112,7 @@ def test_points(scores: pd.DataFrame, seed: int) -> list[Point]:
 
 
 def source_tags(stage: str) -> dict[str, str]:
-    """Returns what MLflow's column Source shows: the stage that made a run."""
+    """Returns the tags behind MLflow's column Source: the stage that made a run."""
     return {"mlflow.source.name": stage, "mlflow.source.type": "LOCAL"}
 
 

@@ -24,16 +24,16 @@ class Registry:
         """Opens the store.
 
         Raises:
-            MissingInputError: if it is a file, and not there.
+            MissingInputError: if it is a file that does not exist.
         """
         self._client = existing_client()
         self.name = name
-        # By it MLflow finds the model that a version is of.
+        # MLflow needs this to resolve the `models:/` address of a version.
         mlflow.set_tracking_uri(tracking_uri())
         self._lock = store_lock()
 
     def champion(self) -> ModelVersion | None:
-        """Returns the version with the alias, if there is one."""
+        """Returns the version that has the alias `champion`, if there is one."""
         with asking():
             if self.name not in self._names():
                 return None
@@ -45,7 +45,7 @@ class Registry:
         """Yields the champion's name and version, and a folder with its architecture and weights.
 
         Raises:
-            MissingInputError: if there is none, or its files are lost.
+            MissingInputError: if there is no champion, or its files are lost.
             PendingError: if MLflow does not answer.
         """
         version = self.champion()
@@ -59,38 +59,38 @@ class Registry:
                 mlflow.artifacts.download_artifacts(
                     f"models:/{self.name}/{version.version}", dst_path=folder
                 )
-            name, files = (
-                f"{self.name}@{CHAMPION}, version {version.version}",
-                Path(folder, "artifacts"),
-            )
-            # Of files that are not where they were MLflow gives none, and says nothing.
+            name = f"{self.name}@{CHAMPION}, version {version.version}"
+            files = Path(folder, "artifacts")
+            # If the files were moved or deleted, MLflow downloads nothing and does not complain.
             if not files.is_dir():
                 raise MissingInputError(
-                    f"the files of {name} are not in MLflow: `python -m pipeline doctor` tells more"
+                    f"the files of {name} are not in MLflow: run `python -m pipeline doctor`"
                 )
             yield name, files
 
     def crown(self, model_id: str, run_id: str, tags: Mapping[str, str]) -> ModelVersion:
-        """Moves the alias to a logged model, registered if it is not yet; returns its version.
+        """Gives the alias to a logged model, registering it if need be; returns its version.
 
         Args:
             model_id: of the logged model.
-            run_id: of the run that made it.
+            run_id: of the run that made the model.
             tags: of the version; earlier values are replaced.
         """
         with asking(), self._lock:
             if self.name not in self._names():
                 self._client.create_registered_model(self.name)
             # Registering the same model twice would make two versions of it.
-            version = next(
-                (
-                    one
-                    for one in paged(self._client.search_model_versions)
-                    if (one.name, one.run_id) == (self.name, run_id)
-                ),
-                None,
-            ) or self._client.create_model_version(
-                self.name, f"models:/{model_id}", run_id, model_id=model_id
+            registered = [
+                version
+                for version in paged(self._client.search_model_versions)
+                if (version.name, version.run_id) == (self.name, run_id)
+            ]
+            version = (
+                registered[0]
+                if registered
+                else self._client.create_model_version(
+                    self.name, f"models:/{model_id}", run_id, model_id=model_id
+                )
             )
             for key, value in tags.items():
                 self._client.set_model_version_tag(self.name, version.version, key, value)
@@ -98,5 +98,5 @@ class Registry:
             return self._client.get_model_version(self.name, version.version)
 
     def _names(self) -> set[str]:
-        # Without a filter, in which a quotation mark in the name would end it.
+        # Without a filter: a quotation mark in the name would break it.
         return {model.name for model in paged(self._client.search_registered_models)}

@@ -1,6 +1,6 @@
-"""The model as MLflow serves it; MLflow copies this file beside the weights and runs it there.
+"""The model as MLflow serves it: MLflow copies this file next to the weights and runs it there.
 
-It stands alone: where it is loaded, nothing else of this project need be installed.
+It stands alone: it can be loaded where the rest of this project is not installed.
 """
 
 import os
@@ -24,7 +24,7 @@ class DigitClassifier(mlflow.pyfunc.PythonModel):
         self._model = keras.models.model_from_json(architecture)
         self._model.load_weights(context.artifacts["model.weights.h5"])
 
-    # An array is the one type from which MLflow does not try to read a schema.
+    # An array is the one annotation that MLflow does not try to derive a schema from.
     def predict(  # pyrefly: ignore[bad-override]
         self,
         context: Any,  # noqa: ARG002

@@ -1,4 +1,4 @@
-"""The MLflow store: a mirror of the files, found again by fingerprint, never written twice."""
+"""The MLflow store: it mirrors the files, finds runs by fingerprint, and records nothing twice."""
 
 from __future__ import annotations
 
@@ -46,58 +46,59 @@ from pipeline.provenance.places import database, project_root, tracking_uri
 from pipeline.runs.tables import ARCHITECTURE, WEIGHTS
 from pipeline.tracking.experiment_pages import NOTE
 
-# What a store that is gone, locked, damaged or without its driver may raise.
+# The errors of a store that is gone, locked, damaged or lacks its driver.
 TRACKING_ERRORS = (MlflowException, SQLAlchemyError, OSError, ImportError)
 FINGERPRINT = "bnlab.fingerprint"
-# How long a store is waited for that others keep locked: longer than any of them should.
+# How long to wait for a store that others keep locked: longer than any of them should hold it.
 PATIENCE_SECONDS = 60
-_LOCKED, _BREATH_SECONDS = "database is locked", 0.2
-# MLflow takes no more points in one call.
-_AT_ONCE = 1000
-_OF_LINEAGE = ("git.", "dvc.", "lineage.", "mlflow.source.git.")
+_LOCKED, _RETRY_SECONDS = "database is locked", 0.2
+# The most points that MLflow takes in one call.
+_POINTS_PER_CALL = 1000
+_LINEAGE_PREFIXES = ("git.", "dvc.", "lineage.", "mlflow.source.git.")
 _SERVED_MODEL = Path(__file__).with_name("served_model.py")
-# Which of its pages MLflow's UI opens first: those for training, not those for chat.
+# Makes MLflow's UI open its pages for training, not those for chat.
 _SHOWN_AS = {"mlflow.experimentKind": "custom_model_development"}
 _SPLIT = "mlflow.data.context"
 _MODEL_FILES = (ARCHITECTURE, WEIGHTS)
-_SERVED_WITH = ("keras", "numpy", "tensorflow")
+_SERVING_PACKAGES = ("keras", "numpy", "tensorflow")
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
 
 
 def _patient(call: Callable[_P, _T]) -> Callable[_P, _T]:
-    """Makes a call again as long as others keep the database locked, for `PATIENCE_SECONDS`.
+    """Retries a call while others keep the database locked, for up to `PATIENCE_SECONDS`.
 
-    MLflow has SQLite wait for 20 s, while it opens a database for 5, and not at all where two would
-    wait for each other. The call has to bear it: to add what is missing and nothing else.
+    With MLflow, SQLite waits up to 20 s; up to 5 s while a database is being opened; and not at all
+    where two writers would wait for each other. The call must be safe to repeat: it may only add
+    what is missing.
     """
 
     @wraps(call)
-    def again(*arguments: _P.args, **named: _P.kwargs) -> _T:
-        until = time.monotonic() + PATIENCE_SECONDS
+    def retry(*arguments: _P.args, **keywords: _P.kwargs) -> _T:
+        deadline = time.monotonic() + PATIENCE_SECONDS
         while True:
             try:
-                return call(*arguments, **named)
+                return call(*arguments, **keywords)
             except (MlflowException, SQLAlchemyError) as error:
-                if _LOCKED not in str(error) or time.monotonic() > until:
+                if _LOCKED not in str(error) or time.monotonic() > deadline:
                     raise
-            time.sleep(_BREATH_SECONDS)
+            time.sleep(_RETRY_SECONDS)
 
-    return again
+    return retry
 
 
 @dataclass(frozen=True)
 class RunRecord:
-    """A run as MLflow should show it.
+    """A run as MLflow should record it.
 
     Attributes:
-        fingerprint: what tells this run from every other.
+        fingerprint: identifies the run.
         name: as shown in the list of runs.
         params: name to value.
-        tags: name to value, its lineage among them.
+        tags: name to value; they include the lineage.
         description: Markdown, shown on the run's page.
-        data: what it learns from and is scored on, by split.
-        started: when it began, in seconds since 1970; None for now.
+        data: the data it is trained and scored on, by split.
+        started: when it began, in seconds since 1970; None means now.
     """
 
     fingerprint: str
@@ -114,10 +115,10 @@ class Point:
     """One value of a metric.
 
     Attributes:
-        key: the metric's name: of a run `<split>/<score>`.
+        key: the metric's name; for a run `<split>/<score>`.
         value: may be nan or infinite.
-        step: of a run the epoch, counting from 0; of a study's cell the seed.
-        model_id: of the logged model whose score it is, if it is one's.
+        step: for a run the epoch, counting from 0; for a study's cell the seed.
+        model_id: the logged model that got this score, if any.
     """
 
     key: str
@@ -129,114 +130,117 @@ class Point:
 class Store:
     """The runs of one MLflow experiment.
 
-    What others keep locked is waited for, up to `PATIENCE_SECONDS`; then each method raises one of
-    `TRACKING_ERRORS`, as it does where MLflow fails.
+    If others keep the store locked, each method waits up to `PATIENCE_SECONDS`, then raises one of
+    `TRACKING_ERRORS`, as it does if MLflow fails.
     """
 
     @_patient
     def __init__(
         self, experiment: str, page: Callable[[str], Mapping[str, str]] | None = None
     ) -> None:
-        """Opens the store, and creates it and the experiment where they are not there yet.
+        """Opens the store; creates it and the experiment if they do not exist yet.
 
         Args:
             experiment: its name.
-            page: of the experiment's id, what its page shows, as tags; see `experiment_pages`. By
-                default that stays as it is.
+            page: returns, for the experiment's id, the tags that its page shows; see
+                `experiment_pages`. By default the tags stay as they are.
         """
         root = project_root()
         uri = tracking_uri()
-        # Two processes that create the same schema, experiment or run would trip over each other.
+        # Two processes must not create the same schema, experiment or run at the same time.
         self._lock = store_lock()
         with self._lock:
             self._client = _client(uri)
-            known = self._client.get_experiment_by_name(experiment)
+            existing = self._client.get_experiment_by_name(experiment)
             self._experiment_id = (
-                known.experiment_id
-                if known
+                existing.experiment_id
+                if existing
                 else self._client.create_experiment(experiment, _artifact_location(uri, root))
             )
-            shown = known.tags if known else {}
-            to_show = {**_SHOWN_AS, **(page(self._experiment_id) if page else {})}
-            for key, value in to_show.items():
-                # A description may be somebody's own.
-                if key not in shown or (shown[key] != value and key != NOTE):
+            present = existing.tags if existing else {}
+            wanted = {**_SHOWN_AS, **(page(self._experiment_id) if page else {})}
+            for key, value in wanted.items():
+                # A description may be the user's own.
+                if key not in present or (present[key] != value and key != NOTE):
                     self._client.set_experiment_tag(self._experiment_id, key, value)
 
-    def alone(self) -> AbstractContextManager[object]:
-        """Keeps every other process from opening the store while a block lasts."""
+    def lock(self) -> AbstractContextManager[object]:
+        """Returns the lock that keeps every other process from opening the store."""
         return self._lock
 
     @_patient
     def holds(self, run: Run, points: Collection[Point]) -> bool:
-        """Returns whether the run shows these points already, every one."""
+        """Returns whether the run already has all of these points."""
         return not self._missing(run, points)
 
     @_patient
     def open(self, record: RunRecord) -> Run:
-        """Returns the run of this fingerprint, created if there is none; one finished as it is."""
+        """Returns the run with this fingerprint: new, resumed, or as it is if it is finished."""
         with self._lock:
-            found = self._client.search_runs(
+            matches = self._client.search_runs(
                 [self._experiment_id], f"tags.`{FINGERPRINT}` = '{record.fingerprint}'"
             )
-            if found and is_finished(found[0]):
-                return found[0]
+            if matches and is_finished(matches[0]):
+                return matches[0]
             tags = {FINGERPRINT: record.fingerprint, **record.tags, **_this_process()}
             if record.description:
                 tags[NOTE] = record.description
-            if found:
-                # What is going to be finished here was made here, not where it was broken off.
-                run_id = found[0].info.run_id
+            if matches:
+                # The run is finished here, so its lineage is that of here, not of where it was
+                # interrupted.
+                run_id = matches[0].info.run_id
                 self._client.update_run(run_id, status="RUNNING")
-                for key in found[0].data.tags:
-                    if key.startswith(_OF_LINEAGE) and key not in tags:
+                for key in matches[0].data.tags:
+                    if key.startswith(_LINEAGE_PREFIXES) and key not in tags:
                         self._client.delete_tag(run_id, key)
             else:
-                # With its fingerprint from the first moment, or it could not be found again.
+                # It has its fingerprint from the start: without one it could not be found again.
                 started = None if record.started is None else int(record.started * 1000)
                 run_id = self._client.create_run(
                     self._experiment_id, started, tags, record.name
                 ).info.run_id
             params = [Param(key, value) for key, value in record.params.items()]
-            shown = [RunTag(key, value) for key, value in tags.items()] if found else []
-            self._client.log_batch(run_id, params=params, tags=shown)
+            new_tags = [RunTag(key, value) for key, value in tags.items()] if matches else []
+            self._client.log_batch(run_id, params=params, tags=new_tags)
             if record.data:
-                used = record.data.items()
-                self._client.log_inputs(
-                    run_id, [DatasetInput(data, [InputTag(_SPLIT, split)]) for split, data in used]
-                )
+                inputs = [
+                    DatasetInput(dataset, [InputTag(_SPLIT, split)])
+                    for split, dataset in record.data.items()
+                ]
+                self._client.log_inputs(run_id, inputs)
             return self._client.get_run(run_id)
 
     @_patient
     def log(self, run: Run, points: Collection[Point]) -> None:
-        """Adds the points that the run does not have so.
+        """Adds the points that the run lacks, or has with another value.
 
-        Infinity and nan stay away: MLflow gives the one back as a number, and trips over the other.
+        Infinity and nan are left out: MLflow returns the one as a number, and fails on the other.
         """
         now = int(time.time() * 1000)
-        used = _datasets(run)
-        lacking = [
+        datasets = _datasets(run)
+        metrics = [
             Metric(
                 point.key, point.value, now, point.step, model_id=point.model_id,
-                **used.get(point.key.partition("/")[0], {}),
+                **datasets.get(point.key.partition("/")[0], {}),
             )
             for point in self._missing(run, points)
         ]  # fmt: skip
-        for start in range(0, len(lacking), _AT_ONCE):
-            self._client.log_batch(run.info.run_id, metrics=lacking[start : start + _AT_ONCE])
+        for start in range(0, len(metrics), _POINTS_PER_CALL):
+            batch = metrics[start : start + _POINTS_PER_CALL]
+            self._client.log_batch(run.info.run_id, metrics=batch)
 
     @_patient
     def log_model(self, run: Run, folder: Path, images: NDArray[np.uint8], classes: int) -> str:
-        """Logs a run's model, if it has none yet, to be loaded by `mlflow.pyfunc.load_model`.
+        """Logs a run's model, if it has none yet, so that `mlflow.pyfunc.load_model` loads it.
 
-        Goes step by step where `mlflow.pyfunc.log_model` would load each model to try its example,
-        and TensorFlow with it.
+        Does not call `mlflow.pyfunc.log_model`, which would load TensorFlow and each model to try
+        its example.
 
         Args:
-            run: whose model it is.
-            folder: where its architecture and weights lie.
-            images: [examples, height, width], an example of what it takes.
-            classes: number of probabilities that it returns for each image.
+            run: the model's run.
+            folder: has the model's architecture and weights.
+            images: [examples, height, width], an example of the model's input.
+            classes: number of probabilities that the model returns for each image.
 
         Returns:
             The model's id.
@@ -245,13 +249,13 @@ class Store:
         models = _models(self._client, run)
         if ready := _ready(models):
             return ready
-        # One of which only a part was written is written again.
-        broken_off = next(iter(models), None)
-        model = broken_off or self._client.create_logged_model(
+        # A model that was written only in part is written again.
+        partial = next(iter(models), None)
+        model = partial or self._client.create_logged_model(
             self._experiment_id, run.info.run_name, source_run_id=run_id, params=run.data.params
         )
         self.write_model(model, folder, images, classes)
-        if broken_off is None or model.model_id not in self._outputs(run):
+        if partial is None or model.model_id not in self._outputs(run):
             self._client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=0)])
         self._client.finalize_logged_model(model.model_id, "READY")
         return model.model_id
@@ -266,7 +270,7 @@ class Store:
         """Puts the files of a logged model where MLflow looks for them; see `log_model`.
 
         Raises:
-            MissingInputError: if the run's are not there, which is not MLflow's fault.
+            MissingInputError: if the run's model is not on disk, which is not MLflow's fault.
         """
         for path in (folder / name for name in _MODEL_FILES):
             if not path.exists():
@@ -288,15 +292,19 @@ class Store:
                     Schema([TensorSpec(np.dtype(np.float32), (-1, classes))]),
                 ),
                 input_example=images,
-                # Named, or MLflow would import TensorFlow to find out.
-                pip_requirements=[f"{name}=={version(name)}" for name in _SERVED_WITH],
+                # Listed, because MLflow would import TensorFlow to infer them.
+                pip_requirements=[f"{name}=={version(name)}" for name in _SERVING_PACKAGES],
             )
             self._client.log_model_artifacts(model.model_id, saved)
 
     @_patient
     def log_files(self, run: Run, contents: Mapping[str, bytes]) -> None:
-        """Adds files to the run's artifacts, given by their path there."""
-        with _folder_of(contents) as folder:
+        """Adds files to the run's artifacts: path there to content."""
+        with tempfile.TemporaryDirectory() as folder:
+            for name, content in contents.items():
+                path = Path(folder) / name
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(content)
             self._client.log_artifacts(run.info.run_id, folder)
 
     @_patient
@@ -306,44 +314,47 @@ class Store:
 
     @_patient
     def describe(self, run: Run, description: str) -> None:
-        """Gives the run a description that could not be told before it was opened."""
+        """Sets the run's description, if it could not be given when the run was opened."""
         self._client.set_tag(run.info.run_id, NOTE, description)
 
     @_patient
     def finish(self, run: Run, ended: float | None = None) -> None:
-        """Marks the run as complete, ended in seconds since 1970; None for now.
+        """Marks the run as complete; `ended` is in seconds since 1970, None means now.
 
-        An end before the run's start counts as None: it is of an earlier training of the same.
+        An end before the run's start counts as None: it belongs to an earlier training of the run.
         """
-        at = None if ended is None else int(ended * 1000)
-        if at is not None and at < run.info.start_time:
-            at = None
-        self._client.set_terminated(run.info.run_id, "FINISHED", at)
+        end_time = None if ended is None else int(ended * 1000)
+        if end_time is not None and end_time < run.info.start_time:
+            end_time = None
+        self._client.set_terminated(run.info.run_id, "FINISHED", end_time)
 
     @_patient
-    def break_off(self, run: Run, status: Literal["KILLED", "FAILED"]) -> None:
-        """Marks the run as not complete, and nobody at work on it; `open` takes it up again."""
+    def mark_interrupted(self, run: Run, status: Literal["KILLED", "FAILED"]) -> None:
+        """Marks the run as incomplete with nobody at work on it, unless it is finished.
+
+        `open` resumes it.
+        """
         if not is_finished(run):
             self._client.set_terminated(run.info.run_id, status)
 
     def _outputs(self, run: Run) -> set[str]:
-        """Returns the ids of the models that the run's page names."""
+        """Returns the ids of the models that are logged as the run's outputs."""
         outputs = self._client.get_run(run.info.run_id).outputs
         return {model.model_id for model in outputs.model_outputs} if outputs else set()
 
     def _missing(self, run: Run, points: Collection[Point]) -> list[Point]:
-        """Returns the finite points that the run, as it is now, does not show so."""
+        """Returns the finite points that the run, as it is now, lacks or has with another value."""
         points = [point for point in points if math.isfinite(point.value)]
-        known = self._client.get_run(run.info.run_id).data.metrics.keys()
-        # Of several at one step the latest is shown: a value that comes back is missing again.
-        shown = {
+        logged_keys = self._client.get_run(run.info.run_id).data.metrics.keys()
+        # Of several values at one step MLflow shows the latest, so only the latest counts here.
+        latest = {
             (metric.key, metric.step): metric.value
-            for key in {point.key for point in points} & known
+            for key in {point.key for point in points} & logged_keys
             for metric in sorted(
                 self._client.get_metric_history(run.info.run_id, key), key=lambda m: m.timestamp
             )
         }
-        return [point for point in points if shown.get((point.key, point.step)) != point.value]
+        return [point for point in points if latest.get((point.key, point.step)) != point.value]
 
 
 def is_finished(run: Run) -> bool:
@@ -352,30 +363,30 @@ def is_finished(run: Run) -> bool:
 
 
 def shows(run: Run, points: Iterable[Point]) -> bool:
-    """Returns whether the run, as it was when opened, has these as its latest values."""
+    """Returns whether the run, as it was when opened, has these points as its latest values."""
     finite = [point for point in points if math.isfinite(point.value)]
     return all(run.data.metrics.get(point.key) == point.value for point in finite)
 
 
 def model_of(client: MlflowClient, run: Run) -> str | None:
-    """Returns the id of the run's model, if it has one with all its files."""
+    """Returns the id of the run's model, if it has one that is complete."""
     return _ready(_models(client, run))
 
 
 def store_lock() -> FileLock:
-    """Returns what keeps every other process from changing the store while it is held.
+    """Returns the lock that keeps every other process from changing the store.
 
-    Whoever waits for it longer than `PATIENCE_SECONDS` gets one of `TRACKING_ERRORS`.
+    Waiting for it longer than `PATIENCE_SECONDS` raises one of `TRACKING_ERRORS`.
     """
     return FileLock(project_root() / ".mlflow.lock", timeout=PATIENCE_SECONDS)
 
 
 @contextmanager
 def asking() -> Iterator[None]:
-    """Turns what MLflow raises into one line.
+    """Turns MLflow's errors into one line.
 
     Raises:
-        PendingError: if it does not answer, or not as it should.
+        PendingError: if MLflow does not answer, or fails.
     """
     try:
         yield
@@ -384,10 +395,10 @@ def asking() -> Iterator[None]:
 
 
 def existing_client() -> MlflowClient:
-    """Returns a client of the store that is there; asked for another, MLflow would make one.
+    """Returns a client of an existing store; MLflow itself would create one that is missing.
 
     Raises:
-        MissingInputError: if it is a file, and not there.
+        MissingInputError: if the store is a file that does not exist.
     """
     path = database()
     if path is not None and not path.exists():
@@ -396,21 +407,21 @@ def existing_client() -> MlflowClient:
 
 
 def paged(search: Callable[..., Any], *arguments: Any) -> list[Any]:
-    """Returns what one of the client's searches finds, on all its pages."""
+    """Returns the results of one of the client's searches, from all pages."""
     page = search(*arguments)
-    found = list(page)
+    results = list(page)
     while page.token:
         page = search(*arguments, page_token=page.token)
-        found += page
-    return found
+        results += page
+    return results
 
 
 def _datasets(run: Run) -> dict[str, dict[str, str]]:
-    """Returns how a metric names the data that it is of, by split."""
+    """Returns the arguments by which a metric names its dataset, by split."""
     return {
-        tag.value: {"dataset_name": one.dataset.name, "dataset_digest": one.dataset.digest}
-        for one in (run.inputs.dataset_inputs if run.inputs else ())
-        for tag in one.tags
+        tag.value: {"dataset_name": used.dataset.name, "dataset_digest": used.dataset.digest}
+        for used in (run.inputs.dataset_inputs if run.inputs else ())
+        for tag in used.tags
         if tag.key == _SPLIT
     }
 
@@ -424,49 +435,38 @@ def _models(client: MlflowClient, run: Run) -> list[LoggedModel]:
 
 
 def _ready(models: Iterable[LoggedModel]) -> str | None:
-    """Returns the id of the first model that has all its files."""
+    """Returns the id of the first model that is complete."""
     ready = (model.model_id for model in models if model.status == LoggedModelStatus.READY)
     return next(ready, None)
 
 
 def _client(uri: str) -> MlflowClient:
-    """Returns a client, the database made where there is none yet.
+    """Returns a client; creates the database if it does not exist yet.
 
-    Hundreds of statements make its schema. That each waits for the disk would take a second and
-    save nothing; the first that writes something to be kept brings the whole file there.
+    Hundreds of statements make its schema. Waiting for the disk after each would take a second and
+    protect nothing: the first write that matters syncs the whole file.
     """
     path = database()
     if path is None or path.exists():
         return MlflowClient(uri)
     opened: list[sqlite3.Connection] = []
 
-    def hurry(connection: sqlite3.Connection, _: object) -> None:
+    def do_not_sync(connection: sqlite3.Connection, _: object) -> None:
         connection.execute("PRAGMA synchronous = OFF")
         opened.append(connection)
 
-    event.listen(Engine, "connect", hurry)
+    event.listen(Engine, "connect", do_not_sync)
     try:
         return MlflowClient(uri)
     finally:
-        event.remove(Engine, "connect", hurry)
+        event.remove(Engine, "connect", do_not_sync)
         for connection in opened:
-            with suppress(sqlite3.ProgrammingError):  # Some are closed by now.
+            with suppress(sqlite3.ProgrammingError):  # Some have been closed meanwhile.
                 connection.execute("PRAGMA synchronous = FULL")
 
 
-@contextmanager
-def _folder_of(contents: Mapping[str, bytes]) -> Iterator[str]:
-    """Yields a folder with these files, given by their path there, for as long as a block lasts."""
-    with tempfile.TemporaryDirectory() as folder:
-        for name, content in contents.items():
-            path = Path(folder) / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(content)
-        yield folder
-
-
 def _this_process() -> dict[str, str]:
-    """Returns by what to tell whether somebody still works on a run; see `pipeline doctor`."""
+    """Returns tags by which `doctor` can tell whether this process still works on a run."""
     process = psutil.Process()
     return {
         "process.host": platform.node(),
@@ -476,5 +476,5 @@ def _this_process() -> dict[str, str]:
 
 
 def _artifact_location(uri: str, root: Path) -> str | None:
-    # A server decides for itself; a database would put them below the current folder, wherever.
+    # A server decides for itself. A database would put them below the current folder.
     return None if uri.startswith("http") else (root / "mlartifacts").as_uri()

@@ -1,6 +1,6 @@
-"""A study in MLflow: an experiment of its own, a run a cell of the grid, one for the verdict.
+"""A study in MLflow: an experiment with a run for each cell of the grid and one for the verdict.
 
-A cell's metrics have the seeds as steps, so that its chart shows their spread.
+The steps of a cell's metrics are the seeds, so that its charts show their spread.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from pipeline.tracking.store import Point, RunRecord, Store, is_finished
 
 
 def mirror(study: Study, table: pd.DataFrame, verdict: Mapping[str, Any], folder: Path) -> None:
-    """Adds to MLflow what it lacks of a study.
+    """Adds a study to MLflow, or whatever MLflow lacks of it.
 
     Args:
-        study: whose name the experiment bears.
+        study: the study.
         table: its results.
-        verdict: as in `verdict.json`.
-        folder: where its page, figure and results lie; they become artifacts.
+        verdict: the content of `verdict.json`.
+        folder: has its page, figure and results, which become artifacts.
     """
     measures = list(dict.fromkeys(rule.measure for rule in study.about.rules))
     page = partial(of_study, claim=study.about.claim, axes=list(study.axes), measures=measures)
@@ -37,10 +37,9 @@ def mirror(study: Study, table: pd.DataFrame, verdict: Mapping[str, Any], folder
         if not is_finished(run):
             store.log(run, points)
             store.finish(run)
-    told = json.dumps(verdict, sort_keys=True)
     run = store.open(
         RunRecord(
-            fingerprint=_fingerprint(study.name, told),
+            fingerprint=_fingerprint(study.name, json.dumps(verdict, sort_keys=True)),
             name=f"verdict: {verdict['verdict']}",
             tags={"kind": "verdict", "verdict": verdict["verdict"], "quick": str(study.is_quick)},
             description=f"**{verdict['claim']}**: {verdict['verdict']}. {verdict['measured']}",
@@ -52,29 +51,31 @@ def mirror(study: Study, table: pd.DataFrame, verdict: Mapping[str, Any], folder
 
 
 def _cells(study: Study, table: pd.DataFrame) -> Iterator[tuple[RunRecord, list[Point]]]:
-    for point in study.points:
-        at = {short(axis): value for axis, value in point.at.items()}
-        rows = table
-        for axis, value in at.items():
-            rows = rows[rows[axis] == value]
-        for name, variant in point.params.variants.items():
-            own = rows[rows["variant"] == name]
+    """Yields the record and the points of each cell."""
+    for grid_point in study.points:
+        coordinates = {short(axis): value for axis, value in grid_point.at.items()}
+        at_point = table
+        for axis, value in coordinates.items():
+            at_point = at_point[at_point[axis] == value]
+        for name, variant in grid_point.params.variants.items():
+            trials = at_point[at_point["variant"] == name]
             params = {key: str(value) for key, value in flat(variant.parameters)}
-            measures = own.columns.drop([*at, "variant", "seed"])
+            measures = trials.columns.drop([*coordinates, "variant", "seed"])
             points = [
                 Point(str(measure), float(value), int(seed))
                 for measure in measures
-                for seed, value in zip(own["seed"], own[measure], strict=True)
+                for seed, value in zip(trials["seed"], trials[measure], strict=True)
             ]
-            # What a table of runs shows of a metric is its last step, here a seed like any other.
-            # Where a run diverged there is none, as on the study's page.
-            means = own[list(measures)].mean(skipna=False)
-            points += [Point(mean_of(str(name)), float(mean)) for name, mean in means.items()]
-            content = json.dumps([params, own.to_csv(index=False)])
+            # MLflow's table of runs shows the last step of a metric, here just one of the seeds:
+            # hence the means. If a run diverged there is no mean, as on the study's page.
+            means = trials[list(measures)].mean(skipna=False)
+            points += [Point(mean_of(str(key)), float(mean)) for key, mean in means.items()]
+            content = json.dumps([params, trials.to_csv(index=False)])
+            settings = [f"{axis}={value}" for axis, value in coordinates.items()]
             yield (
                 RunRecord(
                     fingerprint=_fingerprint(study.name, content),
-                    name=" ".join([name, *(f"{axis}={value}" for axis, value in at.items())]),
+                    name=" ".join([name, *settings]),
                     params={"variant": name} | params,
                     tags={"kind": "cell", "variant": name, "quick": str(study.is_quick)},
                 ),

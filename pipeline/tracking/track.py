@@ -5,15 +5,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
 from mlflow.entities import Run
-from numpy.typing import NDArray
 from tqdm import tqdm
 
 from pipeline.errors import PendingError, one_line
 from pipeline.evaluation.divergence import diverged_seeds
 from pipeline.evaluation.test_scores import read_test_scores
-from pipeline.examples.dataset import Dataset, Examples
+from pipeline.examples.dataset import Dataset
 from pipeline.examples.prepared import read_prepared
 from pipeline.files import read_json, write_text
 from pipeline.params import Params
@@ -34,38 +32,38 @@ from pipeline.tracking.store import TRACKING_ERRORS, Point, Store, is_finished, 
 
 logger = logging.getLogger(__name__)
 
-_OTHERWISE = (
-    "%d of %d runs came out otherwise than MLflow has them (%s, say): other packages or another "
-    "processor than when they were recorded. They stay there as recorded"
+_DIFFERENT_SCORES = (
+    "%d of %d runs have other scores than MLflow recorded (%s, for one), because of other packages "
+    "or another processor. MLflow keeps the recorded scores"
 )
-# Says to DVC that MLflow has it all; see dvc.yaml.
+# Tells DVC that MLflow is up to date; see dvc.yaml.
 TRACKED = Path("mlflow.tracked")
 
 
 def run(params: Params) -> None:
-    """Brings MLflow up to date with the files; whatever is there already stays as it is.
+    """Brings MLflow up to date with the files; whatever it already has stays as it is.
 
     Raises:
-        MissingInputError: if one of the files is not there.
-        PendingError: if the store is gone, or locked for longer than a minute; what was added
-            stays, and the message says how much is not.
+        MissingInputError: if a file is missing.
+        PendingError: if the store is gone, or locked for longer than a minute. Runs already added
+            stay, and the message says how many are not.
     """
     manifests = [read_manifest(variant) for variant in params.variants]
     dataset = read_prepared()
     present = present_lineage()
-    made = dict(_made(manifests, present))
+    runs = dict(_runs_on_disk(manifests, present))
     comparison = read_json(comparison_records.REPORTS / "comparison.json")
     report = comparison_records.read_report()
-    record = comparison_records.record(params.comparison, comparison, report, made, present)
+    record = comparison_records.record(params.comparison, comparison, report, runs, present)
 
     mirrored: dict[str, Run] = {}
     try:
         store = Store(params.tracking.experiment, of_runs)
-        _mirror_runs(store, made, _Data(params.data.dataset, dataset), mirrored)
+        _mirror_runs(store, runs, _Data(params.data.dataset, dataset), mirrored)
         points = comparison_records.points(comparison)
         comparison_records.mirror(store, record, points, report, list(mirrored.values()))
     except TRACKING_ERRORS as error:
-        pending = f"{len(made) - len(mirrored)} of {len(made)} runs and the comparison"
+        pending = f"{len(runs) - len(mirrored)} of {len(runs)} runs and the comparison"
         raise PendingError(
             f"MLflow does not take the runs: {one_line(error)}; pending are {pending}: "
             "`python -m pipeline track` adds them"
@@ -75,86 +73,93 @@ def run(params: Params) -> None:
 
 
 @dataclass(frozen=True)
-class _MadeRun:
-    """A run as the stages before left it."""
+class _RunOnDisk:
+    """A run as the earlier stages left it.
+
+    Attributes:
+        manifest: of its variant.
+        seed: of the run.
+        lineage: of its training; of tracking if training left none.
+        diverged: whether it did.
+        history: its scores, epoch by epoch.
+        test: its scores on the test set.
+    """
 
     manifest: Manifest
     seed: int
     lineage: Lineage
     diverged: bool
-    learnt: list[Point]
-    tested: list[Point]
+    history: list[Point]
+    test: list[Point]
 
 
 @dataclass(frozen=True)
 class _Data:
-    """What was learnt from, and its name."""
+    """The prepared data and the name of the dataset."""
 
     name: str
     dataset: Dataset
 
 
-def _made(manifests: Iterable[Manifest], present: Lineage) -> Iterator[tuple[str, _MadeRun]]:
-    """Yields every run with its fingerprint."""
+def _runs_on_disk(
+    manifests: Iterable[Manifest], present: Lineage
+) -> Iterator[tuple[str, _RunOnDisk]]:
+    """Yields the fingerprint of each run, and the run."""
     for manifest in manifests:
         history = read_history(manifest.variant)
         scores = read_test_scores(manifest.variant)
         diverged = diverged_seeds(history)
         for fingerprint, seed in manifest.fingerprints().items():
             lineage = read_journal(fingerprint) or _of_tracking(present)
-            learnt, tested = history_points(history, seed), test_points(scores, seed)
-            made = _MadeRun(manifest, seed, lineage, seed in diverged, learnt, tested)
-            yield fingerprint, made
+            epochs, test = history_points(history, seed), test_points(scores, seed)
+            yield fingerprint, _RunOnDisk(manifest, seed, lineage, seed in diverged, epochs, test)
 
 
 def _mirror_runs(
     store: Store,
-    made: Mapping[str, _MadeRun],
+    runs: Mapping[str, _RunOnDisk],
     data: _Data,
     mirrored: dict[str, Run],
 ) -> None:
-    """Puts each run, once MLflow has it, into `mirrored`."""
-    otherwise: list[str] = []
-    with tqdm(total=len(made), desc="MLflow", unit="run", disable=None) as bar:
-        for fingerprint, one in made.items():
-            mirrored[fingerprint], same = _mirror_run(store, one, data)
+    """Mirrors each run, and puts it into `mirrored` once MLflow has it."""
+    different: list[str] = []
+    with tqdm(total=len(runs), desc="MLflow", unit="run", disable=None) as bar:
+        for fingerprint, run in runs.items():
+            mirrored[fingerprint], same = _mirror_run(store, run, data)
             if not same:
-                otherwise.append(f"{one.manifest.variant}, seed {one.seed}")
+                different.append(f"{run.manifest.variant}, seed {run.seed}")
             bar.update()
-    if otherwise:
-        logger.warning(_OTHERWISE, len(otherwise), len(made), otherwise[0])
+    if different:
+        logger.warning(_DIFFERENT_SCORES, len(different), len(runs), different[0])
 
 
-def _mirror_run(store: Store, made: _MadeRun, data: _Data) -> tuple[Run, bool]:
-    """Returns the run in MLflow, and whether it has learnt there what it has here."""
-    # Of two processes that add the same run, the second finds it finished.
-    with store.alone():
+def _mirror_run(store: Store, on_disk: _RunOnDisk, data: _Data) -> tuple[Run, bool]:
+    """Returns the run in MLflow, and whether its history there is the one on disk."""
+    manifest, seed, lineage = on_disk.manifest, on_disk.seed, on_disk.lineage
+    # If two processes add the same run, the second finds it finished.
+    with store.lock():
         record = replace(
-            run_record(made.manifest, made.seed, made.lineage, diverged=made.diverged),
-            description=run_description(made.tested, diverged=made.diverged),
-            data=data_of(data.name, made.manifest.data_sha256, data.dataset),
+            run_record(manifest, seed, lineage, diverged=on_disk.diverged),
+            description=run_description(on_disk.test, diverged=on_disk.diverged),
+            data=data_of(data.name, manifest.data_sha256, data.dataset),
         )
         run = store.open(record)
         if is_finished(run):
-            if not store.holds(run, made.learnt):
+            if not store.holds(run, on_disk.history):
                 return run, False
-            if shows(run, made.tested):
+            if shows(run, on_disk.test):
                 return run, True
-        folder = run_folder(made.manifest.variant, made.seed)
-        model_id = store.log_model(run, folder, *_example(data.dataset.test))
-        scored = [replace(point, model_id=model_id) for point in made.tested]
-        store.log(run, [*made.learnt, *scored])
+        folder = run_folder(manifest.variant, seed)
+        test = data.dataset.test
+        model_id = store.log_model(run, folder, test.images[:2], int(test.labels.max()) + 1)
+        scores = [replace(point, model_id=model_id) for point in on_disk.test]
+        store.log(run, [*on_disk.history, *scores])
         if is_finished(run):
             store.describe(run, record.description)
         else:
-            store.log_files(run, run_files(made.manifest, made.seed, made.lineage))
-            store.finish(run, made.lineage.ended)
+            store.log_files(run, run_files(manifest, seed, lineage))
+            store.finish(run, lineage.ended)
         return run, True
-
-
-def _example(test: Examples) -> tuple[NDArray[np.uint8], int]:
-    """Returns images that a model takes, and the number of classes that it tells apart."""
-    return test.images[:2], int(test.labels.max()) + 1
 
 
 def _of_tracking(lineage: Lineage) -> Lineage:

@@ -1,4 +1,4 @@
-"""A small repository of DVC's."""
+"""A small DVC repository."""
 
 import shutil
 from pathlib import Path
@@ -21,7 +21,7 @@ stages:
 
 @pytest.fixture(scope="module")
 def reproduced(tmp_path_factory):
-    """A DVC repository without git, of which a file and a folder are in the cache."""
+    """A DVC repository without git, with a file and a folder in its cache."""
     folder = tmp_path_factory.mktemp("dvc")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)

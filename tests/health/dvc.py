@@ -1,4 +1,4 @@
-"""DVC as somebody else runs it."""
+"""Runs DVC as a user does."""
 
 import subprocess
 
@@ -6,6 +6,6 @@ from tests.forks import python
 
 
 def dvc(*arguments):
-    """Returns the exit code of a command of DVC's."""
+    """Returns the exit code of a DVC command."""
     program = [python.at_once(), "-m", "dvc", *arguments]
     return subprocess.run(program, check=False, capture_output=True).returncode

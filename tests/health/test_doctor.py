@@ -1,4 +1,4 @@
-"""Real faults, made for real: each is told, left alone without --fix, and mended with it."""
+"""Makes real faults: each is reported, left alone without --fix, and mended with it."""
 
 import json
 import os
@@ -43,7 +43,7 @@ PLACES = {
 
 
 def write_runs():
-    """Writes into the current folder what the stages before `track` leave, a seed a variant."""
+    """Writes the files of the stages before `track` into the current folder, one seed a variant."""
     Path("params.yaml").write_text(PARAMS, encoding="utf-8")
     examples = Examples(np.zeros((3, 8, 8), np.uint8), np.arange(3, dtype=np.uint8))
     write_prepared(PREPARED_FILE, Dataset(examples, examples, examples))
@@ -65,7 +65,7 @@ def write_runs():
 
 @pytest.fixture(scope="session")
 def made(tmp_path_factory, empty_store):
-    """A project whose runs are all in MLflow: to be copied."""
+    """Returns a project whose runs are all in MLflow, to be copied."""
     from pipeline.tracking import track  # noqa: PLC0415
 
     folder = tmp_path_factory.mktemp("made")
@@ -81,7 +81,7 @@ def made(tmp_path_factory, empty_store):
 
 @pytest.fixture
 def healthy(project, made):
-    """The same project in the current folder, as if it had been made here."""
+    """Returns a copy of the project in the current folder, as if it had been made here."""
     from mlflow.tracking._tracking_service import utils  # noqa: PLC0415
 
     # By the ids of runs and models, which are the same in the copies.
@@ -109,7 +109,7 @@ class sql:  # noqa: N801
 
 
 def rows(database):
-    """Returns all that is in a database, whose bytes a copy need not share."""
+    """Returns the content of a database; a copy need not have the same bytes."""
     with sql(database) as connection:
         return list(connection.iterdump())
 
@@ -122,7 +122,7 @@ def client():
 
 @pytest.fixture
 def examine(capsys):
-    """Runs doctor; returns its lines, having checked that they agree with what it returns."""
+    """Runs doctor and returns its lines, after checking that they agree with its result."""
 
     def run(*options):
         capsys.readouterr()
@@ -142,7 +142,7 @@ def contents(folder):
 
 
 def dead_process():
-    """Returns number and start of a process that has ended."""
+    """Returns the id and the start time of a process that has ended."""
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
         started = psutil.Process(process.pid).create_time()
         process.communicate(b"\n")
@@ -150,7 +150,7 @@ def dead_process():
 
 
 def open_run(host=None, number=None, started=None, **tags):
-    """Opens a run as `Store.open` does, by the process given."""
+    """Opens a run as `Store.open` does, on behalf of the given process."""
     known = {"process.host": host, "process.id": number, "process.started": started}
     tags |= {name: str(value) for name, value in known.items() if value is not None}
     own = client().get_experiment_by_name("digits-demo").experiment_id
@@ -358,7 +358,7 @@ def test_a_run_with_different_scores_stays_as_recorded(healthy, caplog):
     after = histories()
     # A comparison is new, for it speaks of what came out now.
     assert {run_id: after[run_id] for run_id in before} == before
-    assert "came out otherwise than MLflow has them" in caplog.text
+    assert "have other scores than MLflow recorded" in caplog.text
 
 
 @pytest.mark.usefixtures("tracked_project")

@@ -25,7 +25,7 @@ FILES = tuple(
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Delivers the small file's headers, and notes what was asked for."""
+    """Delivers the headers of the small file, and notes the paths that were requested."""
 
     def __init__(self, asked, size, *arguments):
         self.asked, self.size = asked, size
@@ -43,7 +43,7 @@ class Handler(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def serve():
-    """Starts a mirror on this machine; returns its URL and the list of what is asked of it."""
+    """Starts a mirror on this machine; returns its URL and a list of the paths requested."""
     servers = []
 
     def start(size=4):
@@ -70,7 +70,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture
 def findings(project, monkeypatch):
-    """Asks in an empty project, given the built-in and the user's own mirrors."""
+    """Checks the given built-in and chosen mirrors in an empty project."""
     assert not list(project.iterdir())
 
     def ask(built_in=(), own=()):

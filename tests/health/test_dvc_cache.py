@@ -17,7 +17,7 @@ def cached(name, cache=Path(".dvc/cache")):
 
 
 def flip(path):
-    """Flips a bit, as a disk may, and leaves the mode as it was."""
+    """Flips a bit, as a disk may do, and keeps the file's mode."""
     mode = path.stat().st_mode
     path.chmod(0o644)
     content = bytearray(path.read_bytes())

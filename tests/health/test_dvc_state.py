@@ -73,7 +73,7 @@ def test_dvc_works_with_any_other_file_emptied(repository, name):
 
 
 def damages(whole):
-    """Returns what a crash or an editor may leave of a dvc.lock, with what is told of it."""
+    """Returns what a crash or an editor may leave of a dvc.lock, and how doctor describes it."""
     return [
         (b"", "empty"),
         (b"\n", "empty"),

@@ -29,7 +29,7 @@ def execute(*statements):
 
 @pytest.fixture
 def old_store(project):
-    """A store as an older MLflow made it."""
+    """Returns a store as an older MLflow made it."""
     from alembic import command  # noqa: PLC0415
     from mlflow.store.db.utils import _get_alembic_config  # noqa: PLC0415
     from mlflow.store.tracking.dbmodels.initial_models import Base  # noqa: PLC0415

@@ -24,7 +24,7 @@ LINEAGE = Lineage({"git.dirty": "false"})
 
 @pytest.fixture
 def mirrored(tracked_project):
-    """Mirrors a comparison of some runs of each variant, and returns it with them."""
+    """Mirrors a comparison of some runs of each variant; returns it and the runs."""
     picture = BytesIO()
     Image.new("RGB", (1520, 760)).save(picture, format="png")
     figures = tracked_project / "reports/figures"
@@ -50,7 +50,7 @@ def mirrored(tracked_project):
     return mirror
 
 
-def test_a_comparison_shows_what_was_compared_and_what_came_out(mirrored):
+def test_a_comparison_shows_its_variants_and_its_results(mirrored):
     _, run, _ = mirrored()
 
     assert run.info.run_name == "batch_norm-against-no_norm"
@@ -120,9 +120,7 @@ def test_links_do_not_push_the_report_out(mirrored, seeds, variants, length):
         (b"\x89PNG\r\n\x1a\n" + b"\0\0\0\x0d\x01HDR", DataError, "is damaged"),
     ],
 )
-def test_a_picture_that_is_not_right_is_told_and_no_fault_of_mlflow(
-    tracked_project, content, error, told
-):
+def test_a_bad_picture_is_reported_and_not_blamed_on_mlflow(tracked_project, content, error, told):
     if content:
         (tracked_project / "reports/figures").mkdir(parents=True)
         (tracked_project / "reports/figures/pairs.png").write_bytes(content)
@@ -139,7 +137,7 @@ def test_a_comparison_is_mirrored_once(mirrored):
     assert again.info.run_id == first.info.run_id
 
 
-def test_other_results_another_text_or_other_runs_are_another_comparison():
+def test_different_results_text_or_runs_make_another_comparison():
     same = records.fingerprint(RESULT, REPORT, ["f0", "f1"])
 
     assert same == records.fingerprint(dict(RESULT), REPORT, iter(["f0", "f1"]))

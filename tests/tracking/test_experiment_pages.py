@@ -11,14 +11,14 @@ SAVED = "mlflow.sharedViewState."
 
 
 def saved_views(tags):
-    """The saved views, by key, as MLflow reads them."""
+    """Returns the saved views, by key, as MLflow reads them."""
     views = {
         key.removeprefix(SAVED): json.loads(value) for key, value in tags.items() if SAVED in key
     }
     return {key: (view["name"], json.loads(view["state"])) for key, view in views.items()}
 
 
-def test_runs_are_seen_in_a_table_and_in_charts():
+def test_runs_are_shown_in_a_table_and_in_charts():
     views = saved_views(pages.of_runs("7"))
 
     assert {key: name for key, (name, _) in views.items()} == {
@@ -28,7 +28,7 @@ def test_runs_are_seen_in_a_table_and_in_charts():
     assert "metrics.`test/accuracy`" in views["table"][1]["selectedColumns"]
 
 
-def test_what_is_logged_each_epoch_has_a_chart_grouped_by_cell():
+def test_metrics_logged_each_epoch_have_a_chart_grouped_by_cell():
     _, state = saved_views(pages.of_runs("7"))["curves"]
     logged = epoch_points(EpochScores(0, 0, Scores(0.5, 0.5), Scores(0.5, 0.5)))
 
@@ -39,7 +39,7 @@ def test_what_is_logged_each_epoch_has_a_chart_grouped_by_cell():
     assert {chart["metricSectionId"] for chart in state["compareRunCharts"]} == sections
 
 
-def test_the_description_leads_to_the_views():
+def test_the_description_links_to_the_views():
     tags = pages.of_runs("7")
 
     paths = re.findall(r"\((#[^)]*)\)", tags["mlflow.note.content"])
@@ -68,5 +68,5 @@ def test_a_study_is_described_by_its_claim_and_shows_means():
         ("r/a.html", "#/experiments/7/runs/a1/artifacts/r/a.html?workflowType=machine_learning"),
     ],
 )
-def test_a_run_has_a_place_of_its_own(artifact, path):
+def test_each_run_has_its_own_address(artifact, path):
     assert pages.run_path("7", "a1", artifact) == path

@@ -49,7 +49,7 @@ def history(project, name, key):
     return [(point.step, point.value) for point in points]
 
 
-def test_all_epochs_that_are_told_are_shown(tracked_project):
+def test_all_epochs_are_shown(tracked_project):
     show(epoch(0, 0), epoch(1, 0), epoch(0, 1), epoch(1, 1))
 
     runs = seen(tracked_project)
@@ -63,7 +63,7 @@ def test_all_epochs_that_are_told_are_shown(tracked_project):
     assert {run.info.status for run in runs.values()} == {"RUNNING"}
 
 
-def test_a_run_began_when_its_training_did(tracked_project):
+def test_a_run_starts_when_its_training_did(tracked_project):
     with LiveView("digits", MANIFEST, LINEAGE) as view:
         view.begin(0, None)
         view.begin(1, 1_700_000_000.25)
@@ -104,7 +104,7 @@ def test_without_epochs_nothing_is_opened(project):
     assert not list(project.iterdir())
 
 
-def test_a_run_that_is_found_again_gets_what_it_lacks(tracked_project):
+def test_a_run_found_again_gets_its_missing_epochs(tracked_project):
     show(epoch(0, 0), epoch(0, 1))
 
     show(epoch(0, 0), epoch(0, 1), epoch(0, 2), manifest=replace(MANIFEST, seeds=(0, 1, 2)))
@@ -134,7 +134,7 @@ def test_a_finished_run_is_left_alone(tracked_project):
         (OSError("the disk is full"), "FAILED"),
     ],
 )
-def test_runs_of_a_training_that_breaks_off_are_marked_so(tracked_project, error, status):
+def test_runs_of_an_interrupted_training_are_marked(tracked_project, error, status):
     with pytest.raises(type(error)), LiveView("digits", MANIFEST, LINEAGE) as view:
         view.tell(epoch(0, 0))
         view.tell(epoch(1, 0))
@@ -144,7 +144,7 @@ def test_runs_of_a_training_that_breaks_off_are_marked_so(tracked_project, error
     assert history(tracked_project, "no_norm-seed-01", "train/loss") == [(0, 1.0)]
 
 
-def test_a_training_that_goes_on_takes_its_runs_up_again(tracked_project):
+def test_a_resumed_training_resumes_its_runs(tracked_project):
     with (
         pytest.raises(InterruptedTrainingError),
         LiveView("digits", MANIFEST, LINEAGE) as view,
@@ -161,7 +161,7 @@ def test_a_training_that_goes_on_takes_its_runs_up_again(tracked_project):
     assert losses == [(0, 1.0), (1, 0.5), (2, pytest.approx(1 / 3))]
 
 
-def test_a_finished_run_stays_finished_where_training_breaks_off(tracked_project):
+def test_a_finished_run_stays_finished_if_training_is_interrupted(tracked_project):
     store = Store("digits")
     store.finish(store.open(run_record(MANIFEST, 0, LINEAGE)))
 
@@ -173,8 +173,8 @@ def test_a_finished_run_stays_finished_where_training_breaks_off(tracked_project
 
 
 @pytest.mark.usefixtures("project")
-def test_a_training_that_breaks_off_does_not_wait_long_for_a_store(monkeypatch, caplog):
-    monkeypatch.setattr(live, "_BROKEN_OFF_SECONDS", 0.5)
+def test_an_interrupted_training_does_not_wait_long_for_a_store(monkeypatch, caplog):
+    monkeypatch.setattr(live, "_INTERRUPTED_SECONDS", 0.5)
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     with socket.create_server(("127.0.0.1", 0)) as silent:
         monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{silent.getsockname()[1]}")
@@ -192,7 +192,9 @@ def test_a_training_that_breaks_off_does_not_wait_long_for_a_store(monkeypatch, 
     assert len(warnings(caplog)) == 1
 
 
-def test_a_store_that_comes_back_gets_what_it_missed(project, empty_store, monkeypatch, caplog):
+def test_a_store_that_comes_back_gets_the_epochs_it_missed(
+    project, empty_store, monkeypatch, caplog
+):
     monkeypatch.setattr(live, "_GATHER_SECONDS", 0.01)
     monkeypatch.setattr(live, "_PAUSE_SECONDS", 0.01)
     (project / "mlflow.db").write_text("no database at all")
@@ -247,8 +249,8 @@ def test_a_broken_store_costs_one_warning_and_no_training(project, monkeypatch, 
 
 
 @pytest.mark.usefixtures("project")
-def test_a_store_that_does_not_answer_in_time_is_told(monkeypatch, caplog):
-    monkeypatch.setattr(live, "_LAST_WORDS_SECONDS", 0.5)
+def test_a_store_that_does_not_answer_in_time_is_reported(monkeypatch, caplog):
+    monkeypatch.setattr(live, "_LAST_EPOCHS_SECONDS", 0.5)
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     with socket.create_server(("127.0.0.1", 0)) as silent:
         monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{silent.getsockname()[1]}")

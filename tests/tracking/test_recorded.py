@@ -72,14 +72,14 @@ def test_runs_of_every_experiment_are_found(store):
     "text",
     ["layer_norm-seed-00", "batchXnorm-seed-00", "x' or 1=1", "%", "_", "a b", "../x", "", "é%"],
 )
-def test_no_run_is_told(store, text):
+def test_a_run_that_does_not_exist_is_reported(store, text):
     record(store, 0)
 
     with pytest.raises(MissingInputError, match=r"no run in MLflow"):
         recorded.find(text)
 
 
-def test_of_runs_with_one_name_that_whose_files_are_here_is_meant(store):
+def test_of_runs_with_the_same_name_the_one_on_disk_is_taken(store):
     other = Manifest("batch_norm", PARAMETERS | {"momentum": 0.9}, (0, 1), "da7a", "c0de")
     record(store, 0, other)
     here = record(store, 0)
@@ -133,7 +133,7 @@ def test_the_variant_is_rebuilt_from_what_was_recorded(store):
 
 
 @pytest.mark.parametrize("change", [{"normalization": "group"}, {"network": {}}, {"color": "red"}])
-def test_parameters_that_this_version_does_not_know_are_told(store, change):
+def test_parameters_unknown_to_this_version_are_reported(store, change):
     manifest = Manifest("batch_norm", PARAMETERS | change, (0,), "da7a", "c0de")
     read = recorded.read(recorded.find(record(store, 0, manifest)))
 
@@ -141,19 +141,19 @@ def test_parameters_that_this_version_does_not_know_are_told(store, change):
         _ = read.variant
 
 
-def test_a_run_without_manifest_is_told(store):
+def test_a_run_without_a_manifest_is_reported(store):
     store.finish(store.open(run_record(MANIFEST, 0, LINEAGE)))
 
     with pytest.raises(DataError, match=r"holds no lineage/manifest\.json"):
         recorded.read(recorded.find("batch_norm-seed-00"))
 
 
-def test_a_run_of_somebody_else_is_told(store):
+def test_a_foreign_run_is_reported(store):
     assert store
     client = mlflow.MlflowClient(f"sqlite:///{Path.cwd()}/mlflow.db")
     client.create_run("0", run_name="foreign")
 
-    with pytest.raises(ArgumentError, match="foreign is no trained run"):
+    with pytest.raises(ArgumentError, match="foreign is not a trained run"):
         recorded.read(recorded.find("foreign"))
 
 
@@ -179,7 +179,7 @@ def test_reproductions_are_counted_and_told_apart(store):
     assert tags["reproduction.2"].endswith("UTC: differs on that")
 
 
-def test_without_a_store_none_is_made(project):
+def test_a_missing_store_is_not_created(project):
     with pytest.raises(MissingInputError, match=r"mlflow\.db is not here"):
         recorded.find("batch_norm-seed-00")
 
@@ -195,7 +195,7 @@ def test_a_store_in_a_folder_with_odd_letters_is_found(store, tmp_path_factory, 
     assert recorded.find("batch_norm-seed-00").info.run_name == "batch_norm-seed-00"
 
 
-def test_a_store_that_is_none_is_told(project):
+def test_a_file_that_is_not_a_store_is_reported(project):
     (project / "mlflow.db").write_text("no database, whatever its name says; " * 100)
 
     with pytest.raises(PendingError, match="MLflow does not answer"):

@@ -56,11 +56,11 @@ def test_a_run_is_named_and_described_by_what_made_it():
 
 
 def cell(manifest, seed=0, lineage=None):
-    """Returns the tag that a line of MLflow's charts is made of."""
+    """Returns the tag by which MLflow groups runs into one line of a chart."""
     return records.run_record(manifest, seed, lineage or Lineage({})).tags["cell"]
 
 
-def test_runs_that_differ_in_their_seed_or_commit_alone_are_one_cell():
+def test_runs_that_differ_only_in_seed_or_commit_share_a_cell():
     more = replace(MANIFEST, seeds=tuple(range(20)))
     commits = [
         Lineage(
@@ -91,7 +91,7 @@ def with_rate(rate):
     ],
     ids=["a setting more", "learning rate", "data", "code", "variant"],
 )
-def test_runs_made_from_something_else_are_another_cell(one, other):
+def test_runs_made_from_other_inputs_are_another_cell(one, other):
     assert cell(one) != cell(other)
     # By the name alone a variant's settings could not be told apart.
     assert cell(one).startswith(f"{one.variant} (")
@@ -118,7 +118,7 @@ def test_a_run_names_its_data_by_split():
 
 
 @pytest.mark.parametrize(("diverged", "first"), [(False, "97.15"), (True, "Diverged. 97.15")])
-def test_a_run_is_described_by_what_came_out(diverged, first):
+def test_a_run_is_described_by_its_scores(diverged, first):
     test = [Point("test/accuracy", 0.9715), Point("test/loss", 0.09123), Point("test/recall_0", 1)]
 
     told = records.run_description(test, diverged=diverged)
@@ -127,12 +127,12 @@ def test_a_run_is_described_by_what_came_out(diverged, first):
 
 
 @pytest.mark.parametrize(("diverged", "told"), [(True, "true"), (False, "false")])
-def test_a_trained_run_tells_whether_it_diverged(diverged, told):
+def test_a_trained_run_says_whether_it_diverged(diverged, told):
     record = records.run_record(MANIFEST, 2, Lineage({}), diverged=diverged)
     assert record.tags["diverged"] == told
 
 
-def test_a_run_holds_what_it_can_be_made_again_from():
+def test_a_run_holds_what_is_needed_to_reproduce_it():
     files = records.run_files(MANIFEST, 2, Lineage({}, b"diff"))
 
     assert files.keys() == {"lineage/manifest.json", "lineage/changes.patch"}
@@ -146,7 +146,7 @@ def test_a_run_of_a_clean_checkout_has_no_patch():
     assert records.run_files(MANIFEST, 2, Lineage({})).keys() == {"lineage/manifest.json"}
 
 
-def test_a_seed_without_test_scores_is_told():
+def test_a_seed_without_test_scores_is_reported():
     with pytest.raises(MissingInputError, match="seed 3 has no test scores: `dvc repro`"):
         records.test_points(pd.DataFrame({"seed": [0], "loss": [0.5]}), 3)
 
@@ -161,7 +161,7 @@ def test_an_epoch_has_a_point_for_each_split_and_score():
 
 
 @pytest.mark.usefixtures("project")
-def test_the_file_gives_the_points_of_the_live_view():
+def test_history_points_equal_those_of_the_live_view():
     of_others = [EpochScores(seed, 4, Scores(9, 0), Scores(9, 0)) for seed in (0, 1)]
     odd = EpochScores(2, 5, Scores(0.1234567, 1 / 3), Scores(1e-7, 1.0))
     write_history("batch_norm", [*of_others, EPOCH, odd])

@@ -37,7 +37,7 @@ def test_it_takes_the_lists_of_a_json_request(classifier):
     )
 
 
-def test_it_needs_nothing_of_this_project():
+def test_it_works_without_this_project():
     tree = ast.parse(Path(served_model.__file__).read_text())
 
     imported = {

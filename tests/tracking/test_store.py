@@ -62,7 +62,7 @@ def test_a_run_is_opened_with_its_record(store):
     assert seen.data.tags["mlflow.note.content"] == "# With BN is better"
 
 
-def test_an_experiment_shows_its_page_and_what_others_added(tracked_project):
+def test_an_experiment_shows_its_page_and_keeps_other_tags(tracked_project):
     Store("digits", lambda _: {"view": "as it was", "stays": "so"})
 
     Store("digits", lambda number: {"view": "new", "mlflow.note.content": f"experiment {number}"})
@@ -92,7 +92,7 @@ def test_a_run_does_not_end_before_it_began(store):
     assert client(Path.cwd()).get_run(run.info.run_id).info.end_time > 1_700_000_000_250
 
 
-def test_a_description_of_ones_own_stays(tracked_project):
+def test_a_users_own_description_stays(tracked_project):
     def page(_):
         return {"mlflow.note.content": "as it was", "view": "one"}
 
@@ -107,7 +107,7 @@ def test_a_description_of_ones_own_stays(tracked_project):
     assert (tags["mlflow.note.content"], tags["view"]) == ("mine", "one")
 
 
-def test_a_description_may_come_later(store):
+def test_a_description_may_be_added_later(store):
     run = store.open(RECORD)
     store.describe(run, "# With BN is better, see [run 0](#/runs/0)")
 
@@ -115,7 +115,7 @@ def test_a_description_may_come_later(store):
     assert tags["mlflow.note.content"] == "# With BN is better, see [run 0](#/runs/0)"
 
 
-def test_the_score_of_a_model_names_the_data_it_is_of(store):
+def test_a_models_score_names_its_data(store):
     data = {split: Dataset(f"digits-{split}", "da7a", "local", "{}") for split in ("train", "test")}
     run = store.open(replace(RECORD, data=data))
     assert store.open(replace(RECORD, data=data)).info.run_id == run.info.run_id
@@ -177,7 +177,7 @@ def test_an_open_run_says_which_process_works_on_it(store):
     assert float(tags["process.started"]) == pytest.approx(psutil.Process().create_time(), abs=1)
 
 
-def test_a_run_that_was_broken_off_is_taken_up_as_it_is_made_now(store):
+def test_an_interrupted_run_is_resumed_with_its_new_tags(store):
     broken_off = store.open(replace(RECORD, tags={"kind": "run", "threads": "1"})).info.run_id
     client(Path.cwd()).set_terminated(broken_off, "KILLED")
 
@@ -188,7 +188,7 @@ def test_a_run_that_was_broken_off_is_taken_up_as_it_is_made_now(store):
     assert run.data.tags["threads"] == "2"
 
 
-def test_a_run_taken_up_again_loses_the_lineage_of_where_it_was_broken_off(store):
+def test_a_resumed_run_loses_the_lineage_of_its_first_attempt(store):
     before = {"dvc.experiment": "rough-moth", "git.patch.left_out": "large.bin", "kind": "run"}
     store.open(replace(RECORD, tags=before))
 
@@ -198,7 +198,7 @@ def test_a_run_taken_up_again_loses_the_lineage_of_where_it_was_broken_off(store
     assert tags["git.dirty"] == "false"
 
 
-def test_a_score_that_comes_back_is_shown_again(store):
+def test_a_score_that_returns_to_an_earlier_value_is_shown(store):
     run = store.open(RECORD)
     for value in (0.95, 0.96, 0.95):
         store.log(run, [Point("test/accuracy", value)])
@@ -207,7 +207,7 @@ def test_a_score_that_comes_back_is_shown_again(store):
     assert client(Path.cwd()).get_run(run.info.run_id).data.metrics["test/accuracy"] == 0.95
 
 
-def test_a_run_holds_the_points_that_were_logged_and_no_others(store):
+def test_a_run_holds_exactly_the_points_that_were_logged(store):
     run = store.open(RECORD)
     store.log(run, LOSSES)
 
@@ -244,7 +244,7 @@ def test_points_are_logged_with_their_steps(store):
     assert history(run, "test/accuracy") == [(0, 0.97)]
 
 
-def test_points_that_are_there_are_not_logged_again(store):
+def test_points_already_logged_are_not_logged_again(store):
     store.log(store.open(RECORD), LOSSES[:1])
 
     for _ in range(2):
@@ -255,7 +255,7 @@ def test_points_that_are_there_are_not_logged_again(store):
     assert history(run, "train/accuracy") == [(0, 0.5)]
 
 
-def test_a_value_that_differs_from_what_is_there_is_logged(store):
+def test_a_value_that_differs_from_the_logged_one_is_logged(store):
     point = Point("test/accuracy", 0.9)
     store.log(store.open(RECORD), [point])
     assert shows(store.open(RECORD), [point])
@@ -296,7 +296,7 @@ def test_no_points_are_no_error(store):
     store.log(store.open(RECORD), [])
 
 
-def test_a_run_is_finished_when_it_is_said_to_be(store):
+def test_a_run_is_finished_once_marked_so(store):
     assert not is_finished(store.open(RECORD))
 
     store.finish(store.open(RECORD))
@@ -337,7 +337,7 @@ def test_a_store_that_cannot_be_opened_is_a_tracking_error(project, monkeypatch,
 
 
 @pytest.mark.slow
-def test_a_new_store_waits_for_the_disk_once_it_is_made(project):
+def test_a_new_store_syncs_to_disk_once_its_schema_is_made(project):
     connections = []
 
     def note(connection, _):
@@ -359,7 +359,7 @@ def test_a_new_store_waits_for_the_disk_once_it_is_made(project):
 
 
 def lock_for(seconds):
-    """Keeps the database locked for a while, from another thread; returns that."""
+    """Keeps the database locked for a while from another thread; returns the thread."""
     database = sqlite3.connect("mlflow.db", isolation_level=None, check_same_thread=False)
     database.execute("BEGIN EXCLUSIVE")
     timer = threading.Timer(seconds, database.close)
@@ -368,7 +368,7 @@ def lock_for(seconds):
 
 
 @pytest.mark.slow
-def test_a_database_that_is_locked_while_it_is_opened_is_waited_for(tracked_project):
+def test_opening_waits_for_a_locked_database(tracked_project):
     assert tracked_project == Path.cwd()
     # MLflow waits for five seconds there.
     timer = lock_for(6)
@@ -380,7 +380,7 @@ def test_a_database_that_is_locked_while_it_is_opened_is_waited_for(tracked_proj
     timer.join()
 
 
-def test_what_is_locked_is_tried_again_and_not_for_ever(store, monkeypatch):
+def test_a_locked_database_is_retried_but_not_for_ever(store, monkeypatch):
     locked = MlflowException("(sqlite3.OperationalError) database is locked")
     answers = [locked, locked, None]
 
@@ -388,7 +388,7 @@ def test_what_is_locked_is_tried_again_and_not_for_ever(store, monkeypatch):
         if error := answers.pop(0):
             raise error
 
-    monkeypatch.setattr(tracking, "_BREATH_SECONDS", 0)
+    monkeypatch.setattr(tracking, "_RETRY_SECONDS", 0)
     run = store.open(RECORD)
     monkeypatch.setattr(store._client, "log_batch", log_batch)
 
@@ -407,18 +407,18 @@ def test_what_is_locked_is_tried_again_and_not_for_ever(store, monkeypatch):
 
 
 @pytest.mark.parametrize("status", ["KILLED", "FAILED"])
-def test_a_run_that_is_broken_off_is_marked_so_unless_it_is_finished(store, status):
+def test_an_interrupted_run_is_marked_unless_it_is_finished(store, status):
     run = store.open(RECORD)
-    store.break_off(run, status)
+    store.mark_interrupted(run, status)
     assert client(Path.cwd()).get_run(run.info.run_id).info.status == status
 
     store.finish(store.open(RECORD))
-    store.break_off(store.open(RECORD), status)
+    store.mark_interrupted(store.open(RECORD), status)
     assert is_finished(store.open(RECORD))
 
 
 def run_python(program, *arguments, folder, python=sys.executable):
-    """Starts a program of its own in `folder`, which holds its store."""
+    """Starts a program in a process of its own in `folder`, where its store is."""
     environment = {key: value for key, value in os.environ.items() if "MLFLOW" not in key}
     checkout = str(Path(__file__).parents[2])
     return subprocess.Popen(
@@ -443,7 +443,7 @@ Store("digits")
 
 
 @pytest.mark.slow
-def test_two_processes_may_make_the_store_at_once(tmp_path, python_at_once):
+def test_two_processes_may_create_the_store_at_once(tmp_path, python_at_once):
     started = [
         run_python(OPEN_AT_ONCE, name, folder=tmp_path, python=python_at_once)
         for name in ("one", "two")
@@ -473,7 +473,7 @@ print(json.dumps({"ids": ids, "run": run.info.run_id, "loaded": loaded}))
 
 @pytest.fixture(scope="module")
 def logged(model, empty_store, tmp_path_factory):
-    """What a process says that logs a model twice, and its folder."""
+    """Returns the output of a process that logs a model twice, and its folder."""
     folder = tmp_path_factory.mktemp("logged")
     shutil.copy(empty_store, folder / "mlflow.db")
     write_model(folder / "seed-00", model.to_json(), model.get_weights())
@@ -518,7 +518,7 @@ def test_a_model_has_no_pickle_among_its_files(logged):
 
 
 @pytest.mark.slow
-def test_a_model_that_is_loaded_predicts_on_raw_images_like_keras(logged, model, monkeypatch):
+def test_a_loaded_model_predicts_on_raw_images_like_keras(logged, model, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{logged['folder']}/mlflow.db")
     images = np.random.default_rng(0).integers(0, 256, (5, 4, 3), np.uint8)
 
@@ -535,7 +535,7 @@ def files_of(logged_model):
     return files
 
 
-def test_a_model_whose_files_are_written_again_is_the_same(store, model, tmp_path):
+def test_rewriting_the_files_of_a_model_keeps_the_model(store, model, tmp_path):
     images, folder = np.zeros((2, 4, 3), np.uint8), tmp_path / "runs" / "batch_norm" / "seed-00"
     write_model(folder, model.to_json(), model.get_weights())
     run = store.open(RunRecord("f", "batch_norm-seed-00"))

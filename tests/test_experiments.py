@@ -103,7 +103,7 @@ def test_one_worker_and_two_give_the_same_bytes_in_two_processes(clone):
 
 
 def runs_trained(ended):
-    """Returns how many runs were trained: each epoch is told in a line."""
+    """Returns how many runs were trained: there is a line for each epoch."""
     return ended.stderr.count("validation accuracy") / EPOCHS
 
 
@@ -115,10 +115,10 @@ def test_forced_all_are_trained_again(clone):
 
 @pytest.fixture(scope="module")
 def reseeded(made, clone):
-    """What is told where seeds are added and taken away; in the end there are as many as before."""
+    """Changes the number of seeds, and back; gives what each command printed."""
     assert made
     train, told = ("-s", "train@no_norm"), {}
-    # So that the runs of one seed more are not among those of other tests.
+    # In a store of its own, for other tests count the runs.
     store = clone.folder.parent / "aside.db"
     shutil.copy(clone.folder / "mlflow.db", store)
     told["aside"] = clone.run(
@@ -129,7 +129,7 @@ def reseeded(made, clone):
     clone.set(training__seeds=1)
     told["fewer"] = clone.run("dvc", "repro", *train)
     clone.set(training__seeds=SEEDS)
-    # Else all of them would come from the run cache.
+    # Otherwise all of them would come from the run cache.
     told["more"] = clone.run("dvc", "repro", "--no-run-cache", *train)
     return told
 

@@ -47,12 +47,12 @@ class Checkpoints:
     """
 
     def __init__(self, manifest: Manifest, *, forced: bool = False) -> None:
-        """Keeps nothing yet.
+        """Begins without any right to train.
 
         Args:
             manifest: of the runs that are to be trained.
-            forced: whether all of it is to be trained whatever was kept before. Only checkpoints of
-                another forced training that was broken off are gone on with.
+            forced: whether all of them are to be trained again. Then only the checkpoints of a
+                training that was forced too are used.
         """
         self._of_seed = {seed: one for one, seed in manifest.fingerprints().items()}
         self._variant = manifest.variant

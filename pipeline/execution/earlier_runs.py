@@ -1,7 +1,7 @@
-"""Runs that are there already: of a variant with more seeds than before, only new ones are trained.
+"""Earlier runs of a variant, which need not be trained again when seeds are added.
 
-DVC removes `runs/<variant>` before it runs `train`. But dvc.lock still tells what was there, and
-DVC's cache still has it.
+DVC removes `runs/<variant>` before it runs `train`, but dvc.lock still lists what was there, and
+DVC's cache still has the files.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from pipeline.runs.models import read_model
 from pipeline.runs.tables import ARCHITECTURE, RUNS, read_history, run_folder
 from pipeline.training.trainer import TrainedRun
 
-# As `dvc repro` by itself, this asks no remote: one that does not answer would hold up training.
+# Like `dvc repro` without `--pull`, this asks no remote: one that is down would delay training.
 _NO_REMOTE = {"core": {"remote": ""}}
 
 
 def earlier_runs(manifest: Manifest) -> dict[int, TrainedRun]:
-    """Returns those runs of a manifest, by seed, that dvc.lock has, made from the very same.
+    """Returns the runs of a manifest that dvc.lock lists with the same fingerprint, by seed.
 
-    By hand, and not as a stage of DVC, there are none. Neither is a run one of them if a file of it
-    is missing from DVC's cache, or damaged there. Packages and processor are not looked at, as DVC
-    does not look at them: after an upgrade `dvc repro --force` trains all.
+    A run with a file that is missing from DVC's cache, or damaged there, is left out. Outside of
+    DVC there are no earlier runs. Like DVC, this ignores the versions of packages: after an upgrade
+    `dvc repro --force` trains all runs again.
     """
     if under_dvc.stage() is None:
         return {}
@@ -42,14 +42,14 @@ def earlier_runs(manifest: Manifest) -> dict[int, TrainedRun]:
 
 
 def _restore(runs: Path, root: Path) -> None:
-    """Writes what dvc.lock has of a folder, as far as it is whole in DVC's cache, below `root`."""
-    # Most of a second to import, which a training by hand can do without.
+    """Writes the files that dvc.lock lists in a folder below `root`; undamaged ones only."""
+    # DVC takes most of a second to import, which training by hand can do without.
     from dvc.api import DVCFileSystem
     from dvc.exceptions import DvcException
     from dvc.repo import Repo
     from dvc_data.index import DataIndexDirError
 
-    # Another DVC may have the lock of its index: then all is trained, which is no reason to fail.
+    # DVC's index may be locked by another DVC: to train every run is better than to fail.
     with (
         suppress(DvcException, DataIndexDirError, sqlite3.Error),
         Repo(config=_NO_REMOTE) as repo,
@@ -59,14 +59,14 @@ def _restore(runs: Path, root: Path) -> None:
             with suppress(OSError):
                 content: bytes = files.cat_file(name)  # pyrefly: ignore[bad-assignment]
                 known = files.info(name).get("md5")
-                # DVC gives what it has. Damaged, it would be written anew as if it were right.
+                # DVC does not verify what it reads; a damaged file would get a valid hash.
                 if hashlib.md5(content, usedforsecurity=False).hexdigest() == known:
                     (root / name).parent.mkdir(parents=True, exist_ok=True)
                     (root / name).write_bytes(content)
 
 
 def _read(manifest: Manifest, root: Path) -> dict[int, TrainedRun]:
-    """Returns those runs of a manifest, by seed, that are whole below `root`."""
+    """Returns the runs below `root` that are complete and have a fingerprint of the manifest."""
     earlier = read_manifest(manifest.variant, root)
     scores = {
         (row["seed"], row["epoch"], row["split"]): Scores(row["loss"], row["accuracy"])

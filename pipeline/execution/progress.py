@@ -17,14 +17,14 @@ class EpochProgress:
     """Counts the epochs of all seeds of a variant."""
 
     def __init__(self, label: str, epochs: int) -> None:
-        """Expects `epochs` calls of `tell`; without any there is no bar."""
+        """Expects `epochs` calls of `tell`; there is no bar for none."""
         self._label, self._total, self._done = label, epochs, 0
         self._lock = threading.Lock()
         is_hidden = True if epochs == 0 else None
         self._bar = tqdm(total=epochs, desc=label, unit="epoch", disable=is_hidden)
 
     def say(self, text: str) -> None:
-        """Shows a line of text, above the bar."""
+        """Shows a line of text above the bar."""
         tqdm.write(f"{self._label}: {text}", file=sys.stderr)
 
     def tell(self, scores: EpochScores) -> None:

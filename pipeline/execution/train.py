@@ -1,7 +1,4 @@
-"""Trains one variant on those of its seeds that have no run yet.
-
-It can be watched, ended and gone on with.
-"""
+"""Trains one variant on the seeds that have no run yet; it can be watched, ended and resumed."""
 
 from __future__ import annotations
 
@@ -33,8 +30,7 @@ def run(
 ) -> None:
     """Writes `runs/<variant>`: history, manifest, and a model for each seed.
 
-    Runs that DVC's cache has of the last time, made from the same, are written as they were, unless
-    DVC was told `--force`.
+    Under DVC, runs that were there before are not trained again, unless it was told `--force`.
 
     Args:
         params: of the whole experiment.
@@ -83,7 +79,7 @@ def run(
 class _Watched(Hooks):
     """Keeps checkpoints and lineage of the runs, shows them, and ends them when asked to.
 
-    Of those that were there earlier it does nothing but hand them out.
+    Earlier runs are returned as they were, and nothing else is done with them.
     """
 
     earlier: Mapping[int, TrainedRun]

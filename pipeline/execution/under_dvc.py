@@ -1,10 +1,11 @@
-"""DVC, where it runs this process as a stage: which process it is, and what it was told."""
+"""Whether DVC runs this process as a stage: the stage's name, DVC's own process, and `--force`."""
 
 from __future__ import annotations
 
 import os
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -14,8 +15,8 @@ _MAY_BE_FORCE = re.compile(r"-[a-zA-Z]*f|--force")
 
 
 def stage() -> str | None:
-    """Returns the name of the stage that this process is, as `train@no_norm`, if it is one."""
-    # Run from another folder, DVC names the file of the stage as well, before a colon.
+    """Returns the name of the stage, such as `train@no_norm`; None if DVC runs none here."""
+    # DVC that was started in another folder puts the path of dvc.yaml and a colon before it.
     return os.environ.get("DVC_STAGE", "").rpartition(":")[2] or None
 
 
@@ -33,32 +34,34 @@ def dvc_process() -> psutil.Process | None:
 
 
 def is_forced() -> bool:
-    """Returns whether DVC runs this stage because of `--force`.
+    """Returns whether DVC was told to run this stage with `--force`.
 
-    Its environment does not say so, but its command line does. A task of a queue has a command line
-    of its own: there the stage was forced if DVC had no other reason to run it. One that is forced
-    in a queue and has other parameters than before is taken for one that is not forced.
+    The environment does not say so, but DVC's command line does, except in a queue. There a stage
+    that is up to date was forced, for DVC had no other reason to run it. A queued task that changes
+    a parameter as well (`dvc exp run --queue --force -S …`) is not recognised as forced.
     """
-    name = stage()
+    name, process = stage(), dvc_process()
     if name is None:
         return False
-    process = dvc_process()
-    return (process is not None and asks_for_force(process.cmdline())) or _is_up_to_date(name)
+    with suppress(psutil.Error):
+        if process is not None and asks_for_force(process.cmdline()):
+            return True
+    return _is_up_to_date(name)
 
 
 def asks_for_force(command_line: Sequence[str]) -> bool:
-    """Returns whether a command line of DVC has `--force` in it."""
+    """Returns whether a command line is DVC's, with `--force`, in whatever form."""
     arguments = _arguments(command_line) or []
     if not any(_MAY_BE_FORCE.match(argument) for argument in arguments):
         return False
-    # Half a second, for it imports all of DVC's commands.
+    # This takes half a second, for it imports all of DVC's commands.
     from dvc.cli import parse_args
 
     return bool(getattr(parse_args(arguments), "force", False))
 
 
 def _arguments(command_line: Sequence[str]) -> list[str] | None:
-    """Returns what DVC was given, or None if a command line is not of DVC."""
+    """Returns the arguments in a command line of DVC's; None if it is another program's."""
     for place, part in enumerate(command_line):
         if Path(part).name == "dvc":
             return list(command_line[place + 1 :])
@@ -66,7 +69,7 @@ def _arguments(command_line: Sequence[str]) -> list[str] | None:
 
 
 def _is_up_to_date(name: str) -> bool:
-    """Returns whether a stage is as dvc.lock has it, and its outputs are in DVC's cache."""
+    """Returns whether the stage agrees with dvc.lock, and its outputs are in DVC's cache."""
     from dvc.exceptions import DvcException
     from dvc.repo import Repo
 

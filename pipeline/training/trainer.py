@@ -69,7 +69,7 @@ class Hooks:
     """
 
     def finished(self, seed: int) -> TrainedRun | None:
-        """Gives a run that is there already and need not be trained: no other hook is called."""
+        """Returns a run that need not be trained, if there is one; then no other hook is called."""
 
     def begin(self, seed: int) -> Snapshot | None:
         """Is called before a run; gives what it is to go on from, or None for its first weights."""
@@ -109,7 +109,7 @@ class Trainer:
     def __call__(self, task: Task) -> TrainedRun:
         """Trains to the last epoch, from the seed's first weights or where it was broken off.
 
-        A run that the hooks have already is returned as it is.
+        A run that the hooks say is finished is returned as it is.
         """
         if (finished := self._hooks.finished(task.seed)) is not None:
             return finished

@@ -1,3 +1,6 @@
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -41,19 +44,37 @@ def test_by_hand_there_is_no_stage_no_dvc_and_no_force(monkeypatch):
         ("sh -c dvc-of-mine --force", False),
     ],
 )
-def test_force_is_read_from_the_command_line_as_dvc_reads_it(told, forced):
+def test_a_command_line_is_read_as_dvc_reads_it(told, forced):
     assert asks_for_force(told.split()) is forced
+
+
+@pytest.mark.parametrize(("options", "forced"), [([], "False"), (["-f"], "True")])
+def test_force_is_found_in_the_process_that_started_the_stage(tmp_path, options, forced):
+    shell = f'"{sys.executable}" stage.py; true'
+    program = "from pipeline.execution.under_dvc import is_forced\nprint(is_forced())\n"
+    (tmp_path / "stage.py").write_text(program)
+    (tmp_path / "dvc").write_text(f"import os\nos.system({shell!r})\n")
+
+    ended = subprocess.run(
+        [sys.executable, "dvc", "repro", *options],
+        cwd=tmp_path, capture_output=True, text=True, check=True,
+        env={
+            "PATH": os.environ["PATH"], "DVC_STAGE": "train@no_norm",
+            "PYTHONPATH": under_dvc.__file__.rpartition("/pipeline/")[0],
+        },
+    )  # fmt: skip
+
+    assert ended.stdout == f"{forced}\n"
 
 
 @pytest.fixture
 def stage(project, monkeypatch):
-    """A stage that is up to date."""
+    """A stage that is up to date, but for its output, which DVC removes first."""
     (project / "dvc.yaml").write_text("stages: {a: {cmd: x, deps: [in], outs: [out]}}")
     (project / "in").write_text("1")
     (project / "out").write_text("1")
     with Repo.init(no_scm=True) as repo:
         repo.commit(force=True)
-    # As DVC does before it runs the command.
     (project / "out").unlink()
     monkeypatch.setenv("DVC_STAGE", "a")
     return project

@@ -33,6 +33,8 @@ from pipeline.tracking.records import history_points, run_files, run_record
 from pipeline.tracking.store import RunRecord, Store
 from pipeline.training.normalization import BatchNorm, NoNorm
 
+pytestmark = pytest.mark.slow
+
 NETWORK = Network(hidden_dims=(6,), activation="relu")
 TRAINING = Training(
     epochs=2, batch_size=8, seeds=2, optimizer=Optimizer(name="adam", learning_rate=0.01)

@@ -13,6 +13,8 @@ from pipeline.training.normalization import BatchNorm, BatchRenorm, NoisyBatch, 
 from pipeline.training.solver import Solver
 from pipeline.training.trainer import Hooks, Task, Trainer, train_seeds
 
+pytestmark = pytest.mark.slow
+
 
 class InTurn:
     """A pool of nobody."""

@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup run demo tutorial test drills coverage check studies independent bench ui lock clean
+.PHONY: help setup run demo tutorial test drills coverage mutants check studies independent bench ui lock clean
 
 # The first interpreter on the path that the locked packages were made for.
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
@@ -51,6 +51,9 @@ drills: setup  ## break things on purpose; what came out goes to docs/RELIABILIT
 
 coverage: setup  ## how much of the rooms without side effects their own tests run, branches too
 	pytest --numprocesses 2 --dist loadfile $(COVERED:%=--cov=pipeline.%) --cov-report= $(COVERED:%=tests/%)
+
+mutants: setup  ## break the code an operator or number at a time; what no test noticed (ROOMS="training runs")
+	@python -m tests.mutants $(ROOMS)
 
 check: setup  ## lint, types, import layers, spelling
 	ruff check

@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup run demo tutorial test drills coverage check studies independent bench ui lock clean
+.PHONY: help setup run demo tutorial test drills coverage mutants check studies independent bench ui lock clean
 
 # The first interpreter on the path that the locked packages support.
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
@@ -52,6 +52,9 @@ drills: setup  ## break things on purpose, and write the results to docs/RELIABI
 
 coverage: setup  ## measure how far their own tests cover the rooms without side effects
 	pytest --numprocesses 2 --dist loadfile $(COVERAGE) $(COVERED:%=tests/%)
+
+mutants: setup  ## change an operator or number at a time, and list what no test notices (ROOMS="training runs")
+	@python -m tests.mutants $(ROOMS)
 
 check: setup  ## check lint, types, import layers and spelling
 	ruff check

@@ -3,7 +3,7 @@ import math
 import pandas as pd
 import pytest
 
-from pipeline.evaluation.divergence import diverged_seeds
+from pipeline.evaluation.divergence import HIGHEST_LOSS, diverged_seeds
 
 COLUMNS = ["seed", "epoch", "split", "loss", "accuracy"]
 
@@ -25,7 +25,7 @@ def test_a_run_whose_last_training_loss_is_above_the_limit_has_diverged(loss):
     assert diverged_seeds(history(seed_0=[0.5, 0.4], seed_7=[0.5, loss])) == (7,)
 
 
-@pytest.mark.parametrize("loss", [0.0, 0.3, 2.302585, 4.6051])
+@pytest.mark.parametrize("loss", [0.0, 0.3, 2.302585, 4.6051, HIGHEST_LOSS])
 def test_a_run_that_has_learnt_nothing_has_not_diverged(loss):
     assert diverged_seeds(history(seed_0=[0.5, loss])) == ()
 

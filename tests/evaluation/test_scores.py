@@ -43,6 +43,8 @@ def test_confusion_and_recall_agree_with_scikit_learn():
         ([0, 1], [0.0, 1.0], 15, 0.0),
         ([1, 0], [0.0, 1.0], 15, 1.0),
         ([1, 1, 1, 0], [0.75, 0.75, 0.75, 0.75], 15, 0.0),
+        # Rounding puts a softmax above 1, but not beyond the last bin: |1 - (1 + 0.95)| / 2
+        ([0, 1], [1.0000001, 0.95], 15, 0.475),
     ],
 )
 def test_calibration_error_by_hand(right, confidence, bins, expected):

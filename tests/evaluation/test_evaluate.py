@@ -1,0 +1,119 @@
+"""What `evaluate` writes of models whose weights are given, held against NumPy."""
+
+import keras
+import numpy as np
+import pandas as pd
+import pytest
+
+from pipeline.evaluation import evaluate
+from pipeline.examples.dataset import Dataset, Examples
+from pipeline.examples.prepared import PREPARED_FILE, write_prepared
+from pipeline.params_file import params_of
+from pipeline.runs.models import write_model
+from pipeline.runs.tables import run_folder
+
+# Other numbers of images and of classes, so that neither could stand for the other.
+IMAGES, CLASSES = 7, 3
+VARIANTS = ("first", "second")
+
+
+def params(seeds):
+    return params_of(
+        {
+            "data": {"dataset": "digits", "validation_size": 360},
+            "network": {"hidden_dims": [4], "activation": "relu"},
+            "training": {
+                "epochs": 1,
+                "batch_size": 8,
+                "optimizer": {"name": "sgd", "learning_rate": 0.1},
+                "seeds": seeds,
+            },
+            "variants": {name: {"label": name, "normalization": "none"} for name in VARIANTS},
+            "comparison": {"baseline": "first", "candidate": "second", "confidence": 0.9},
+            "tracking": {"experiment": "test"},
+        }
+    )
+
+
+@pytest.fixture(scope="module", params=[1, 3], ids=["one seed", "three seeds"])
+def evaluated(request, tmp_path_factory):
+    """Evaluates runs in a project of its own; gives its test set, and the kernel of each run."""
+    rng = np.random.default_rng(1)
+    images = rng.integers(0, 256, (IMAGES, 2, 2), np.uint8)
+    labels = np.array([0, 0, 0, 1, 1, 1, 2], np.uint8)
+    test = Examples(images, labels)
+    other = Examples(images[:2], labels[:2])
+    model = keras.Sequential(
+        [
+            keras.Input((2, 2), dtype="uint8"),
+            keras.layers.Rescaling(1 / 255),
+            keras.layers.Flatten(),
+            keras.layers.Dense(CLASSES, use_bias=False),
+        ]
+    )
+    kernels = {
+        (name, seed): rng.normal(0, 4, (4, CLASSES)).astype(np.float32)
+        for name in VARIANTS
+        for seed in range(request.param)
+    }
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path_factory.mktemp("project"))
+        write_prepared(PREPARED_FILE, Dataset(other, other, test))
+        for run, kernel in (kernels | {("undeclared", 0): kernels["first", 0]}).items():
+            write_model(run_folder(*run), model.to_json(), [kernel])
+        evaluate.run(params(request.param))
+        yield test, kernels
+
+
+def probabilities(test, kernel):
+    logits = test.images.reshape(IMAGES, 4) / 255 @ kernel.astype(np.float64)
+    shares = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return shares / shares.sum(axis=1, keepdims=True)
+
+
+def test_each_run_has_the_predictions_of_its_own_model(evaluated):
+    test, kernels = evaluated
+    for (name, seed), kernel in kernels.items():
+        expected = probabilities(test, kernel)
+        with np.load(f"evaluation/{name}/predictions.npz") as made:
+            runs = len(kernels) // len(VARIANTS)
+            assert made["predicted"].shape == made["confidence"].shape == (runs, IMAGES)
+            np.testing.assert_array_equal(made["predicted"][seed], expected.argmax(axis=1))
+            np.testing.assert_allclose(made["confidence"][seed], expected.max(axis=1), rtol=1e-5)
+
+
+def test_each_run_has_the_scores_of_its_own_predictions(evaluated):
+    test, kernels = evaluated
+    for (name, seed), kernel in kernels.items():
+        shares = probabilities(test, kernel)
+        found, confidence = shares.argmax(axis=1), shares.max(axis=1)
+        right = found == test.labels
+        bins = np.ceil(confidence * 15)
+        expected = {
+            "seed": seed,
+            "loss": -np.log(shares[np.arange(IMAGES), test.labels]).mean(),
+            "accuracy": right.mean(),
+            # Guo et al. 2017, equation 3, with the 15 bins of the paper.
+            "expected_calibration_error": sum(
+                abs((right[bins == place] - confidence[bins == place]).sum()) for place in set(bins)
+            )
+            / IMAGES,
+        } | {f"recall_{digit}": right[test.labels == digit].mean() for digit in range(CLASSES)}
+
+        row = pd.read_csv(f"evaluation/{name}/test.csv").loc[seed]
+
+        assert row.index.tolist() == list(expected)
+        assert row.to_dict() == pytest.approx(expected, rel=1e-5, abs=1e-7)
+
+
+@pytest.mark.usefixtures("evaluated")
+def test_scores_are_written_with_seven_decimals():
+    for name in VARIANTS:
+        table = pd.read_csv(f"evaluation/{name}/test.csv", dtype=str).drop(columns="seed")
+        decimals = [len(text.partition(".")[2]) for text in table.to_numpy().ravel()]
+        assert max(decimals) == 7
+
+
+@pytest.mark.usefixtures("evaluated")
+def test_runs_of_undeclared_variants_are_gone():
+    assert not run_folder("undeclared", 0).exists()

@@ -1,0 +1,205 @@
+"""Breaks the code on purpose, an operator or a number at a time, and tells what no test noticed.
+
+Cosmic Ray would test each mutant in a process of its own, which takes five seconds to import
+TensorFlow. Here each is a fork of a process that has imported it, and runs the tests that run its
+line. A mutant is only ever in memory: no file of the project is touched.
+
+rooms.toml has the rooms, their tests, and what survives for a reason.
+"""
+
+import functools
+import gc
+import json
+import os
+import resource
+import signal
+import sys
+import tempfile
+import time
+import tomllib
+from collections import Counter
+from importlib.machinery import SourceFileLoader
+from pathlib import Path
+
+import coverage
+import pytest
+
+from tests.mutants.made import mutants_of
+
+# CPU seconds of tests for a mutant, the cheapest first; what outlives them has survived.
+BUDGET = 20
+LEAST_KILLED = 0.9
+
+
+class Chosen:
+    """Has pytest run these tests in this order, or all; measures what each costs."""
+
+    def __init__(self, names=None):
+        self.names, self.cost = names, {}
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_modifyitems(self, items):
+        if self.names is not None:
+            items[:] = [one for one in items if one.nodeid in self.names]
+            items.sort(key=lambda one: self.names.index(one.nodeid))
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_protocol(self, item):
+        began = time.process_time()
+        ended = yield
+        self.cost[item.nodeid] = time.process_time() - began
+        return ended
+
+
+def run_tests(folder, *arguments, chosen=None):
+    """Runs tests until one fails, writing only into that folder; returns pytest's exit code."""
+    # With streams of pytest's own, what DVC logs would go to one that the first run has closed.
+    options = ["-x", "-q", "-s", "-p", "no:cacheprovider", "--hypothesis-seed=0"]
+    options.append(f"--basetemp={folder}/{os.getpid()}")
+    return pytest.main([*options, *arguments], [chosen or Chosen()])
+
+
+def forked(work, output=os.devnull):
+    """Starts a process that ends with the exit code that the work returns."""
+    if pid := os.fork():
+        return pid
+    _redirect(output)
+    os._exit(work())
+
+
+def _redirect(output):
+    os.dup2(os.open(output, os.O_WRONLY | os.O_CREAT), 1)
+    os.dup2(1, 2)
+
+
+def measured(files, tests, folder):
+    """Returns what each test costs, and which tests run each line of each file."""
+
+    def work():
+        chosen = Chosen()
+        packages = {f"--cov={file.parent}" for file in files}
+        options = ["--cov-context=test", "--cov-report=", "--cov-fail-under=0"]
+        code = run_tests(folder, *packages, *options, *tests, chosen=chosen)
+        Path(folder, "cost").write_text(json.dumps(chosen.cost), encoding="utf-8")
+        return code
+
+    os.environ["COVERAGE_FILE"] = f"{folder}/coverage"
+    if os.waitpid(forked(work, f"{folder}/output"), 0)[1]:
+        sys.exit(Path(folder, "output").read_text(encoding="utf-8"))
+    data = coverage.CoverageData(f"{folder}/coverage")
+    data.read()
+    ran = {
+        file: {
+            line: {name.rpartition("|")[0] for name in names} - {""}
+            for line, names in data.contexts_by_lineno(str(file.absolute())).items()
+        }
+        for file in files
+    }
+    return json.loads(Path(folder, "cost").read_text(encoding="utf-8")), ran
+
+
+def tests_for(mutant, cost, ran):
+    """Returns the tests that may notice: those that run its line, then others of their files.
+
+    What tests share, and what an import runs, is known of the first test alone.
+    """
+    file_of = {name: name.partition("::")[0] for name in cost}
+    near = ran[mutant.path].get(mutant.line) or set().union(*ran[mutant.path].values())
+    spent = Counter()
+    for name in near:
+        spent[file_of[name]] += cost[name]
+    # File by file: with others in between, what its tests share would be made twice.
+    rank = {
+        name: (name not in near, spent[file], file, cost[name])
+        for name, file in file_of.items()
+        if file in spent
+    }
+    names, total = [], 0
+    for name in sorted(rank, key=rank.get):
+        if total < BUDGET:
+            names.append(name)
+            total += cost[name]
+    return names
+
+
+def survives(mutant, names, seconds, folder):
+    """Returns 0 if the mutant survives; ends by a signal if it takes too long."""
+    limit = int(time.process_time()) + seconds
+    resource.setrlimit(resource.RLIMIT_CPU, (limit, limit + 1))
+    # For those that wait and do not work. A busy machine is slow, and no reason.
+    signal.alarm(60 * seconds)
+    own, path = SourceFileLoader.get_code, str(mutant.path.absolute())
+    SourceFileLoader.get_code = lambda loader, name: (
+        compile(mutant.code, path, "exec", dont_inherit=True)
+        if loader.path == path
+        else own(loader, name)
+    )
+    return run_tests(folder, *{name.partition("::")[0] for name in names}, chosen=Chosen(names))
+
+
+def outcomes(code, tests):
+    """Yields each mutant of a room with what became of it: killed, timeout or survived."""
+    files = [file for at in map(Path, code) for file in sorted(at.rglob("*.py")) or [at]]
+    waiting, running = [mutant for file in files for mutant in mutants_of(file)], {}
+    with tempfile.TemporaryDirectory() as folder:
+        out, error = os.dup(1), os.dup(2)
+        _redirect(os.devnull)
+        run_tests(folder, "--collect-only", *tests)
+        os.dup2(out, 1)
+        os.dup2(error, 2)
+        # What the tests have imported stays, but for the project.
+        for name in [*sys.modules]:
+            if name.partition(".")[0] in {"pipeline", "tests"}:
+                del sys.modules[name]
+        gc.freeze()
+        cost, ran = measured(files, tests, folder)
+        while waiting or running:
+            if waiting and len(running) < os.cpu_count():
+                mutant = waiting.pop()
+                if names := tests_for(mutant, cost, ran):
+                    seconds = 20 + int(10 * sum(cost[name] for name in names))
+                    work = functools.partial(survives, mutant, names, seconds, folder)
+                    running[forked(work)] = mutant
+                else:
+                    yield mutant, "survived"
+            else:
+                pid, status = os.wait()
+                code = os.waitstatus_to_exitcode(status)
+                is_late = code in {-signal.SIGXCPU, -signal.SIGALRM}
+                yield running.pop(pid), "timeout" if is_late else "killed" if code else "survived"
+
+
+def main(*rooms):
+    """Prints what became of the mutants of these rooms, or of all; returns an exit code."""
+    table = tomllib.loads(Path(__file__).with_name("rooms.toml").read_text(encoding="utf-8"))
+    total, faults = Counter(), 0
+    for room in rooms or table["rooms"]:
+        began, before = time.monotonic(), sum(os.times()[:4])
+        count, paths, lived = Counter(), set(), set()
+        for mutant, ended in outcomes(**table["rooms"][room]):
+            path = mutant.path.as_posix()
+            paths.add(path)
+            count[ended] += 1
+            if ended == "survived":
+                lived.add((path, mutant.change))
+                why = table["survivors"].get(path, {}).get(mutant.change, "nobody knows why")
+                print(f"{path}:{mutant.line} {mutant.change}\n    survives: {why}", flush=True)
+        known = {(path, change) for path in paths for change in table["survivors"].get(path, {})}
+        for path, change in sorted(known - lived):
+            print(f"{path} {change}\n    is in rooms.toml, but does not survive")
+        faults += len(known ^ lived)
+        print(
+            f"{room}: {count.total()} mutants, {count['killed']} killed,"
+            f" {count['timeout']} timed out, {count['survived']} survived,"
+            f" {len(known & lived)} of them for a reason; {(time.monotonic() - began) / 60:.1f}"
+            f" minutes, {(sum(os.times()[:4]) - before) / 60:.1f} of CPU time",
+            flush=True,
+        )
+        total += count
+    share = 1 - total["survived"] / total.total()
+    print(f"{share:.1%} of {total.total()} mutants do not survive")
+    return int(share < LEAST_KILLED or faults > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))

@@ -1,0 +1,64 @@
+import pytest
+
+from tests.mutants.made import mutants_of
+
+
+@pytest.fixture
+def changes(tmp_path):
+    """Returns what the mutants of a module read like."""
+
+    def made(code):
+        path = tmp_path / "module.py"
+        path.write_text(code)
+        return {mutant.change for mutant in mutants_of(path)}
+
+    return made
+
+
+def test_operators_numbers_and_conditions_are_mutated(changes):
+    assert changes("if a < 2 and not b:\n    c -= d - e\n") == {
+        "if a < 2 and not b: -> if a <= 2 and not b:",
+        "if a < 2 and not b: -> if a >= 2 and not b:",
+        "if a < 2 and not b: -> if a < 3 and not b:",
+        "if a < 2 and not b: -> if a < 1 and not b:",
+        "if a < 2 and not b: -> if a < 2 or not b:",
+        "if a < 2 and not b: -> if a < 2 and  b:",
+        "if a < 2 and not b: -> if not a < 2 and not b:",
+        "c -= d - e -> c -= d + e",
+    }
+
+
+def test_the_body_of_what_is_decorated_is_mutated(changes):
+    assert changes("@tf.function(jit_compile=True)\ndef f(x):\n    return -x\n") == {
+        "return -x -> return x"
+    }
+
+
+def test_a_mutant_is_the_module_with_one_change(tmp_path):
+    path = tmp_path / "module.py"
+    path.write_text("a = 1\nb = True\n")
+    assert {mutant.code for mutant in mutants_of(path)} == {
+        "a = 2\nb = True\n",
+        "a = 0\nb = True\n",
+        "a = 1\nb = False\n",
+    }
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "def f(a: int | None, *, b: 'str | None' = None) -> int | None: ...",
+        "@dataclass(frozen=True)\nclass A:\n    a: int | None",
+        "raise ValueError(f'{a} is not {b + 1}', 3)",
+        "dict(zip(a, b, strict=True))",
+        "if TYPE_CHECKING:\n    import keras",
+        "path = folder / name / 'history.csv'",
+        "text = 'a' + b + f'{c}'",
+        "config = a | {'b': c} | d",
+        "def f(a, /, b, *, c): ...",
+        "f(*a, **b)",
+        "a = {**b, 'c': d}",
+    ],
+)
+def test_what_no_result_depends_on_is_left_alone(changes, code):
+    assert changes(code) == set()

@@ -1,0 +1,34 @@
+import numpy as np
+
+from pipeline.runs.epochs import EpochScores, Scores
+from pipeline.runs.manifest import Manifest, read_manifest
+from pipeline.runs.models import read_model
+from pipeline.runs.tables import read_history, run_folder
+from pipeline.training.train_variant import write_runs
+from pipeline.training.trainer import TrainedRun
+
+MANIFEST = Manifest("a", parameters={}, seeds=(0, 1), data_sha256="da7a", code_sha256="c0de")
+
+
+def test_runs_are_written_anew_each_with_its_own_model(project, model):
+    left = run_folder("a", 2)
+    left.mkdir(parents=True)
+    weights = {
+        seed: tuple(weight + seed for weight in model.get_weights()) for seed in MANIFEST.seeds
+    }
+    trained = [
+        TrainedRun(
+            seed, (EpochScores(seed, 0, Scores(seed, 0.5), Scores(9, 0.25)),), model.to_json(), own
+        )
+        for seed, own in weights.items()
+    ]
+
+    write_runs(MANIFEST, trained)
+
+    assert not left.exists()
+    for seed, own in weights.items():
+        found = read_model(project / run_folder("a", seed)).get_weights()
+        for weight, expected in zip(found, own, strict=True):
+            np.testing.assert_array_equal(weight, expected)
+    assert read_history("a")["loss"].tolist() == [0, 9, 1, 9]
+    assert read_manifest("a") == MANIFEST

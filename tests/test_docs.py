@@ -22,7 +22,7 @@ from pipeline import errors
 from pipeline.cli import pipeline
 from pipeline.comparison.verdict import MEANINGFUL, Verdict, fewest_pairs
 from pipeline.datasets.catalogue import DATASETS
-from pipeline.evaluation.test_scores import Predictions
+from pipeline.evaluation.results import Predictions
 from pipeline.examples.prepared import SPLITS
 from pipeline.params import (
     OPTIMIZER_ARGUMENTS,

@@ -15,8 +15,8 @@ from pipeline.comparison.published import PublishedCurve
 from pipeline.comparison.statistics import Summary, summary
 from pipeline.errors import MissingInputError
 from pipeline.evaluation.divergence import diverged_seeds
+from pipeline.evaluation.results import EVALUATION, read_predictions, read_test_scores
 from pipeline.evaluation.scores import confusion_matrix
-from pipeline.evaluation.test_scores import EVALUATION, read_predictions, read_test_scores
 from pipeline.files import damaged
 from pipeline.params import flat
 from pipeline.runs.manifest import read_manifest

@@ -3,8 +3,8 @@
 import numpy as np
 import pandas as pd
 
+from pipeline.evaluation.results import Predictions, write_predictions, write_test_scores
 from pipeline.evaluation.scores import confusion_matrix, expected_calibration_error, recall
-from pipeline.evaluation.test_scores import Predictions, write_predictions, write_test_scores
 from pipeline.examples.dataset import Examples
 from pipeline.examples.prepared import read_prepared
 from pipeline.params import Params

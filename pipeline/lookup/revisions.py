@@ -16,7 +16,7 @@ from dvc.scm import NoSCM, resolve_rev
 
 from pipeline.comparison.cells import Cell, read_cell
 from pipeline.errors import DataError, MissingInputError, ParamsError, one_line
-from pipeline.evaluation.test_scores import EVALUATION
+from pipeline.evaluation.results import EVALUATION
 from pipeline.lookup.sources import Source
 from pipeline.params_file import PARAMS_FILE, read_params
 from pipeline.runs.tables import RUNS

@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from pipeline.errors import PendingError, one_line
 from pipeline.evaluation.divergence import diverged_seeds
-from pipeline.evaluation.test_scores import read_test_scores
+from pipeline.evaluation.results import read_test_scores
 from pipeline.examples.dataset import Dataset
 from pipeline.examples.prepared import read_prepared
 from pipeline.files import read_json, write_text

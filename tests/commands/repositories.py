@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from dvc.repo import Repo
 
-from pipeline.evaluation.test_scores import Predictions, write_predictions, write_test_scores
+from pipeline.evaluation.results import Predictions, write_predictions, write_test_scores
 from pipeline.files import sha256
 from pipeline.runs.manifest import Manifest, write_manifest
 from pipeline.runs.tables import RUNS

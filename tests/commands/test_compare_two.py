@@ -11,7 +11,7 @@ import pytest
 from dvc.repo import Repo
 from scipy import stats
 
-from pipeline.evaluation.test_scores import read_test_scores
+from pipeline.evaluation.results import read_test_scores
 from pipeline.provenance.lineage import Lineage
 from pipeline.runs.manifest import write_manifest
 from pipeline.runs.tables import read_history

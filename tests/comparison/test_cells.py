@@ -5,7 +5,7 @@ from scipy import stats
 
 from pipeline.comparison.cells import read_cell, table
 from pipeline.errors import DataError
-from pipeline.evaluation.test_scores import Predictions, write_predictions, write_test_scores
+from pipeline.evaluation.results import Predictions, write_predictions, write_test_scores
 from pipeline.runs.manifest import Manifest, write_manifest
 
 

@@ -21,7 +21,7 @@ import mlflow
 import pytest
 
 from pipeline.errors import MissingInputError, PendingError
-from pipeline.evaluation.test_scores import read_test_scores
+from pipeline.evaluation.results import read_test_scores
 from pipeline.params_file import read_params
 from pipeline.provenance.lineage import Lineage
 from pipeline.runs.manifest import read_manifest

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from pipeline.evaluation.test_scores import write_test_scores
+from pipeline.evaluation.results import write_test_scores
 from pipeline.examples.dataset import Dataset, Examples
 from pipeline.examples.prepared import PREPARED_FILE, write_prepared
 from pipeline.runs.epochs import EpochScores, Scores

@@ -16,7 +16,7 @@ import pytest
 from click.testing import CliRunner
 
 from pipeline import cli
-from pipeline.evaluation.test_scores import write_test_scores
+from pipeline.evaluation.results import write_test_scores
 from pipeline.examples.dataset import Dataset, Examples
 from pipeline.examples.prepared import PREPARED_FILE, write_prepared
 from pipeline.health import doctor

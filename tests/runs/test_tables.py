@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from pipeline.errors import DataError, MissingInputError
-from pipeline.evaluation.test_scores import (
+from pipeline.evaluation.results import (
     Predictions,
     read_predictions,
     read_test_scores,

@@ -11,6 +11,7 @@ its stdin does: with whoever started it.
 """
 
 import builtins
+import functools
 import gc
 import importlib
 import json
@@ -30,43 +31,49 @@ HEAVY = (
 
 def main(listening):
     """Serves until stdin ends; in a fork that is to run a command, returns what was asked."""
-    is_loaded = False
+    # By what tells that a command has ended: who asked for it, and its process.
+    running = {}
     while True:
-        asked, _, _ = select.select([listening, sys.stdin], [], [])
-        if listening not in asked:
+        connections = [connection for connection, _ in running.values()]
+        ready, _, _ = select.select([listening, sys.stdin, *running, *connections], [], [])
+        if sys.stdin in ready:
             return None
-        connection, _ = listening.accept()
-        if not is_loaded:
-            for name in HEAVY:
-                importlib.import_module(name)
-            gc.freeze()
-            is_loaded = True
-        if os.fork() == 0:
-            listening.close()
-            return attend(connection)
-        connection.close()
-        with suppress(ChildProcessError):
-            while any(os.waitpid(-1, os.WNOHANG)):
-                pass
+        for ended, (connection, pid) in list(running.items()):
+            if ended in ready:
+                tell_the_end(connection, pid)
+                os.close(ended)
+                del running[ended]
+            elif connection in ready:
+                # A signal; of a client that was killed itself, nothing.
+                number = connection.recv(1)
+                os.kill(pid, number[0] if number else signal.SIGKILL)
+        if listening in ready:
+            connection, _ = listening.accept()
+            request, files, _, _ = socket.recv_fds(connection, 1 << 18, 3)
+            import_all()
+            pid = os.fork()
+            if pid == 0:
+                for one in (listening, connection, *connections):
+                    one.close()
+                return json.loads(request), files
+            for file in files:
+                os.close(file)
+            running[os.pidfd_open(pid)] = connection, pid
 
 
-def attend(connection):
-    """Forks once more, for the command; hands it signals, and says how it ended."""
-    request, files, _, _ = socket.recv_fds(connection, 1 << 18, 3)
-    pid = os.fork()
-    if pid == 0:
-        connection.close()
-        return json.loads(request), files
-    for file in (*files, 0, 1, 2):
-        os.close(file)
-    ended = os.pidfd_open(pid)
-    while ended not in select.select([connection, ended], [], [])[0]:
-        # Whoever asked, and was killed, sends nothing.
-        number = connection.recv(1)
-        os.kill(pid, number[0] if number else signal.SIGKILL)
+@functools.cache
+def import_all():
+    for name in HEAVY:
+        importlib.import_module(name)
+    # What is there already is looked through by no fork, and so is copied by none.
+    gc.freeze()
+
+
+def tell_the_end(connection, pid):
     _, status = os.waitpid(pid, 0)
-    connection.send(str(os.waitstatus_to_exitcode(status)).encode())
-    os._exit(0)
+    with suppress(ConnectionError):
+        connection.send(str(os.waitstatus_to_exitcode(status)).encode())
+    connection.close()
 
 
 def become(asked, files):

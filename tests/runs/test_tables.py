@@ -116,6 +116,32 @@ def test_a_manifest_comes_back():
     assert read_manifest("batch_norm") == MANIFEST
 
 
+def test_a_manifest_has_a_line_for_each_value():
+    # A variant's settings are found again by the hash of this text.
+    assert (
+        MANIFEST.to_json()
+        == """\
+{
+  "variant": "batch_norm",
+  "parameters": {
+    "normalization": "batch",
+    "training": {
+      "epochs": 2,
+      "batch_size": 32
+    }
+  },
+  "seeds": [
+    0,
+    1,
+    2
+  ],
+  "data_sha256": "da7a",
+  "code_sha256": "c0de"
+}
+"""
+    )
+
+
 @pytest.mark.parametrize(
     "change",
     [{"variant": "no_norm"}, {"data_sha256": "0"}, {"code_sha256": "0"}],

@@ -1,7 +1,8 @@
-"""Checkpoints of the runs that are being trained, and the right to train them.
+"""Checkpoints of runs in training, and the lock on training them.
 
-They lie beside the store, outside whatever DVC deletes before a stage or after a queued experiment,
-and are found by fingerprint: what was broken off there is gone on with from anywhere.
+They lie beside the store, where DVC deletes nothing, neither before a stage nor after a queued
+experiment. They are found by fingerprint, so a run that was interrupted in one folder can be
+resumed in another.
 """
 
 from __future__ import annotations
@@ -41,13 +42,13 @@ _HISTORY, _STATE, _MANIFEST = "history", "state_{}", "manifest"
 
 
 class Checkpoints:
-    """Keeps a variant's runs at the end of each epoch, in files that are whole or not there.
+    """Stores the runs of a variant after each epoch, in files that are complete or absent.
 
-    While a `with` block lasts, nobody else trains these runs.
+    While its `with` block lasts, no other process trains these runs.
     """
 
     def __init__(self, manifest: Manifest, *, forced: bool = False) -> None:
-        """Begins without any right to train.
+        """Takes no lock yet.
 
         Args:
             manifest: of the runs that are to be trained.
@@ -64,10 +65,10 @@ class Checkpoints:
         self._lock = FileLock(lock, timeout=0)
 
     def __enter__(self) -> Self:
-        """Takes the right to train the runs.
+        """Locks the runs for this process.
 
         Raises:
-            PendingError: naming the process that trains them.
+            PendingError: if another process trains them; the message names it.
         """
         path = Path(self._lock.lock_file)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -85,15 +86,15 @@ class Checkpoints:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Lets others train the runs."""
+        """Releases the lock."""
         self._lock.release()
 
     def has(self, seed: int) -> bool:
-        """Returns whether anything was kept of a run."""
+        """Returns whether there is a checkpoint of a run."""
         return any(self._folder(seed).glob("[0-9]*.npz"))
 
     def restore(self, seed: int) -> Snapshot | None:
-        """Returns the latest snapshot of a run that is whole; tells of those that are not."""
+        """Returns the latest undamaged snapshot of a run; warns of each damaged one."""
         for path in sorted(self._folder(seed).glob("[0-9]*.npz"), reverse=True):
             try:
                 return self._read(path, seed)
@@ -108,11 +109,11 @@ class Checkpoints:
         return None
 
     def keep(self, seed: int, snapshot: Snapshot) -> None:
-        """Writes a snapshot, and removes all but the one before.
+        """Writes a snapshot, and removes all earlier ones but the last.
 
         Raises:
-            WriteError: on a full disk; the snapshots before stay.
-            CannotCreateError: if the folder is not to be written.
+            WriteError: on a full disk; the earlier snapshots stay.
+            CannotCreateError: if the folder is not writable.
         """
         folder, epochs = self._folder(seed), len(snapshot.history)
         history = [
@@ -129,7 +130,7 @@ class Checkpoints:
                 path.unlink(missing_ok=True)
 
     def remove(self) -> None:
-        """Removes all checkpoints of these runs, once they are where they belong."""
+        """Removes all checkpoints of these runs, once the runs are in `runs/`."""
         for fingerprint in self._of_seed.values():
             for ending in ("", _FORCED):
                 shutil.rmtree(
@@ -151,7 +152,7 @@ class Checkpoints:
         """Returns the snapshot in a file.
 
         Raises:
-            DataError: if it is not what `keep` wrote of this run, here.
+            DataError: if `keep` did not write it, of this run and with these packages.
         """
         try:
             told = json.loads(str(read_arrays(path, [_MANIFEST])[_MANIFEST]))
@@ -171,7 +172,7 @@ class Checkpoints:
 
 
 def _holder(lock_file: Path) -> str:
-    """Returns who has the lock, as far as this user may see."""
+    """Names the process that holds the lock, if this user may see it."""
     for process in psutil.process_iter(["pid", "cmdline"]):
         try:
             if any(Path(file.path) == lock_file for file in process.open_files()):

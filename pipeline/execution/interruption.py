@@ -1,4 +1,4 @@
-"""Ending a training where nothing is lost: between two epochs."""
+"""Ending training between two epochs, where nothing is lost."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ _SAYS = b"ending after this epoch; once more ends it at once\n"
 
 
 class Interruption:
-    """Takes note of TERM and INT while a `with` block lasts, and of the end of DVC.
+    """Notices TERM and INT while its `with` block lasts, and the end of DVC.
 
-    A second signal ends the process at once, which loses the epochs under way. DVC that is killed
-    leaves its stage running, and the next DVC would start a second one.
+    A second signal ends the process at once, which loses the current epochs. The end of DVC matters
+    because a killed DVC leaves its stage running, and the next one would start a second process.
     """
 
     def __init__(self) -> None:
-        """Notes the DVC process that started this one, if one did: to be called early."""
+        """Looks up the DVC process that started this one, if any: create it early."""
         self._dvc = dvc_process()
         self._failed = False
         self._signal: int | None = None
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Self:
-        """Begins to listen."""
+        """Installs the signal handlers."""
         self._before = {number: signal.signal(number, self._note) for number in _SIGNALS}
         return self
 
@@ -43,10 +43,10 @@ class Interruption:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Leaves signals to whoever had them before.
+        """Restores the previous signal handlers.
 
         Raises:
-            InterruptedTrainingError: for one that came after the last `check`.
+            InterruptedTrainingError: if a signal came after the last `check`.
         """
         for number, handler in self._before.items():
             signal.signal(number, handler)
@@ -54,14 +54,14 @@ class Interruption:
             self.check()
 
     def fail(self) -> None:
-        """Has all work end, because some of it failed."""
+        """Makes every later `check` fail, because other work has failed."""
         self._failed = True
 
     def check(self) -> None:
-        """Returns if work may go on; may be called from any thread.
+        """Returns if training may continue. Callable from any thread.
 
         Raises:
-            InterruptedTrainingError: if it may not.
+            InterruptedTrainingError: if it may not continue.
         """
         if self._failed:
             raise InterruptedTrainingError("other work failed", signal.SIGTERM)

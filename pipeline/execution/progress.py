@@ -1,4 +1,4 @@
-"""Training's progress, for a person: a bar on a terminal, a line an epoch elsewhere."""
+"""The progress of training: a bar on a terminal, elsewhere a line for each epoch."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class EpochProgress:
         tqdm.write(f"{self._label}: {text}", file=sys.stderr)
 
     def tell(self, scores: EpochScores) -> None:
-        """Shows one more epoch; may be called from any thread."""
+        """Shows one more epoch. Callable from any thread."""
         text = (
             f"seed {scores.seed} epoch {scores.epoch}: train loss {scores.train.loss:.4f}, "
             f"validation accuracy {scores.validation.accuracy:.4f}"
@@ -43,7 +43,7 @@ class EpochProgress:
                 self._bar.update()
 
     def __enter__(self) -> Self:
-        """Starts the bar's clock where the work starts."""
+        """Starts the bar's clock when training starts."""
         self._bar.unpause()
         return self
 
@@ -53,5 +53,5 @@ class EpochProgress:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Leaves the bar as it is."""
+        """Closes the bar and leaves it on the screen."""
         self._bar.close()

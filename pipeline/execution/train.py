@@ -1,4 +1,4 @@
-"""Trains one variant on the seeds that have no run yet; it can be watched, ended and resumed."""
+"""Trains one variant on the seeds that have no run yet, so that it can be watched and resumed."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ def run(
     Under DVC, runs that were there before are not trained again, unless it was told `--force`.
 
     Args:
-        params: of the whole experiment.
+        params: the whole of params.yaml.
         variant: its name in params.yaml.
         workers: threads that train at once, by default as many as there are processors. Results
             do not depend on it.
-        interruption: made when the process began; DVC may have been killed since.
+        interruption: created when the process began, since DVC may have been killed meanwhile.
 
     Raises:
         InterruptedTrainingError: if it was asked to end; every run is kept.
@@ -77,9 +77,9 @@ def run(
 
 @dataclass
 class _Watched(Hooks):
-    """Keeps checkpoints and lineage of the runs, shows them, and ends them when asked to.
+    """Stores checkpoints and lineage, shows the runs, and stops them on request.
 
-    Earlier runs are returned as they were, and nothing else is done with them.
+    Earlier runs are returned unchanged.
     """
 
     earlier: Mapping[int, TrainedRun]
@@ -116,7 +116,7 @@ class _Watched(Hooks):
 
 @contextmanager
 def _threads(workers: int, asked: Interruption) -> Iterator[ThreadPool]:
-    """Yields a pool; if the block fails, what is under way ends its epoch, and nothing begins."""
+    """Yields a pool. If the block fails, running tasks stop after their epoch, and none starts."""
     pool = ThreadPool(workers)
     try:
         yield pool

@@ -1,4 +1,4 @@
-"""Training a variant on many seeds."""
+"""Training one run, and a variant on many seeds."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Returned = TypeVar("Returned")
 
 @dataclass(frozen=True)
 class Task:
-    """One run to be made: a variant on a seed."""
+    """A run to be made: a variant on a seed."""
 
     variant: Variant
     seed: int
@@ -32,10 +32,10 @@ class Task:
 
 @dataclass(frozen=True, eq=False)
 class Snapshot:
-    """A run between two epochs: whoever goes on from it comes to the very same end.
+    """A run between two epochs. Training resumed from it ends with exactly the same weights.
 
     Attributes:
-        history: of the epochs so far.
+        history: the scores of the epochs so far.
         state: the values of all that training changes, in the order of the solver's `State`.
     """
 
@@ -45,7 +45,7 @@ class Snapshot:
 
 @dataclass(frozen=True, eq=False)
 class TrainedRun:
-    """What came of a task: scores by epoch, and the model as architecture (JSON) and weights."""
+    """A finished run: its scores by epoch, and its model as architecture (JSON) and weights."""
 
     seed: int
     history: tuple[EpochScores, ...]
@@ -54,49 +54,49 @@ class TrainedRun:
 
 
 class Pool(Protocol):
-    """Where tasks are handed out."""
+    """Runs a function on many values, in any order; a `multiprocessing.pool.ThreadPool` is one."""
 
     def imap_unordered(
         self, function: Callable[[Given], Returned], values: Iterable[Given], /
     ) -> Iterator[Returned]:
-        """Yields `function(value)` for each value, as they come."""
+        """Yields `function(value)` for each value, in the order in which they finish."""
 
 
 class Hooks:
-    """What others do around a run; by themselves, nothing. Called from whichever thread.
+    """Callbacks around each run. These do nothing; subclasses override what they need.
 
-    What a hook raises ends the training.
+    They are called from the thread that trains the run. An exception in one ends the training.
     """
 
     def finished(self, seed: int) -> TrainedRun | None:
-        """Returns a run that need not be trained, if there is one; then no other hook is called."""
+        """Returns the run if it need not be trained; no other hook is then called for the seed."""
 
     def begin(self, seed: int) -> Snapshot | None:
-        """Is called before a run; gives what it is to go on from, or None for its first weights."""
+        """Called before a run. Returns the snapshot to resume from, or None to start afresh."""
 
     def keep(self, seed: int, snapshot: Snapshot) -> None:
-        """Takes what a run has come to at the end of an epoch."""
+        """Called after each epoch with the state of the run."""
 
     def tell(self, scores: EpochScores) -> None:
-        """Is told of each epoch, those of restored runs too."""
+        """Called after each epoch with its scores, and for each epoch that a snapshot holds."""
 
     def end(self, seed: int) -> None:
-        """Is called after the last epoch of a run."""
+        """Called after the last epoch of a run."""
 
 
 class Trainer:
-    """Trains a task at a time on each thread; all threads share what a variant has compiled."""
+    """Trains one run at a time on each thread; all threads share the compiled functions."""
 
     def __init__(
         self,
         dataset: Dataset,
         hooks: Hooks | None = None,
     ) -> None:
-        """Begins with nothing compiled.
+        """Compiles nothing yet.
 
         Args:
-            dataset: to train on and to validate with.
-            hooks: what else happens around each run.
+            dataset: the examples to train on and to validate with.
+            hooks: callbacks around each run.
         """
         self._train = _tensors(dataset.train)
         self._validation = _tensors(dataset.validation)
@@ -107,9 +107,9 @@ class Trainer:
         self._lock = threading.Lock()
 
     def __call__(self, task: Task) -> TrainedRun:
-        """Trains to the last epoch, from the seed's first weights or where it was broken off.
+        """Trains to the last epoch, from the seed's initial weights or from a snapshot.
 
-        A run that the hooks say is finished is returned as it is.
+        A run that the hooks report as finished is returned unchanged.
         """
         if (finished := self._hooks.finished(task.seed)) is not None:
             return finished
@@ -125,7 +125,7 @@ class Trainer:
         return TrainedRun(task.seed, tuple(history), self._architecture(task.variant), trained)
 
     def course(self, task: Task, state: State, epoch: int = 0) -> Iterator[EpochScores]:
-        """Yields the scores after each epoch, from `epoch` on, by which it has moved `state`."""
+        """Trains `state` in place from `epoch` on; yields the scores after each epoch."""
         solver, training = self.solver(task.variant), task.variant.training
         for place in range(epoch, training.epochs):
             batches = epoch_batches(
@@ -143,7 +143,7 @@ class Trainer:
             yield EpochScores(task.seed, place, train, validation)
 
     def _start(self, solver: Solver, task: Task) -> tuple[State, list[EpochScores]]:
-        """Returns the variables of a run, and the scores of the epochs that it has behind it."""
+        """Returns the variables of a run, and the scores of the epochs already trained."""
         state = solver.start(task.seed, task.variant.training.optimizer.learning_rate)
         snapshot = self._hooks.begin(task.seed)
         if snapshot is None:
@@ -155,16 +155,16 @@ class Trainer:
         return state, list(snapshot.history)
 
     def _architecture(self, variant: Variant) -> str:
-        """Returns the network as it is kept and served: by Keras alone, without this project."""
+        """Returns the network as it is stored and served, which needs Keras alone."""
         normalization = variant.normalization.at_inference
         return self.solver(
             variant.model_copy(update={"normalization": normalization})
         ).model.to_json()
 
     def solver(self, variant: Variant) -> Solver:
-        """Returns what trains and scores the variant; compiled at most once, on first use."""
+        """Returns the solver of the variant, which compiles once, on first use."""
         optimizer = variant.training.optimizer
-        # A learning rate is given at the start of a run, and compiles nothing anew.
+        # The learning rate is part of the state, so runs that differ in it share a solver.
         key = (
             variant.network.model_dump_json(),
             variant.normalization.kind,
@@ -186,16 +186,16 @@ class Trainer:
 def train_seeds(
     variant: Variant, seeds: Iterable[int], trainer: Trainer, pool: Pool
 ) -> list[TrainedRun]:
-    """Trains a variant on each of the seeds; returns the runs by seed.
+    """Trains a variant on each of the seeds; returns the runs in the order of their seeds.
 
-    Weights and scores depend on the variant, the data and the seed: not on the pool, its size, the
-    other seeds, the order in which they are finished or how often they were broken off.
+    Weights and scores depend on the variant, the data and the seed alone: not on the pool, its
+    size, the other seeds, the order in which runs finish, or how often they were interrupted.
 
     Args:
         variant: what to train.
         seeds: one for each run.
-        trainer: trains a run a time on each thread.
-        pool: where the runs are handed out.
+        trainer: trains each run.
+        pool: runs the tasks.
     """
     tasks = [Task(variant, seed) for seed in seeds]
     runs = pool.imap_unordered(trainer, tasks)

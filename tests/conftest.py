@@ -93,6 +93,14 @@ def project(tmp_path, monkeypatch):
     return tmp_path
 
 
+@pytest.fixture(autouse=True)
+def no_store_of_another_test():
+    """Takes back what a test told MLflow of its store, which holds for the whole process."""
+    yield
+    if "mlflow" in sys.modules:
+        sys.modules["mlflow"].set_tracking_uri(None)
+
+
 @pytest.fixture(scope="session")
 def python_at_once():
     """Path of a `python` that has TensorFlow and MLflow imported, where there is one."""

@@ -4,6 +4,7 @@ import time
 from dataclasses import replace
 
 import mlflow
+import numpy as np
 import pytest
 
 from pipeline.errors import InterruptedTrainingError
@@ -233,13 +234,15 @@ def test_a_broken_store_costs_one_warning_and_no_training(project, monkeypatch, 
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
 
     with LiveView("digits", MANIFEST, LINEAGE) as view:
-        start = time.monotonic()
+        start, waits = time.monotonic(), []
         for number in range(1000):
+            before = time.monotonic()
             view.tell(epoch(0, number))
-        told = time.monotonic() - start
+            waits.append(time.monotonic() - before)
     ended = time.monotonic() - start
 
-    assert told < 0.5
+    # Of each call, so that a machine with other work does not count.
+    assert np.median(waits) < 0.0005
     assert ended < 10
     (warning,) = warnings(caplog)
     assert warning.levelname == "WARNING"

@@ -126,8 +126,8 @@ def survives(mutant, names, seconds, folder):
     """Returns 0 if the mutant survives; ends by a signal if it takes too long."""
     limit = int(time.process_time()) + seconds
     resource.setrlimit(resource.RLIMIT_CPU, (limit, limit + 1))
-    # For those that wait and do not work. A busy machine is slow, and no reason.
-    signal.alarm(60 * seconds)
+    # For those that wait and do not work.
+    signal.alarm(5 * seconds)
     own, path = SourceFileLoader.get_code, str(mutant.path.absolute())
     SourceFileLoader.get_code = lambda loader, name: (
         compile(mutant.code, path, "exec", dont_inherit=True)
@@ -158,7 +158,7 @@ def outcomes(code, tests, data=()):
             if waiting and len(running) < os.cpu_count():
                 mutant = waiting.pop()
                 if names := tests_for(mutant, cost, ran):
-                    seconds = 20 + int(10 * sum(cost[name] for name in names))
+                    seconds = 20 + int(3 * sum(cost[name] for name in names))
                     work = functools.partial(survives, mutant, names, seconds, folder)
                     running[forked(work)] = mutant
                 else:

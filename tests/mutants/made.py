@@ -20,6 +20,10 @@ OPERATORS = re.compile(
 )
 
 
+OPPOSITES = {ast.Lt: ast.GtE, ast.Gt: ast.LtE, ast.Eq: ast.NotEq, ast.Is: ast.IsNot}
+OPPOSITES |= {value: key for key, value in OPPOSITES.items()}
+
+
 class Mutant(NamedTuple):
     """A module in which one line reads otherwise."""
 
@@ -49,9 +53,20 @@ def mutants_of(path):
                 was, now = (text.splitlines()[line - 1].strip() for text in (code, mutated))
                 # To Cosmic Ray the stars before a dictionary are an operator too.
                 with contextlib.suppress(SyntaxError):
-                    meaning = ast.dump(ast.parse(mutated))
+                    meaning = ast.dump(_Plain().visit(ast.parse(mutated)))
                     found.setdefault(meaning, Mutant(path, line, f"{was} -> {now}", mutated))
     return list(found.values())
+
+
+class _Plain(ast.NodeTransformer):
+    """Says `not a < b` as `a >= b`."""
+
+    def visit_UnaryOp(self, node):
+        match node:
+            case ast.UnaryOp(ast.Not(), ast.Compare(left, [sign], right)):
+                if other := OPPOSITES.get(type(sign)):
+                    return self.generic_visit(ast.Compare(left, [other()], right))
+        return self.generic_visit(node)
 
 
 def _noise(tree):

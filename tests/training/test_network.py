@@ -129,6 +129,19 @@ def test_noise_depends_on_the_seed_and_the_layer_alone():
         np.testing.assert_array_equal(state, same)
 
 
+def test_a_recorded_run_finds_its_kernels_and_its_noise_again():
+    # Whoever draws from other streams of NumPy's cannot train a recorded run again.
+    model = small(NOISY)
+    for place, (kernel, noise) in enumerate(
+        zip(kernels(model, seed=7), first_noise(model, 7).values(), strict=False)
+    ):
+        kernel_seed = np.random.SeedSequence(7, spawn_key=(1, place)).generate_state(1)[0]
+        draw = keras.initializers.GlorotUniform(seed=int(kernel_seed))
+        np.testing.assert_array_equal(kernel, draw(kernel.shape))
+        state = np.random.SeedSequence(7, spawn_key=(2, place)).generate_state(2)
+        np.testing.assert_array_equal(noise, state)
+
+
 def test_only_a_noisy_model_has_variables_that_noise_is_drawn_from(normalization):
     model = small(normalization)
     given = first_noise(model, 0)

@@ -286,3 +286,13 @@ def test_every_variant_starts_from_the_seeds_kernels_and_sees_the_seeds_batches(
         solver.train_epoch(state, dataset.train.images, dataset.train.labels, batches)
     for weight, same in zip(trained[one.label][0][2].weights, solver.weights(state), strict=True):
         np.testing.assert_array_equal(weight, same)
+
+
+def test_a_network_has_an_output_for_each_label_of_the_training_set(dataset):
+    assert Trainer(dataset).solver(NO_NORM).model.output_shape == (None, 3)
+
+
+def test_a_course_begins_with_the_first_epoch_unless_it_is_told_otherwise(dataset, trained):
+    trainer, task = Trainer(dataset), Task(NO_NORM, seed=1)
+    state = trainer.solver(NO_NORM).start(seed=1)
+    assert tuple(trainer.course(task, state)) == trained["none"][0][1].history

@@ -7,6 +7,7 @@ line. A mutant is only ever in memory: no file of the project is touched.
 rooms.toml has the rooms, their tests, and what survives for a reason.
 """
 
+import contextlib
 import functools
 import gc
 import json
@@ -24,6 +25,7 @@ from pathlib import Path
 import coverage
 import pytest
 
+from tests.forks import python
 from tests.mutants.made import mutants_of
 
 # CPU seconds of tests for a mutant, the cheapest first; what outlives them has survived.
@@ -36,6 +38,12 @@ class Chosen:
 
     def __init__(self, names=None):
         self.names, self.cost = names, {}
+
+    def pytest_collection(self, session):
+        # Beside a room's own tests, tests/conftest.py would measure none.
+        places = [Path(argument.partition("::")[0]) for argument in session.config.args]
+        rooms = [f"pipeline.{place.relative_to('tests').parts[0]}" for place in places]
+        session.config.option.cov_source = rooms
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, items):
@@ -142,7 +150,11 @@ def outcomes(code, tests, data=()):
     files = [file for at in map(Path, code) for file in sorted(at.rglob("*.py")) or [at]]
     files = [file for file in files if file.as_posix() not in data]
     waiting, running = [mutant for file in files for mutant in mutants_of(file)], {}
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
+        # One for all: pytest would start one each time.
+        forks, end = python.start()
+        stack.callback(end)
+        os.environ[python.FORKS] = str(forks)
         out, error = os.dup(1), os.dup(2)
         _redirect(os.devnull)
         run_tests(folder, "--collect-only", *tests)
@@ -154,13 +166,21 @@ def outcomes(code, tests, data=()):
                 del sys.modules[name]
         gc.freeze()
         cost, ran = measured(files, tests, folder)
+
+        def start(mutant):
+            names = tests_for(mutant, cost, ran)
+            seconds = 20 + int(3 * sum(cost[name] for name in names))
+            return forked(functools.partial(survives, mutant, names, seconds, folder))
+
+        # What passes for a mutant has to fail because of it.
+        unchanged = waiting[0]._replace(code=waiting[0].path.read_text(encoding="utf-8"))
+        if os.waitpid(start(unchanged), 0)[1]:
+            sys.exit("error: in a fork the tests fail though nothing is changed")
         while waiting or running:
             if waiting and len(running) < os.cpu_count():
                 mutant = waiting.pop()
-                if names := tests_for(mutant, cost, ran):
-                    seconds = 20 + int(3 * sum(cost[name] for name in names))
-                    work = functools.partial(survives, mutant, names, seconds, folder)
-                    running[forked(work)] = mutant
+                if any(ran[mutant.path].values()):
+                    running[start(mutant)] = mutant
                 else:
                     yield mutant, "survived"
             else:

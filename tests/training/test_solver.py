@@ -13,7 +13,8 @@ from pipeline.training.solver import Scorer, Solver
 RNG = np.random.default_rng(0)
 IMAGES = RNG.integers(0, 256, (11, 2, 2), np.uint8)
 LABELS = RNG.integers(0, 3, 11).astype(np.uint8)
-BATCHES = RNG.permutation(11)[:9].reshape(3, 3).astype(np.int32)
+# Not as many batches as there are examples in one, so that neither stands for the other.
+BATCHES = RNG.permutation(11)[:8].reshape(2, 4).astype(np.int32)
 BATCH_NORM = BatchNorm(momentum=0.9, epsilon=0.01, center=True, scale=True)
 # A rate of 1, so that a step of SGD is the gradient.
 SGD = Optimizer(name="sgd", learning_rate=1.0)

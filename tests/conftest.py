@@ -90,10 +90,7 @@ def project(tmp_path, monkeypatch):
     for name in ("DVC_ROOT", "DVC_EXP_NAME", "DVC_EXP_BASELINE_REV", "MLFLOW_TRACKING_URI"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.chdir(tmp_path)
-    yield tmp_path
-    if mlflow := sys.modules.get("mlflow"):
-        # Once told where its store is, it goes there for the tests that follow as well.
-        mlflow.set_tracking_uri(None)
+    return tmp_path
 
 
 @pytest.fixture(autouse=True)

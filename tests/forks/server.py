@@ -10,6 +10,7 @@ The socket is a number of one that listens. The server imports when it is first 
 its stdin does: with whoever started it.
 """
 
+import atexit
 import builtins
 import functools
 import gc
@@ -94,5 +95,27 @@ def become(asked, files):
         exec(what, {"__name__": "__main__", "__builtins__": builtins})  # noqa: S102  As `-c` does.
 
 
-if command := main(socket.socket(fileno=int(sys.argv[1]))):
-    become(*command)
+def leave():
+    """Ends the process where Python would begin to take apart all that was ever imported.
+
+    To do so it writes to it, so that a fork first copies it.
+    """
+    for file in (sys.stdout, sys.stderr):
+        with suppress(OSError):
+            file.flush()
+    os._exit(ended_with)
+
+
+ended_with = 0
+# Registered first, it is called last, once threads have ended and all others were called.
+atexit.register(leave)
+try:
+    if command := main(socket.socket(fileno=int(sys.argv[1]))):
+        become(*command)
+except SystemExit as end:
+    told = end.code or 0
+    ended_with = told if isinstance(told, int) else 1
+    raise
+except BaseException:
+    ended_with = 1
+    raise

@@ -51,6 +51,7 @@ def test_a_program_has_arguments_folder_environment_and_files_of_its_own(start, 
         ("1 / 0", 1, "ZeroDivisionError: division by zero\n"),
         ("import os; os.kill(os.getpid(), 9)", -signal.SIGKILL, ""),
         ("import atexit, sys; atexit.register(print, 'the end', file=sys.stderr)", 0, "the end\n"),
+        ("import threading; threading.Timer(0.1, lambda: 1 / 0).start()", 0, "by zero\n"),
     ],
 )
 def test_it_ends_as_the_program_does(start, program, code, told):

@@ -416,3 +416,12 @@ def test_modules_hidden_from_tensorflow_can_be_imported_afterwards(monkeypatch):
         # A module that is already imported stays.
         assert importlib.import_module("json") is json
     assert importlib.import_module("colorsys")
+
+
+@pytest.mark.slow
+def test_a_study_is_looked_for_by_a_process_of_its_own(start):
+    # Not by a fork: what a command hides from TensorFlow's import is imported there already.
+    ended = start("study", "nowhere")
+
+    assert ended.returncode == 2
+    assert one_line(ended) == "error: 'nowhere' is not a study; there are none"

@@ -21,7 +21,8 @@ def command(name: str, workers: int | None, *, quick: bool) -> None:
       python -m pipeline study notebook --quick
     """
     with lean_tensorflow(threads=1):
-        from pipeline.execution.study import run
         from pipeline.studies.study_file import read_study
+    # It judges and draws as well, which takes what is hidden above.
+    from pipeline.execution.study import run
 
     click.echo(run(read_study(name, quick=quick), workers))

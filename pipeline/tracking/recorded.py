@@ -178,9 +178,9 @@ def model_folder(run: RecordedRun) -> Iterator[Path]:
             model_id = model_of(existing_client().get_run(run.id))
             if model_id is None:
                 raise DataError(f"{run.name} holds no model")
-            mlflow.artifacts.download_artifacts(
-                f"models:/{model_id}", dst_path=folder, tracking_uri=tracking_uri()
-            )
+            # The argument `tracking_uri` does not reach what resolves `models:/`.
+            mlflow.set_tracking_uri(tracking_uri())
+            mlflow.artifacts.download_artifacts(f"models:/{model_id}", dst_path=folder)
         yield Path(folder) / "artifacts"
 
 

@@ -8,20 +8,22 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from pipeline.portable import SET_ASIDE
+
+logger = logging.getLogger(__name__)
+
 # Keras and pandas import these where they are installed, for features that are not used here.
 _NOT_FOR_TRAINING = ("sklearn", "matplotlib", "scipy", "PIL", "pyarrow")
 
 
 @contextmanager
-def lean_tensorflow(threads: int | None = None) -> Iterator[None]:
+def lean_tensorflow() -> Iterator[None]:
     """Makes importing TensorFlow quiet, because its native code warns of absent GPUs, and faster.
 
-    Args:
-        threads: how many TensorFlow uses within a step. 1 where seeds train side by side on our
-            own threads, because more would only wait.
+    Says which of the user's settings do not apply to it.
     """
-    if threads is not None:
-        os.environ["TF_NUM_INTRAOP_THREADS"] = str(threads)
+    for setting in SET_ASIDE:
+        logger.warning("%s is set aside, because it could change results", setting)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     # A study of many variants compiles once for each, as it should, but TensorFlow warns of it.
     logging.getLogger("tensorflow").setLevel(logging.ERROR)

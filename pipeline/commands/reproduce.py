@@ -41,7 +41,7 @@ def command(runs: tuple[str, ...], workers: int | None, *, all_runs: bool, check
         same = reproduce.run_in_worktrees(chosen, workers)
     else:
         reproduce.expect_present_inputs(chosen)
-        with lean_tensorflow(threads=1):
+        with lean_tensorflow():
             from pipeline.reproduction import retrain
         same = retrain.run(chosen, workers)
     if not same:

@@ -20,7 +20,7 @@ def command(name: str, workers: int | None, *, quick: bool) -> None:
     Example:
       python -m pipeline study notebook --quick
     """
-    with lean_tensorflow(threads=1):
+    with lean_tensorflow():
         from pipeline.studies.study_file import read_study
     # It judges and draws as well, which takes what is hidden above.
     from pipeline.execution.study import run

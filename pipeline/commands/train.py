@@ -31,7 +31,7 @@ def command(variant: str, workers: int | None) -> None:
         raise click.BadParameter(f"{variant!r} is not in params.yaml, which has {variants}")
     # Before the import of TensorFlow: it takes seconds, and a signal may arrive in them.
     interruption = Interruption()
-    with lean_tensorflow(threads=1):
+    with lean_tensorflow():
         from pipeline.execution.train import run
 
     run(params, variant, workers, interruption)

@@ -26,9 +26,10 @@ def run(params: Params) -> None:
 def _score_runs(variant: str, seeds: int, test: Examples) -> tuple[pd.DataFrame, Predictions]:
     rows, predicted, confidence = [], [], []
     # The network is compiled once and takes the weights of each run in turn.
-    scorer = Scorer(read_model(run_folder(variant, 0)))
+    model = read_model(run_folder(variant, 0))
+    scorer = Scorer(model)
     for seed in range(seeds):
-        weights = read_weights(scorer.model, run_folder(variant, seed))
+        weights = read_weights(model, run_folder(variant, seed))
         probabilities = scorer.predict(weights, test.images)
         predicted.append(probabilities.argmax(axis=1).astype(np.uint8))
         confidence.append(probabilities.max(axis=1))

@@ -23,7 +23,7 @@ def build(
     """
     images = keras.Input(image_shape, dtype="uint8", name="images")
     scaled = keras.layers.Rescaling(1 / _BRIGHTEST, name="scaled")(images)
-    units = keras.layers.Flatten(name="pixels")(scaled)
+    units = keras.layers.Flatten("channels_last", name="pixels")(scaled)
     for i, width in enumerate(network.hidden_dims):
         units = _dense(network, width, f"dense_{i}")(units)
         units = normalization.layer(f"norm_{i}")(units)

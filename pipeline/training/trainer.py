@@ -7,12 +7,13 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
+import keras
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
 from pipeline.examples.dataset import Dataset, Examples
-from pipeline.params import Variant
+from pipeline.params import Network, Normalization, Variant
 from pipeline.runs.epochs import EpochScores
 from pipeline.training import network
 from pipeline.training.batches import epoch_batches
@@ -156,10 +157,12 @@ class Trainer:
 
     def _architecture(self, variant: Variant) -> str:
         """Returns the network as it is stored and served, which needs Keras alone."""
-        normalization = variant.normalization.at_inference
-        return self.solver(
-            variant.model_copy(update={"normalization": normalization})
-        ).model.to_json()
+        return self._network(variant.network, variant.normalization.at_inference).to_json()
+
+    def _network(self, chosen: Network, normalization: Normalization) -> keras.Model:
+        return network.build(
+            chosen, normalization, image_shape=self._image_shape, classes=self._classes
+        )
 
     def solver(self, variant: Variant) -> Solver:
         """Returns the solver of the variant, which compiles once, on first use."""
@@ -173,12 +176,7 @@ class Trainer:
         )
         with self._lock:
             if key not in self._solvers:
-                model = network.build(
-                    variant.network,
-                    variant.normalization,
-                    image_shape=self._image_shape,
-                    classes=self._classes,
-                )
+                model = self._network(variant.network, variant.normalization)
                 self._solvers[key] = Solver(model, optimizer)
             return self._solvers[key]
 

@@ -7,11 +7,13 @@ mean a study shows.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import keras
 import numpy as np
+import tensorflow as tf
 from numpy.typing import NDArray
 
 from pipeline.examples.dataset import Dataset
@@ -21,6 +23,8 @@ from pipeline.studies.measures.gradients import Gradients, cosine, difference, n
 
 Measured = Mapping[str, float | NDArray[np.floating]]
 
+# Uncompiled operations choose their code by the processor.
+_compiled = functools.partial(tf.function, jit_compile=True, autograph=False)
 _AT_ONCE = 2_000
 _BRIGHTEST = 255
 # The scale of Gaussian noise and the distance of attacks, on pixels from 0 to 1.
@@ -52,13 +56,8 @@ class Trained:
 
     def outputs(self, layer: str, images: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
         """Returns the outputs [images, units], in inference mode, of layers named `layer…`."""
-        outputs = [each.output for each in self.model.layers if each.name.startswith(layer)]
-        part = keras.Model(self.model.input, outputs)
-        with keras.StatelessScope(zip(self.model.weights, self.weights, strict=True)):
-            batches = [
-                [np.asarray(output) for output in keras.tree.flatten(part(images[at]))]
-                for at in _batches(len(images))
-            ]
+        weights = list(self.weights)
+        batches = [_outputs(self.model, layer, weights, images[at]) for at in _batches(len(images))]
         return [np.concatenate(of_layer) for of_layer in zip(*batches, strict=True)]
 
 
@@ -97,11 +96,7 @@ def undone(trained: Trained) -> Measured:
             weights[f"{layer.path}/{name}"] for name in ("moving_mean", "moving_variance")
         )
         gamma, beta = np.sqrt(variance + np.float32(layer.epsilon)), mean
-        after = keras.ops.convert_to_numpy(
-            keras.ops.batch_normalization(
-                before, mean, variance, axis=-1, offset=beta, scale=gamma, epsilon=layer.epsilon
-            )
-        )
+        after = _normalized(before, mean, variance, beta, gamma, epsilon=layer.epsilon).numpy()
         worst = max(worst, float(np.abs(after - before).max() / np.abs(before).max()))
     return {"identity_error": worst}
 
@@ -179,6 +174,30 @@ def robustness(trained: Trained) -> Measured:
     return {
         f"{name}_accuracy": attacked.accuracy(images, labels) for name, images in harder.items()
     }
+
+
+@_compiled
+def _normalized(
+    before: tf.Tensor,
+    mean: tf.Tensor,
+    variance: tf.Tensor,
+    beta: tf.Tensor,
+    gamma: tf.Tensor,
+    *,
+    epsilon: float,
+) -> tf.Tensor:
+    return keras.ops.batch_normalization(
+        before, mean, variance, axis=-1, offset=beta, scale=gamma, epsilon=epsilon
+    )
+
+
+@_compiled
+def _outputs(
+    model: keras.Model, layer: str, weights: list[tf.Tensor], images: tf.Tensor
+) -> list[tf.Tensor]:
+    outputs = [each.output for each in model.layers if each.name.startswith(layer)]
+    with keras.StatelessScope(zip(model.weights, weights, strict=True)):
+        return keras.tree.flatten(keras.Model(model.input, outputs)(images, training=False))
 
 
 def _training_batches(trained: Trained) -> list[tuple[NDArray[np.uint8], NDArray[np.uint8]]]:

@@ -28,8 +28,8 @@ from pipeline.examples.prepared import read_prepared, write_prepared
 from tests.faults.command import DIGITS, NOTE_THE_PEAK, PARAMS, run
 
 RAW, PREPARED = Path("data/raw"), Path("data/prepared.npz")
-TRAINING = RAW / "train-images-idx3-ubyte.gz", RAW / "train-labels-idx1-ubyte.gz"
-TEST = RAW / "t10k-images-idx3-ubyte.gz", RAW / "t10k-labels-idx1-ubyte.gz"
+TRAINING = RAW / "train-images-idx3-ubyte", RAW / "train-labels-idx1-ubyte"
+TEST = RAW / "t10k-images-idx3-ubyte", RAW / "t10k-labels-idx1-ubyte"
 
 
 def header(*dimensions, kind=0x08):

@@ -184,7 +184,9 @@ class Packaged:
         if program is None:
             raise SupplyError(f"{self._name} is not installed")
         try:
-            folder = Path(self._scratch.enter_context(TemporaryDirectory(prefix="bnlab-package-")))
+            # A child that was killed a moment ago may still be writing when it is given back.
+            scratch = TemporaryDirectory(prefix="bnlab-package-", ignore_cleanup_errors=True)
+            folder = Path(self._scratch.enter_context(scratch))
             for name in ("got", "tmp"):
                 (folder / name).mkdir()
             self._watch([str(Path(program).absolute()), *arguments], folder, seconds)
@@ -204,7 +206,9 @@ class Packaged:
         try:
             _wait(process, folder, seconds, _COPIES * self._package.size)
         except BaseException:
-            os.killpg(process.pid, signal.SIGKILL)
+            # It may have ended by itself.
+            with suppress(OSError):
+                os.killpg(process.pid, signal.SIGKILL)
             process.wait()
             raise
         if process.returncode:

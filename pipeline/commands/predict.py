@@ -36,7 +36,7 @@ def command(
     \b
     Examples:
       python -m pipeline predict seven.png three.jpg
-      python -m pipeline predict data/raw/t10k-images-idx3-ubyte.gz --first 20
+      python -m pipeline predict data/raw/t10k-images-idx3-ubyte --first 20
       python -m pipeline predict seven.png --registered
 
     Uses the models of all variants, side by side, or the registered model. IMAGE is a picture of

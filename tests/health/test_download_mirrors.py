@@ -1,12 +1,13 @@
 import dataclasses
 import functools
 import socket
+import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from pipeline.datasets.catalogue import DATASETS, PublishedFile
+from pipeline.datasets.catalogue import DATASETS, Package, PublishedFile
 from pipeline.health import download_mirrors
 from pipeline.health.findings import Finding, Note
 
@@ -25,7 +26,7 @@ FILES = tuple(
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Delivers the headers of the small file, and notes the paths that were requested."""
+    """Delivers the small file alone, and notes the paths that were requested."""
 
     def __init__(self, asked, size, *arguments):
         self.asked, self.size = asked, size
@@ -36,6 +37,7 @@ class Handler(BaseHTTPRequestHandler):
         self.send_response(200 if self.path.endswith("/small") else 404)
         self.send_header("Content-Length", str(self.size))
         self.end_headers()
+        self.wfile.write(CONTENT["small"][: self.size])
 
     def log_message(self, *_):
         pass
@@ -73,8 +75,10 @@ def findings(project, monkeypatch):
     """Checks the given built-in and chosen mirrors in an empty project."""
     assert not list(project.iterdir())
 
-    def ask(built_in=(), own=()):
-        source = dataclasses.replace(DATASETS["mnist"], files=FILES, mirrors=lambda: built_in)
+    def ask(built_in=(), own=(), packages=()):
+        source = dataclasses.replace(
+            DATASETS["mnist"], files=FILES, mirrors=lambda: built_in, packages=packages
+        )
         monkeypatch.setitem(DATASETS, "mnist", source)
         monkeypatch.setenv("MNIST_MIRROR", ",".join(own))
         return list(download_mirrors.findings("mnist"))
@@ -86,7 +90,7 @@ def test_a_folder_and_a_url_that_deliver_are_well(findings, folder, serve):
     url, asked = serve()
 
     assert not findings(own=[str(folder), url])
-    assert asked == ["/data/small"]
+    assert asked == ["/data/small.gz", "/data/small"]
 
 
 def test_no_other_mirror_is_asked_if_a_chosen_one_answers(findings, folder, serve):
@@ -102,8 +106,8 @@ def test_a_chosen_mirror_that_fails_is_reported_even_if_another_answers(findings
 
     empty, other = findings(own=[str(folder / "empty"), url, str(folder)])
 
-    assert f"{folder}/empty does not deliver (No such file or directory)" in empty.what
-    assert "(3 bytes declared, 4 were published)" in other.what
+    assert f"{folder}/empty does not deliver (large: No such file or directory)" in empty.what
+    assert "(small: 3 bytes, 4 were published)" in other.what
     assert "correct or unset MNIST_MIRROR" in other.remedy
     assert "secret" not in other.what
 
@@ -113,7 +117,7 @@ def test_a_mirror_with_a_file_of_another_size_is_refused(findings, folder):
 
     (finding, _) = findings(own=[str(folder)])
 
-    assert "large has 6 bytes, not 7" in finding.what
+    assert "(large: 6 bytes, 7 were published)" in finding.what
 
 
 def test_without_any_mirror_the_files_must_be_on_disk(findings, project):
@@ -127,6 +131,56 @@ def test_without_any_mirror_the_files_must_be_on_disk(findings, project):
         (project / "data" / "raw" / name).write_bytes(content)
     (note,) = findings(built_in=["http://127.0.0.1:1/", "/nowhere"])
     assert isinstance(note, Note)
+
+
+PACKAGE = Package(("uv", "pip"), "numerals", "1.2.3", size=9, member="{name}")
+
+
+@pytest.fixture
+def pip(tmp_path, monkeypatch):
+    """The only tool here: knows the versions that it is given."""
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+
+    def install(versions):
+        (tmp_path / "bin").mkdir()
+        (tmp_path / "bin" / "pip").write_text(f"#!{sys.executable}\nprint({versions!r})\n")
+        (tmp_path / "bin" / "pip").chmod(0o755)
+
+    return install
+
+
+def test_where_a_package_has_the_files_nothing_is_wrong(findings, pip):
+    pip("1.2.2, 1.2.3")
+
+    (note,) = findings(built_in=["/nowhere"], packages=[PACKAGE])
+
+    assert isinstance(note, Note)
+    assert note.what == (
+        "no mirror of mnist answers: /nowhere does not deliver (large: No such file or directory). "
+        "Its files come in a package instead: numerals 1.2.3 by pip"
+    )
+
+
+def test_where_no_package_has_them_either_each_reason_is_told(findings, pip):
+    pip("1.2.2")
+
+    (wrong,) = findings(built_in=["/nowhere"], packages=[PACKAGE])
+
+    assert isinstance(wrong, Finding)
+    assert wrong.what.endswith(
+        "; numerals 1.2.3 by uv does not deliver (uv is not installed)"
+        "; numerals 1.2.3 by pip does not deliver (it does not have numerals 1.2.3)"
+    )
+
+
+def test_no_package_is_asked_for_if_the_files_are_here(findings, project):
+    (project / "data" / "raw").mkdir(parents=True)
+    for name, content in CONTENT.items():
+        (project / "data" / "raw" / name).write_bytes(content)
+
+    (note,) = findings(packages=[dataclasses.replace(PACKAGE, tools=("no such tool",))])
+
+    assert note.what.endswith("Its files are already in data/raw")
 
 
 def test_a_silent_mirror_does_not_hold_up_the_check(findings, folder, monkeypatch):

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.tracking.store import FINGERPRINT
+from tests.conftest import Clone
 
 pytestmark = pytest.mark.slow
 
@@ -170,6 +171,70 @@ def test_after_the_way_back_every_byte_is_as_it_was(clone):
 @pytest.mark.usefixtures("made")
 def test_the_way_back_comes_from_the_run_cache(clone):
     assert "Stage 'train@batch_norm' is cached - skipping run" in clone.back
+
+
+@pytest.fixture(scope="module")
+def walked(made, clone):
+    """The README's first ablation, in a copy, where the committed results are another machine's.
+
+    No cache here has the runs of that commit. Each command is as the README has it.
+    """
+    assert made
+    copy = Clone(clone.folder.with_name("walked"), forks=True)
+    shutil.copytree(clone.folder, copy.folder, symlinks=True)
+    compare = ("python", "-m", "pipeline", "compare")
+    for key, value in (("user.name", "Test"), ("user.email", "test@example.org")):
+        copy.run("git", "config", key, value)
+    way_back = "git restore params.yaml && dvc repro"
+    for states in ("uncommitted", "committed"):
+        if states == "committed":
+            copy.run("git", "commit", "-am", "Results of this machine")
+        copy.run("dvc", "exp", "run", "-n", states, "-S", f"{MOMENTUM}=0.9")
+        # In the end, those of the last.
+        copy.metrics = json.loads(copy.run("dvc", "metrics", "diff", "--json").stdout)
+        sides = (f"{states}:batch_norm", "main:batch_norm")
+        told = copy.run(*compare, *sides, check=False)
+        back = copy.run("sh", "-c", way_back).stdout
+        setattr(copy, states, (told, back, copy.hashes(*MADE)))
+    copy.status = copy.run("git", "status", "--porcelain").stdout
+    return copy
+
+
+def test_runs_of_a_commit_that_were_made_elsewhere_are_told_in_a_line(walked, clone):
+    told, _, _ = walked.uncommitted
+    commit = clone.run("git", "rev-parse", "--short=7", "HEAD").stdout.strip()
+
+    assert (told.returncode, told.stdout) == (66, "")
+    assert told.stderr == (
+        f"error: commit {commit}: runs/batch_norm/manifest.json is not in DVC's cache here: "
+        "`dvc repro` at that commit makes its runs; commit the results, and compare with your "
+        "commit\n"
+    )
+
+
+def test_the_commit_that_the_readme_asks_for_can_be_compared_with(walked):
+    told, _, _ = walked.committed
+
+    assert (told.returncode, told.stderr) == (0, "")
+    assert "Compared" in told.stdout
+
+
+def test_after_that_commit_dvc_shows_what_the_ablation_changed_alone(walked):
+    (changed,) = walked.metrics.values()
+    assert "loss.batch_norm" in changed
+    assert "loss.no_norm" not in changed
+
+
+@pytest.mark.parametrize("states", ["uncommitted", "committed"])
+def test_the_readmes_way_back_gives_every_byte_and_trains_nothing(walked, clone, states):
+    _, told, hashes = getattr(walked, states)
+
+    assert "Running stage 'train@" not in told
+    assert hashes == clone.there
+
+
+def test_the_way_back_leaves_nothing_to_commit(walked):
+    assert walked.status == ""
 
 
 def test_each_run_names_the_experiment_that_made_it(made, clone):

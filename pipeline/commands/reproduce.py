@@ -29,7 +29,7 @@ def command(runs: tuple[str, ...], workers: int | None, *, all_runs: bool, check
 
     RUN is the id or name of a run or a comparison in MLflow, or the beginning of one. Runs are
     compared with their records epoch by epoch and weight by weight. The exit code is 0 if all are
-    bit-identical (on another type of processor, within a tolerance), otherwise 1.
+    bit-identical (on another type of processor or an unknown one, within a tolerance), else 1.
     """
     if all_runs == bool(runs):
         raise click.UsageError("name a RUN, or give --all")

@@ -22,8 +22,9 @@ from numpy.typing import NDArray
 
 from pipeline.errors import DataError, PendingError, one_line
 from pipeline.files import damaged, read_arrays, write_arrays
-from pipeline.provenance.lineage import CPU, cpu_type, present_versions
+from pipeline.provenance.lineage import present_versions
 from pipeline.provenance.places import project_root
+from pipeline.provenance.processor import present_processor
 from pipeline.runs.epochs import EpochScores, Scores
 from pipeline.runs.manifest import Manifest
 from pipeline.training.trainer import Snapshot
@@ -59,7 +60,7 @@ class Checkpoints:
         self._variant = manifest.variant
         self._ending = _FORCED if forced else ""
         # Bits depend on these: a run is not begun with one TensorFlow and ended with another.
-        self._made_with = {**present_versions(), CPU: cpu_type()}
+        self._made_with = {**present_versions(), **present_processor().tags}
         # Whatever the seeds: those of one training are among those of another.
         lock = project_root() / _LOCKS / f"{manifest.settings_sha256()}.lock"
         self._lock = FileLock(lock, timeout=0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import sqlite3
 from collections.abc import Mapping
 from contextlib import suppress
 from functools import partial
@@ -15,7 +16,13 @@ from dvc.repo import Repo
 from dvc.scm import NoSCM, resolve_rev
 
 from pipeline.comparison.cells import Cell, read_cell
-from pipeline.errors import DataError, MissingInputError, ParamsError, one_line
+from pipeline.errors import (
+    DataError,
+    MissingInputError,
+    ParamsError,
+    PipelineError,
+    one_line,
+)
 from pipeline.evaluation.results import EVALUATION
 from pipeline.lookup.sources import Source
 from pipeline.params_file import PARAMS_FILE, read_params
@@ -24,7 +31,6 @@ from pipeline.runs.tables import RUNS
 _SHORT = 7
 # What DVC and git were seen to raise for unknown names, and for commits without DVC.
 _NO_REVISION = (DvcException, ValueError)
-_NOT_HERE = (DvcException, OSError)
 
 
 def find(text: str) -> Source | None:
@@ -73,7 +79,8 @@ def at(text: str, commit: str) -> Source:
         raise MissingInputError(
             f"{description} has no runs: check it out and run `dvc repro`"
         ) from None
-    except DvcException as error:
+    # DVC's index may be locked; an ImportError tells what the commit's remote needs installed.
+    except (DvcException, ImportError, sqlite3.Error) as error:
         raise DataError(f"{description} cannot be read by DVC: {one_line(error)}") from None
     folders = [entry["name"] for entry in entries if entry["type"] == "directory"]
     variants = tuple(sorted(Path(folder).name for folder in folders))
@@ -95,7 +102,7 @@ def _labels(files: DVCFileSystem) -> Mapping[str, str]:
         try:
             _copy(files, PARAMS_FILE, Path(folder))
             params = read_params(Path(folder) / PARAMS_FILE)
-        except (*_NOT_HERE, ParamsError):
+        except (MissingInputError, ParamsError):
             return {}
     return {name: variant.label for name, variant in params.variants.items()}
 
@@ -110,30 +117,59 @@ def _read(
     )
     with TemporaryDirectory() as folder:
         root = Path(folder)
-        for path in needed:
-            try:
-                _copy(files, path, root)
-            except _NOT_HERE:
-                raise MissingInputError(
-                    f"{path} of {description} is not in DVC's cache: run `dvc pull`, or check "
-                    "that commit out and run `dvc repro`"
-                ) from None
-        with suppress(*_NOT_HERE):
-            _copy(files, EVALUATION / variant / "predictions.npz", root)
         try:
+            for path in needed:
+                _copy(files, path, root)
+            with suppress(MissingInputError):
+                _copy(files, EVALUATION / variant / "predictions.npz", root)
             return read_cell(variant, labels.get(variant, variant), origin, root)
-        except DataError as error:
+        except (DataError, MissingInputError) as error:
             message = str(error).replace(f"{root}/", "")
-            raise DataError(f"{description}: {message}") from None
+            raise type(error)(f"{description}: {message}") from None
 
 
 def _copy(files: DVCFileSystem, path: Path, root: Path) -> None:
+    """Copies a file of the commit below `root`.
+
+    Raises:
+        MissingInputError: if neither DVC's cache nor the commit's remote gives it.
+        DataError: if it is damaged in the cache.
+    """
     (root / path).parent.mkdir(parents=True, exist_ok=True)
-    files.get_file(path.as_posix(), str(root / path))
+    try:
+        files.get_file(path.as_posix(), str(root / path))
+        recorded = files.info(path.as_posix()).get("md5")
+    # DVC has errors of its own, its index has others, and a remote's library raises what it likes.
+    except Exception:  # noqa: BLE001
+        raise _not_given(files, path) from None
     # DVC does not check what it hands out.
-    recorded = files.info(path.as_posix()).get("md5")
-    actual = hashlib.md5((root / path).read_bytes(), usedforsecurity=False).hexdigest()
-    if recorded and actual != recorded:
-        raise DataError(
-            f"{path} is damaged in DVC's cache: `python -m pipeline doctor --fix` removes it"
-        )
+    if recorded and _md5(root / path) != recorded:
+        raise _damaged(path)
+
+
+def _not_given(files: DVCFileSystem, path: Path) -> PipelineError:
+    """Returns the error for a file that DVC cannot give."""
+    for folder in (RUNS / path.parent.name, EVALUATION):
+        # What DVC keeps as one output has a listing, which may be what is damaged.
+        known = path.is_relative_to(folder) and files.exists(folder.as_posix())
+        if known and (listing := files.info(folder.as_posix()).get("md5")):
+            cached = Path(files.repo.cache.local.oid_to_path(listing))
+            if cached.is_file() and f"{_md5(cached)}.dir" != listing:
+                return _damaged(folder)
+    remote = files.repo.config["core"].get("remote")
+    elsewhere = f", and its remote {remote!r} does not give it" if remote else ""
+    pull = "`dvc pull` at that commit says why. Or " if remote else ""
+    return MissingInputError(
+        f"{path} is not in DVC's cache here{elsewhere}: {pull}`dvc repro` at that commit makes its "
+        "runs; commit the results, and compare with your commit"
+    )
+
+
+def _damaged(path: Path) -> DataError:
+    return DataError(
+        f"{path} is damaged in DVC's cache: `python -m pipeline doctor --fix` removes it"
+    )
+
+
+def _md5(path: Path) -> str:
+    return hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()

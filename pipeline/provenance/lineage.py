@@ -10,7 +10,6 @@ import hashlib
 import math
 import os
 import platform
-import re
 import subprocess
 import tempfile
 from collections.abc import Mapping
@@ -20,10 +19,10 @@ from pathlib import Path
 
 from pipeline.files import damaged, read_json, sha256, write_bytes, write_json
 from pipeline.provenance.places import project_root
+from pipeline.provenance.processor import present_processor
 
 # Besides our own code, the packages that the bits of a result may depend on.
 PACKAGES = ("tensorflow", "keras", "numpy")
-CPU = "cpu.type"
 _JOURNAL = Path(".bnlab/lineage")
 _LOCK, _DVC_LOCK = Path("requirements.lock"), Path("dvc.lock")
 # Results do not make a checkout dirty: they follow from what the patch holds.
@@ -71,7 +70,7 @@ def present_lineage(threads: int | None = None) -> Lineage:
         "dvc.lock.sha256": _sha256(_DVC_LOCK),
         "requirements.lock.sha256": _sha256(_LOCK),
         **present_versions(),
-        CPU: cpu_type(),
+        **present_processor().tags,
         "cpu.count": str(os.cpu_count()),
         "threads": None if threads is None else str(threads),
     }
@@ -112,16 +111,6 @@ def read_journal(fingerprint: str) -> Lineage | None:
         return Lineage(journal["tags"], patch, *times)
     except (OSError, LookupError, TypeError, ValueError) as error:
         raise damaged(path, error) from None
-
-
-def cpu_type() -> str:
-    """Returns the processor's name, or its architecture where the system gives no name."""
-    try:
-        cpuinfo = Path("/proc/cpuinfo").read_text()
-    except OSError:
-        cpuinfo = ""
-    model = re.search(r"^model name\s*: (.+)$", cpuinfo, re.MULTILINE)
-    return model[1].strip() if model else platform.processor() or platform.machine()
 
 
 def _time(value: object) -> float | None:

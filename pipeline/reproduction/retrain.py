@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from multiprocessing.pool import ThreadPool
 
 from pipeline.examples.dataset import Dataset
 from pipeline.examples.prepared import read_prepared
 from pipeline.execution.progress import EpochProgress
-from pipeline.provenance.lineage import CPU, PACKAGES, cpu_type, present_versions
+from pipeline.provenance.lineage import PACKAGES, present_versions
+from pipeline.provenance.processor import is_same_processor, present_processor
 from pipeline.reproduction.outcome import (
     ACCURACY_TOLERANCE,
     LOSS_TOLERANCE,
@@ -62,14 +63,16 @@ def _retrain(runs: Sequence[RecordedRun], dataset: Dataset, pool: ThreadPool) ->
         seeds = [run.seed for run in runs]
         trained = train_seeds(variant, seeds, Trainer(dataset, _ShowProgress(progress)), pool)
     by_seed = {run.seed: run for run in trained}
+    here = present_processor().tags
     for run in runs:
         result = _compare(run, by_seed[run.seed])
         # Without a journal, the lineage is that of whoever tracked the run, perhaps elsewhere.
-        same_machine = run.lineage.get(CPU) == cpu_type() and "lineage.of" not in run.lineage
-        verdict = _verdict(result, same_machine=same_machine)
-        print(f"{run.name} ({run.id[:8]}, commit {run.commit}): {verdict}{_other_versions(run)}")
+        then = {} if "lineage.of" in run.lineage else run.lineage
+        same_processor = is_same_processor(then, here)
+        verdict = _verdict(result, same_processor=same_processor)
+        print(f"{run.name} ({run.id[:8]}, commit {run.commit}): {verdict}{_other_versions(then)}")
         recorded.note_reproduction(run, f"{verdict.partition(':')[0]} on {_machine()}")
-        yield result.is_identical or (not same_machine and result.is_within_tolerance)
+        yield result.is_identical or (not same_processor and result.is_within_tolerance)
 
 
 class _ShowProgress(Hooks):
@@ -92,23 +95,27 @@ def _compare(run: RecordedRun, trained: TrainedRun) -> Reproduction:
     )
 
 
-def _verdict(result: Reproduction, *, same_machine: bool) -> str:
+def _verdict(result: Reproduction, *, same_processor: bool | None) -> str:
+    """Returns the verdict in words; `same_processor` is None where the recorded one is unknown."""
     if result.first is None:
         return f"bit-identical: {result.epochs} epochs' scores and {result.weights:,} weights"
     where = (
         f"first in {result.first.quantity}, by {result.first.by:.2g}; "
         f"accuracies by at most {result.accuracy:.2g}, losses by {result.loss:.2g}"
     )
-    if not same_machine and result.is_within_tolerance:
+    if not same_processor and result.is_within_tolerance:
+        why = "another type of processor rounds differently"
+        if same_processor is None:
+            why = f"it is not known which processor made the record, and {why}"
         return (
-            f"within tolerance: another type of processor rounds differently; differs {where}; "
+            f"within tolerance: {why}; differs {where}; "
             f"tolerances are {ACCURACY_TOLERANCE} and {LOSS_TOLERANCE}"
         )
     return f"differs: {where}"
 
 
-def _other_versions(run: RecordedRun) -> str:
-    then, now = run.lineage, present_versions()
+def _other_versions(then: Mapping[str, str]) -> str:
+    now = present_versions()
     changed = [
         f"{name} {then[f'{name}.version']} then, {now[f'{name}.version']} now"
         for name in ("python", *PACKAGES)
@@ -120,6 +127,6 @@ def _other_versions(run: RecordedRun) -> str:
 def _machine() -> str:
     versions = present_versions()
     packages = f"TensorFlow {versions['tensorflow.version']}, Python {versions['python.version']}"
-    return (
-        f"{platform.node()} ({cpu_type()}, {os.cpu_count()} cores, {platform.system()}), {packages}"
-    )
+    processor = present_processor()
+    name = f"{processor.name}, {processor.model}" if processor.model else processor.name
+    return f"{platform.node()} ({name}, {os.cpu_count()} cores, {platform.system()}), {packages}"

@@ -33,8 +33,8 @@ from pipeline.tracking.store import TRACKING_ERRORS, Point, Store, is_finished, 
 logger = logging.getLogger(__name__)
 
 _DIFFERENT_SCORES = (
-    "%d of %d runs have other scores than MLflow recorded (%s, for one), because of other packages "
-    "or another processor. MLflow keeps the recorded scores"
+    "%d of %d runs have other scores than MLflow recorded (%s, for one), as other packages, "
+    "another processor or other settings of TensorFlow give. MLflow keeps the recorded scores"
 )
 # Tells DVC that MLflow is up to date; see dvc.yaml.
 TRACKED = Path("mlflow.tracked")

@@ -208,8 +208,10 @@ def test_files_that_the_cache_lacks_are_reported(compare, repository, tmp_path):
     finally:
         shutil.move(tmp_path / "elsewhere", cache)
     assert code == 66
-    assert told.endswith(
-        "is not in DVC's cache: run `dvc pull`, or check that commit out and run `dvc repro`"
+    commit = git("rev-parse", "--short=7", "first")
+    assert told == (
+        f"commit {commit}: runs/batch_norm/manifest.json is not in DVC's cache here: `dvc repro` "
+        "at that commit makes its runs; commit the results, and compare with your commit"
     )
 
 
@@ -229,7 +231,11 @@ def test_a_file_that_is_damaged_in_the_cache_is_reported(compare, repository, na
         kept.chmod(0o644)
         kept.write_bytes(whole)
     assert code == 65
-    assert told.startswith(f"{name} is damaged in DVC's cache: `python -m pipeline doctor --fix`")
+    commit = git("rev-parse", "--short=7", "first")
+    damaged = (
+        f"commit {commit}: {name} is damaged in DVC's cache: `python -m pipeline doctor --fix`"
+    )
+    assert told.startswith(damaged)
 
 
 def test_a_commit_before_all_runs_is_reported(compare):

@@ -13,11 +13,11 @@ import pytest
 from pipeline.errors import DataError
 from pipeline.provenance.lineage import (
     Lineage,
-    cpu_type,
     present_lineage,
     read_journal,
     write_journal,
 )
+from pipeline.provenance.processor import present_processor
 
 COMMIT, BRANCH = "mlflow.source.git.commit", "mlflow.source.git.branch"
 
@@ -74,7 +74,8 @@ def test_a_run_names_what_it_ran_with(committed, project):
     assert tags["python.version"] == platform.python_version()
     assert tags["tensorflow.version"] == version("tensorflow")
     assert tags["keras.version"] == version("keras")
-    assert tags["cpu.type"] == cpu_type() != ""
+    assert tags["cpu.type"] == present_processor().name != ""
+    assert present_processor().tags.items() <= tags.items()
     assert tags["cpu.count"] == str(os.cpu_count())
     assert tags["threads"] == "2"
 

@@ -226,8 +226,11 @@ def test_the_first_score_that_differs_is_named(capsys):
 
 
 @pytest.mark.usefixtures("compiled", "other_score")
-def test_on_another_processor_a_run_may_be_within_tolerance_and_the_output_says_so(project, capsys):
-    with tagged(project, "no_norm-seed-01", "cpu.type", "Another CPU"):
+@pytest.mark.parametrize("tag", ["cpu.type", "cpu.architecture"])
+def test_on_another_processor_a_run_may_be_within_tolerance_and_the_output_says_so(
+    project, capsys, tag
+):
+    with tagged(project, "no_norm-seed-01", tag, "Another"):
         assert again(["no_norm-seed-01"])
 
     told = capsys.readouterr().out
@@ -236,6 +239,29 @@ def test_on_another_processor_a_run_may_be_within_tolerance_and_the_output_says_
         in told
     )
     assert "tolerances are 0.02 and 0.06" in told
+
+
+@pytest.fixture
+def tracked_later(project):
+    """Has a run the lineage of whoever tracked it, on another machine, while the test lasts."""
+    run_id = recorded.find("no_norm-seed-01").info.run_id
+    client(project).set_tag(run_id, "lineage.of", "tracking, not training")
+    with (
+        tagged(project, "no_norm-seed-01", "cpu.type", "Another"),
+        tagged(project, "no_norm-seed-01", "keras.version", "2.0.0"),
+    ):
+        yield
+    client(project).delete_tag(run_id, "lineage.of")
+
+
+@pytest.mark.usefixtures("compiled", "other_score", "tracked_later")
+def test_of_an_unknown_processor_it_is_not_said_to_be_another(capsys):
+    assert again(["no_norm-seed-01"])
+
+    told = capsys.readouterr().out
+    assert "within tolerance: it is not known which processor made the record, and another" in told
+    # Nor are the versions known.
+    assert "2.0.0" not in told
 
 
 @pytest.mark.usefixtures("compiled")

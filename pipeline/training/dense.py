@@ -68,7 +68,8 @@ def times(
 
 def _product(left: tf.Tensor, right: tf.Tensor) -> tf.Tensor:
     """Returns `left` [rows, summed] times `right` [summed, columns]."""
-    (rows, summed), columns = left.shape, right.shape[1]
+    sizes: Any = (*left.shape, right.shape[1])
+    rows, summed, columns = sizes
     if columns > _BLOCK and columns % _BLOCK == 1:
         ends = right[:, :-_STRIP], right[:, -_STRIP:]
         return tf.concat([_product(left, end) for end in ends], axis=1)

@@ -49,12 +49,29 @@ def first_weights(model: keras.Model, seed: int) -> list[NDArray[np.float32]]:
     dense = [layer for layer in model.layers if isinstance(layer, keras.layers.Dense)]
     for place, layer in enumerate(dense):
         sequence = np.random.SeedSequence(seed, spawn_key=(_WEIGHTS, place))
-        initializer = layer.kernel_initializer
+        initializer, kernel = layer.kernel_initializer, layer.trainable_variables[0]
+        if isinstance(initializer, keras.initializers.Orthogonal):
+            weights[kernel.path] = _orthogonal(kernel.shape, sequence)
+            continue
         config = initializer.get_config() | {"seed": int(sequence.generate_state(1)[0])}
         draw = type(initializer).from_config(config)
-        kernel = layer.trainable_variables[0]
         weights[kernel.path] = draw(kernel.shape).numpy()
     return list(weights.values())
+
+
+def _orthogonal(shape: tuple[int, int], sequence: np.random.SeedSequence) -> NDArray[np.float32]:
+    """Returns a random matrix with orthonormal columns, or rows if it has more columns than rows.
+
+    It is uniformly distributed (Saxe et al. 2014), as with Keras, whose decomposition has other
+    bits on other processors. This is the modified Gram-Schmidt process, without BLAS.
+    """
+    columns = np.random.default_rng(sequence).standard_normal((max(shape), min(shape)))
+    for place in range(min(shape)):
+        column = columns[:, place]
+        column /= np.sqrt((column**2).sum())
+        others = columns[:, place + 1 :]
+        others -= column[:, None] * (column[:, None] * others).sum(axis=0)
+    return (columns if shape[0] >= shape[1] else columns.T).astype(np.float32)
 
 
 def first_noise(model: keras.Model, seed: int) -> dict[str, NDArray[np.int64]]:

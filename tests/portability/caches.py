@@ -57,8 +57,8 @@ def _data_of(library: str) -> Iterator[tuple[int, int]]:
     """Yields the writable memory of a library: its data, and what follows without a name."""
     inside = False
     for line in Path("/proc/self/maps").read_text().splitlines():
-        span, rights, *_, name = [*line.split(maxsplit=5), ""][:6]
-        inside = library in line or (inside and len(line.split()) == 5)
+        span, rights, *others = line.split()
+        inside = library in line or (inside and len(others) == 3)
         if inside and rights.startswith("rw"):
             start, end = (int(part, 16) for part in span.split("-"))
             yield start, end

@@ -164,3 +164,22 @@ def test_equal_parameters_give_an_equal_architecture(normalization):
     keras.layers.Dense(3)  # Keras numbers layers without a name by how many there were before.
     assert small(normalization).to_json() == first
     assert small(normalization, hidden_dims=(5, 5)).to_json() != first
+
+
+@pytest.mark.parametrize("widths", [(3,), (9,)], ids=["more inputs", "more units"])
+def test_orthogonal_kernels_are_orthonormal_the_short_way(widths):
+    network = Network(hidden_dims=widths, activation="relu", initializer="orthogonal")
+    kernel = kernels(build(network, NoNorm(), image_shape=(2, 3), classes=2))[0]
+    assert kernel.shape == (6, *widths)
+    short = kernel if len(kernel) >= widths[0] else kernel.T
+    np.testing.assert_allclose(short.T @ short, np.eye(short.shape[1]), atol=1e-6)
+
+
+def test_orthogonal_kernels_are_uniform_among_rotations():
+    # Of a 2 by 2 matrix with uniform direction, each value has mean 0 and mean square 1/2
+    # (Mezzadri 2007); with a diagonal that is always positive it would not.
+    network = Network(hidden_dims=(2,), activation="relu", initializer="orthogonal")
+    model = build(network, NoNorm(), image_shape=(1, 2), classes=2)
+    drawn = np.array([kernels(model, seed)[0] for seed in range(400)])
+    np.testing.assert_allclose(drawn.mean(axis=0), 0, atol=0.15)
+    np.testing.assert_allclose((drawn**2).mean(axis=0), 0.5, atol=0.08)

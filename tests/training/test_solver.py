@@ -1,6 +1,5 @@
 from multiprocessing.pool import ThreadPool
 
-import keras
 import numpy as np
 import pytest
 import tensorflow as tf

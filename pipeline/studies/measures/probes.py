@@ -96,7 +96,7 @@ def undone(trained: Trained) -> Measured:
             weights[f"{layer.path}/{name}"] for name in ("moving_mean", "moving_variance")
         )
         gamma, beta = np.sqrt(variance + np.float32(layer.epsilon)), mean
-        after = _normalized(before, mean, variance, beta, gamma, epsilon=layer.epsilon).numpy()
+        after = _normalized(before, (mean, variance, beta, gamma), epsilon=layer.epsilon).numpy()
         worst = max(worst, float(np.abs(after - before).max() / np.abs(before).max()))
     return {"identity_error": worst}
 
@@ -178,14 +178,9 @@ def robustness(trained: Trained) -> Measured:
 
 @_compiled
 def _normalized(
-    before: tf.Tensor,
-    mean: tf.Tensor,
-    variance: tf.Tensor,
-    beta: tf.Tensor,
-    gamma: tf.Tensor,
-    *,
-    epsilon: float,
+    before: tf.Tensor, statistics: tuple[tf.Tensor, ...], *, epsilon: float
 ) -> tf.Tensor:
+    mean, variance, beta, gamma = statistics
     return keras.ops.batch_normalization(
         before, mean, variance, axis=-1, offset=beta, scale=gamma, epsilon=epsilon
     )

@@ -12,6 +12,7 @@ from coverage import Coverage
 from ruamel.yaml import YAML
 
 from pipeline.cli import MLFLOW_SETTINGS
+from tests import half_made
 from tests.faults.mirror import Mirror
 from tests.forks import python
 
@@ -65,6 +66,24 @@ def empty_store(tmp_path_factory):
     path = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
     store.MlflowClient(f"sqlite:///{path}")
     return path
+
+
+@pytest.fixture(scope="session")
+def _half_made(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("half-made")
+    half_made.make(folder)
+    return folder
+
+
+@pytest.fixture
+def leave_half_made(project, _half_made):
+    """Puts a database in the project as MLflow leaves it when killed; see tests/half_made.py."""
+
+    def leave(moment):
+        shutil.copytree(_half_made / moment, project, dirs_exist_ok=True)
+        return project / "mlflow.db"
+
+    return leave
 
 
 @pytest.fixture(scope="module")

@@ -4,8 +4,10 @@ import json
 import os
 import re
 import socket
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -361,6 +363,37 @@ def test_the_ui_says_where_to_look(tracked_project, monkeypatch, capsys):
     MlflowClient(f"sqlite:///{tracked_project}/mlflow.db").delete_experiment(number)
     assert run_main(monkeypatch, "ui") == 0
     assert capsys.readouterr().out == ""
+
+
+@pytest.mark.slow
+def test_the_ui_starts_with_a_database_that_is_whole(project, monkeypatch, empty_store):
+    made = []
+
+    def look(*_):
+        with closing(sqlite3.connect(project / "mlflow.db")) as connection:
+            made.extend(connection.execute("SELECT * FROM alembic_version").fetchall())
+
+    monkeypatch.setattr(os, "execv", look)
+    for name in SET_BY_THE_UI:
+        monkeypatch.setenv(name, "to be put back")
+
+    assert run_main(monkeypatch, "ui") == 0
+
+    with closing(sqlite3.connect(empty_store)) as connection:
+        assert made == connection.execute("SELECT * FROM alembic_version").fetchall()
+
+
+@pytest.mark.slow
+def test_the_ui_says_what_to_do_about_a_database_that_is_half_made(
+    start, leave_half_made, python_at_once
+):
+    leave_half_made("no revision")
+
+    ended = start("ui", python=python_at_once)
+
+    assert ended.returncode == 75
+    assert ended.stdout == ""
+    assert one_line(ended).endswith(": `python -m pipeline doctor --fix` sets it aside")
 
 
 def test_a_password_of_the_store_is_not_among_the_arguments_of_the_ui(project, monkeypatch):

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import click
 
-from pipeline.errors import ArgumentError, MissingInputError, ParamsError, PendingError
+from pipeline.errors import ArgumentError, ParamsError, PendingError
 
 _HOST = "127.0.0.1"
 
@@ -62,13 +62,14 @@ def _pages() -> Iterator[tuple[str, str]]:
     """Yields the title and path of each page to look at first; none before there are runs."""
     from pipeline.params_file import read_params
     from pipeline.tracking.experiment_pages import CURVES, TABLE, view_path, view_tag
-    from pipeline.tracking.store import asking, existing_client
+    from pipeline.tracking.store import asking, made_client
 
     with asking():
+        # A database that the server itself makes would be half made, if it were stopped.
+        client = made_client()
         try:
-            client = existing_client()
             name = read_params().tracking.experiment
-        except (MissingInputError, ParamsError):
+        except ParamsError:
             # Runs can be browsed without params.yaml; `params` says what is wrong with it.
             return
         experiment = client.get_experiment_by_name(name)

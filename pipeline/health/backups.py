@@ -23,8 +23,10 @@ def unused(path: Path) -> Path:
 
 
 @contextlib.contextmanager
-def opened(path: Path, mode: str = "ro") -> Iterator[sqlite3.Connection]:
+def opened(path: Path, mode: str = "rw") -> Iterator[sqlite3.Connection]:
     """Yields a connection; commits its changes if the block succeeds, rolls them back if not.
+
+    What a killed writer left is rolled back too; read-only, SQLite would refuse to read at all.
 
     Raises:
         DataError: if the file is not a database, or is damaged.

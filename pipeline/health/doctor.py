@@ -45,9 +45,8 @@ def _mendable(remarks: Iterable[Finding | Note], options: Collection[str]) -> li
 
 def _mend(finding: Finding) -> None:
     try:
-        if finding.mend is not None:
-            finding.mend()
-        print(f"mended: {finding.what}")
+        aside = finding.mend() if finding.mend is not None else None
+        print(f"mended: {finding.what}" + (f"; it is now {aside}" if aside else ""))
     except (PipelineError, OSError) as error:
         print(f"not mended: {finding.what}: {one_line(error)}")
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 
 @dataclass(frozen=True)
@@ -11,13 +12,14 @@ class Finding:
     Attributes:
         what: what is wrong, and where, in one line.
         remedy: what the user should do, or what `mend` does.
-        mend: repairs it; raises a PipelineError or an OSError if it cannot. None if nothing can.
+        mend: repairs it, and returns where it set aside what was there, if it did; raises a
+            PipelineError or an OSError if it cannot. None if nothing can.
         option: the option of `doctor` that allows `mend` to run.
     """
 
     what: str
     remedy: str = ""
-    mend: Callable[[], None] | None = None
+    mend: Callable[[], Path | None] | None = None
     option: str = "--fix"
 
 

@@ -83,7 +83,7 @@ def _locations(connection: sqlite3.Connection) -> list[tuple[str, str, str, str]
 def _relocate(database: Path, old: Path, new: Path) -> None:
     """Rewrites all locations below `old` in one transaction, whether the files exist or not."""
     keep_copy(database, "relocation")
-    with opened(database, "rw") as connection:
+    with opened(database) as connection:
         for table, column, condition, location in _locations(connection):
             connection.execute(
                 f"UPDATE {table} SET {column} = ? WHERE {column} = ? AND {condition}",

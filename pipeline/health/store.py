@@ -7,8 +7,8 @@ from pathlib import Path
 
 import requests
 
-from pipeline.errors import DataError, without_passwords
-from pipeline.health.backups import opened
+from pipeline.errors import DataError, PendingError, without_passwords
+from pipeline.health.backups import opened, unused
 from pipeline.health.findings import Finding
 from pipeline.provenance.places import database, tracking_uri
 
@@ -65,6 +65,16 @@ def _database(path: Path) -> Iterator[Finding]:
         (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
     if verdict != "ok":
         raise DataError(f"{path} is damaged: {' '.join(verdict.split())}")
+    # MLflow takes three seconds to import.
+    from pipeline.tracking.database import is_half_made, revisions
+
+    with opened(path) as connection:
+        half_made = is_half_made(connection)
+    if half_made:
+        what = f"{path} is half made and holds no run: MLflow was stopped while making it"
+        remedy = "--fix sets it aside, and `track` makes a new one"
+        yield Finding(what, remedy, lambda: _set_aside(path))
+        return
     if "alembic_version" not in _tables(path):
         remedy = "move it away, or set MLFLOW_TRACKING_URI to MLflow's database"
         yield Finding(f"{path} is a database, but not one of MLflow's", remedy)
@@ -72,17 +82,27 @@ def _database(path: Path) -> Iterator[Finding]:
     with opened(path) as connection:
         rows = connection.execute("SELECT * FROM alembic_version")
         current = {revision for (revision,) in rows}
-    # These two take three seconds to import.
-    import mlflow
-    from alembic.script import ScriptDirectory
-
-    script = ScriptDirectory(str(Path(str(mlflow.__file__)).parent / "store" / "db_migrations"))
-    if current == set(script.get_heads()):
+    newest, known = revisions()
+    if current == newest:
         return
-    revisions = ", ".join(sorted(current)) or "without a revision"
-    if current <= {revision.revision for revision in script.walk_revisions()}:
-        what = f"{path} has the schema of an older MLflow, {revisions}"
+    told = ", ".join(sorted(current)) or "without a revision"
+    if current <= known:
+        what = f"{path} has the schema of an older MLflow, {told}"
         yield Finding(what, f"back it up, then upgrade it: `mlflow db upgrade {tracking_uri()}`")
     else:
-        what = f"{path} has the schema of a newer MLflow than is installed, {revisions}"
+        what = f"{path} has the schema of a newer MLflow than is installed, {told}"
         yield Finding(what, "`make setup` installs the locked one")
+
+
+def _set_aside(path: Path) -> Path:
+    """Renames a database that is half made; returns its new path."""
+    from pipeline.tracking.database import is_half_made
+    from pipeline.tracking.store import store_lock
+
+    with store_lock():
+        with opened(path) as connection:
+            half_made = is_half_made(connection)
+        # MLflow itself may have been making it when it was looked at.
+        if not half_made:
+            raise PendingError(f"{path} has changed in the meantime")
+        return path.rename(unused(path.with_name(f"{path.name}.half-made")))

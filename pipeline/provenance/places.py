@@ -26,12 +26,12 @@ def tracking_uri() -> str:
 def database() -> Path | None:
     """Returns the SQLite file of the tracking store, whether or not it exists yet.
 
-    None if the store is a server or another kind of database.
+    None if the store is a server, another kind of database, or a file with options of its own.
     """
     uri = tracking_uri()
     if not uri.startswith("sqlite:"):
         return None
     from sqlalchemy.engine import make_url
 
-    name = make_url(uri).database
-    return None if name in {None, "", ":memory:"} else Path(str(name))
+    name = make_url(uri).database or ":memory:"
+    return None if name.startswith((":memory:", "file:")) else Path(name)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import math
 import platform
-import sqlite3
 import tempfile
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from functools import wraps
 from importlib.metadata import version
@@ -36,18 +35,17 @@ from mlflow.models import Model, ModelSignature
 from mlflow.tracking import MlflowClient
 from mlflow.types import Schema, TensorSpec
 from numpy.typing import NDArray
-from sqlalchemy import event
-from sqlalchemy.engine import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from pipeline.errors import PendingError, one_line
 from pipeline.files import missing
 from pipeline.provenance.places import database, project_root, tracking_uri
 from pipeline.runs.tables import ARCHITECTURE, WEIGHTS
+from pipeline.tracking.database import HalfMadeError, check, is_there, make
 from pipeline.tracking.experiment_pages import NOTE
 
-# The errors of a store that is gone, locked, damaged or lacks its driver.
-TRACKING_ERRORS = (MlflowException, SQLAlchemyError, OSError, ImportError)
+# The errors of a store that is gone, locked, damaged, half made or lacks its driver.
+TRACKING_ERRORS = (MlflowException, SQLAlchemyError, HalfMadeError, OSError, ImportError)
 FINGERPRINT = "bnlab.fingerprint"
 # How long to wait for a store that others keep locked: longer than any of them should hold it.
 PATIENCE_SECONDS = 60
@@ -150,7 +148,7 @@ class Store:
         # Two processes must not create the same schema, experiment or run at the same time.
         self._lock = store_lock()
         with self._lock:
-            self._client = _client(uri)
+            self._client = _client()
             existing = self._client.get_experiment_by_name(experiment)
             self._experiment_id = (
                 existing.experiment_id
@@ -378,7 +376,10 @@ def store_lock() -> FileLock:
 
     Waiting for it longer than `PATIENCE_SECONDS` raises one of `TRACKING_ERRORS`.
     """
-    return FileLock(project_root() / ".mlflow.lock", timeout=PATIENCE_SECONDS)
+    path = database()
+    # Beside the database, which checkouts may share.
+    folder = path.parent if path else project_root()
+    return FileLock(folder / ".mlflow.lock", timeout=PATIENCE_SECONDS)
 
 
 @contextmanager
@@ -398,12 +399,28 @@ def existing_client() -> MlflowClient:
     """Returns a client of an existing store; MLflow itself would create one that is missing.
 
     Raises:
-        MissingInputError: if the store is a file that does not exist.
+        MissingInputError: if the store is a file that does not exist, or is empty.
+        HalfMadeError: if MLflow was stopped while it made the file.
     """
     path = database()
-    if path is not None and not path.exists():
-        raise missing(path)
+    if path is not None:
+        if not is_there(path):
+            raise missing(path)
+        check(path)
     return MlflowClient(tracking_uri())
+
+
+def made_client() -> MlflowClient:
+    """Returns a client of the store, which is made if it does not exist yet.
+
+    Raises:
+        HalfMadeError: if MLflow was stopped while it made the store's file.
+    """
+    path = database()
+    if path is None or is_there(path):
+        return existing_client()
+    with store_lock():
+        return _client()
 
 
 def paged(search: Callable[..., Any], *arguments: Any) -> list[Any]:
@@ -440,29 +457,14 @@ def _ready(models: Iterable[LoggedModel]) -> str | None:
     return next(ready, None)
 
 
-def _client(uri: str) -> MlflowClient:
-    """Returns a client; creates the database if it does not exist yet.
-
-    Hundreds of statements make its schema. Waiting for the disk after each would take a second and
-    protect nothing: the first write that matters syncs the whole file.
-    """
+def _client() -> MlflowClient:
+    """Returns a client; makes the database if there is none. The caller holds the store's lock."""
     path = database()
-    if path is None or path.exists():
-        return MlflowClient(uri)
-    opened: list[sqlite3.Connection] = []
-
-    def do_not_sync(connection: sqlite3.Connection, _: object) -> None:
-        connection.execute("PRAGMA synchronous = OFF")
-        opened.append(connection)
-
-    event.listen(Engine, "connect", do_not_sync)
-    try:
-        return MlflowClient(uri)
-    finally:
-        event.remove(Engine, "connect", do_not_sync)
-        for connection in opened:
-            with suppress(sqlite3.ProgrammingError):  # Some have been closed meanwhile.
-                connection.execute("PRAGMA synchronous = FULL")
+    if path is not None:
+        if not is_there(path):
+            make(path)
+        check(path)
+    return MlflowClient(tracking_uri())
 
 
 def _this_process() -> dict[str, str]:

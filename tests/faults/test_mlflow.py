@@ -6,6 +6,7 @@ pipeline ui` and ended with SIGKILL; a database is locked by another connection'
 transaction.
 """
 
+import contextlib
 import json
 import os
 import shutil
@@ -30,6 +31,7 @@ from pipeline.tracking import comparison as comparison_records
 from pipeline.tracking import live, store, track
 from pipeline.tracking.live import LiveView
 from pipeline.tracking.store import FINGERPRINT
+from tests.faults.command import DIGITS
 from tests.faults.servers import CHECKOUT, Server, answering, wait_for
 from tests.faults.written import (
     EPOCHS,
@@ -40,6 +42,7 @@ from tests.faults.written import (
     scores,
     write_runs,
 )
+from tests.half_made import HALF_MADE
 
 LINEAGE = Lineage({"threads": "2"}, b"diff")
 
@@ -187,6 +190,121 @@ def test_eight_processes_on_a_new_database_make_one_schema(tmp_path, count):
     shown = stored(tmp_path)
     assert shown == {f"run {number}": [(0, 1 / (1 + number))] for number in range(8)}
     count(processes=8, schemas=1, experiments=1)
+
+
+KILLED_MAKING = """
+import os, signal, sys
+from pathlib import Path
+from pipeline.tracking.store import Store
+from sqlalchemy import event
+from sqlalchemy.engine import Engine
+
+CHANGES = {"os.link", "os.mkdir", "os.remove", "os.rename", "os.rmdir", "sqlite3.connect"}
+here = os.getcwd()
+
+def kill_at(step):
+    done, migrations = 0, []
+    def count():
+        nonlocal done
+        done += 1
+        if done == step:
+            os.kill(os.getpid(), signal.SIGKILL)
+    def file_changes(name, arguments):
+        written = name == "open" and isinstance(arguments[1], str) and arguments[1] not in "rb"
+        if (name in CHANGES or written) and here in str(arguments[0]):
+            count()
+    def rows_change(_, __, statement, *___):
+        # Each migration ends with one of these.
+        if statement.startswith("UPDATE alembic_version"):
+            migrations.append(statement)
+            if len(migrations) % 10 == 1:
+                count()
+        elif statement.startswith(("INSERT INTO experiment", "UPDATE experiment")):
+            count()
+    sys.addaudithook(file_changes)
+    event.listen(Engine, "before_cursor_execute", rows_change)
+
+kills = ended = 0
+while not ended:
+    pid = os.fork()
+    if pid == 0:
+        kill_at(kills + 1)
+        Store("digits")
+        os._exit(0)
+    status = os.waitpid(pid, 0)[1]
+    ended = status == 0
+    assert ended or status == signal.SIGKILL
+    kills += not ended
+    # What else the killed one left, the next one finds.
+    if not ended and Path("mlflow.db").exists():
+        Path("mlflow.db").rename(f"seen/{kills}.db")
+print(kills)
+"""
+
+
+def schema(path):
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+        things = "SELECT type, name FROM sqlite_master ORDER BY type, name"
+        revision = connection.execute("SELECT * FROM alembic_version").fetchall()
+        return revision, connection.execute(things).fetchall()
+
+
+@pytest.mark.drill
+@pytest.mark.promise(
+    "Whoever makes the database may be killed at any step of it, between migrations, before any "
+    "change to a file, before any row of an experiment: the database is not there, or whole. The "
+    "next one makes it, and takes away what was left."
+)
+def test_a_new_database_is_whole_or_not_there_wherever_its_maker_is_killed(
+    tmp_path, empty_store, count
+):
+    (tmp_path / "seen").mkdir()
+    # Each is killed a step later than the one before, until none is left. Of the migrations every
+    # tenth is a step: to everybody else they are all the same.
+    kills = int(ended_well(at_once(KILLED_MAKING, folder=tmp_path)))
+
+    seen = list((tmp_path / "seen").iterdir())
+    for path in (*seen, tmp_path / "mlflow.db"):
+        assert schema(path) == schema(empty_store)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".mlflow.lock", "mlflow.db", "seen"]
+    count(kills=kills, databases_left_whole=len(seen))
+
+
+@pytest.mark.drill
+@pytest.mark.parametrize("moment", HALF_MADE)
+@pytest.mark.promise(
+    "A database that MLflow itself left half made, because it was killed, costs training one "
+    "warning; `track` ends with 75 and one line that says what to do, and that helps: the "
+    "database is kept under another name, and MLflow has all runs."
+)
+def test_a_half_made_database_is_told_and_what_is_told_helps(moment, leave_half_made, caplog):
+    write_runs()
+    # `doctor` asks the mirrors of data that has some.
+    Path("params.yaml").write_text(DIGITS, encoding="utf-8")
+    path = leave_half_made(moment)
+    with LiveView(EXPERIMENT, manifest_of("no_norm"), LINEAGE) as view:
+        tell(view, range(EPOCHS))
+    with pytest.raises(PendingError) as pending:
+        track.run(read_params())
+    told = str(pending.value)
+    advice = [words.split() for words in told.split("`")[1::2]]
+
+    assert len(warned(caplog)) == 1
+    assert len(told.splitlines()) == 1
+    assert [words[:3] for words in advice] == [["python", "-m", "pipeline"]] * 2
+    environment = os.environ | {"PYTHONPATH": str(CHECKOUT)}
+    said = [
+        subprocess.run(
+            [sys.executable, *words[1:]],
+            env=environment, check=False, capture_output=True, text=True,
+        )
+        for words in advice
+    ]  # fmt: skip
+    assert [ended.returncode for ended in said] == [0, 0]
+    assert f"it is now {path}.half-made" in said[0].stdout
+    assert path.with_name("mlflow.db.half-made").exists()
+    expect_whole(f"sqlite:///{path}")
 
 
 @pytest.mark.drill

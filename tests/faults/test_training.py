@@ -32,8 +32,28 @@ def undisturbed(make_clone):
     clone = make_clone(
         training__epochs=EPOCHS, training__seeds=SEEDS, tracking__experiment="faults"
     )
-    clone.run("dvc", "repro")
+    clone.run("dvc", "repro", **watched(clone))
     return clone
+
+
+def watched(clone, last=-1):
+    """Returns the environment in which changes to the clone's files are counted.
+
+    With the one whose number is `last`, all processes that are at work are killed.
+    """
+    counter = clone.folder.parent / "changes"
+    counter.unlink(missing_ok=True)
+    return {
+        "PYTHONPATH": str(Path(__file__).with_name("killing")),
+        "BNLAB_WATCHED": f"{clone.folder}/",
+        "BNLAB_CHANGES": str(counter),
+        "BNLAB_LAST_CHANGE": str(last),
+    }
+
+
+def changes(clone):
+    """Returns how many were counted."""
+    return (clone.folder.parent / "changes").stat().st_size
 
 
 @pytest.fixture
@@ -51,11 +71,11 @@ def start(clone):
     """Starts a process at the head of a group of its own, to be killed as a whole or alone."""
     started = []
 
-    def start(*command):
+    def start(*command, **variables):
         started.append(
             subprocess.Popen(
                 command,
-                cwd=clone.folder, env=clone.environment, start_new_session=True,
+                cwd=clone.folder, env=clone.environment | variables, start_new_session=True,
                 stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
             )
         )  # fmt: skip
@@ -112,28 +132,31 @@ def statuses(clone):
 
 @pytest.mark.drill
 @pytest.mark.promise(
-    "`dvc repro` killed with SIGKILL at random moments, again and again: the end is the same to "
-    "the byte, no epoch that was kept is lost, and no finished run of a variant that is not "
-    "finished is trained again."
+    "`dvc repro` killed with SIGKILL at random moments, told by what it has done, again and again: "
+    "the end is the same to the byte, no epoch that was kept is lost, and no finished run of a "
+    "variant that is not finished is trained again."
 )
 def test_killed_at_random_moments(clone, start, undisturbed, count):
     moments = random.Random(0)  # noqa: S311
-    began, process = time.monotonic(), start("dvc", "repro")
+    process = start("dvc", "repro", **watched(clone))
     wait_for_checkpoints(clone)
-    # How long a start takes on this machine: half the moments come before training, half in it.
-    to_training = time.monotonic() - began
     kill(process)
+    # Half the moments come before training. The others together reach from its start to its end.
+    to_training = changes(clone)
+    later = (changes(undisturbed) - to_training) // (KILLS // 2) * 2
     before, trained_on = epochs(clone), 0
-    for _ in range(KILLS):
+    for number in range(KILLS):
         finished = {run for run, epoch in before.items() if epoch == EPOCHS}
         kept = {
             path: path.stat().st_mtime_ns for run in finished for path in checkpoints(clone)[run]
         }
-        process = start("dvc", "repro")
-        time.sleep(moments.uniform(0, 2 * to_training))
-        if process.poll() is not None:
+        early, late = moments.randint(1, to_training), to_training + moments.randint(1, later)
+        last = late if number % 2 else early
+        process = start("dvc", "repro", **watched(clone, last))
+        process.communicate(timeout=10 * WAITED_SECONDS)
+        if process.returncode == 0:
             break
-        kill(process)
+        assert process.returncode == -signal.SIGKILL
         now = epochs(clone)
         count(kills=1, of_these_while_training=int(sum(now.values()) > sum(before.values())))
         # A variant that is done takes its checkpoints away.

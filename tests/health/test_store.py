@@ -15,8 +15,9 @@ import sqlalchemy
 from sqlalchemy.pool import NullPool
 
 from pipeline.errors import PendingError
-from pipeline.health import backups, store
+from pipeline.health import backups, doctor, store
 from pipeline.provenance.places import tracking_uri
+from tests.half_made import HALF_MADE, leave_journal
 
 # MLflow 2.4's, before there were logged models.
 OLD = "acf3f17fdcc7"
@@ -37,6 +38,8 @@ def old_store(project):
     engine = sqlalchemy.create_engine(tracking_uri(), poolclass=NullPool)
     Base.metadata.create_all(engine)
     command.upgrade(_get_alembic_config(tracking_uri()), OLD)
+    # MLflow, of whatever version, goes on with this.
+    execute("INSERT INTO experiments (experiment_id, name) VALUES (0, 'Default')")
     return project
 
 
@@ -76,6 +79,71 @@ def test_a_store_of_an_older_mlflow_is_reported_with_the_upgrade_command():
     upgrade = re.search("`(mlflow db upgrade .*)`", finding.remedy)[1]
     subprocess.run([sys.executable, "-m", *shlex.split(upgrade)], check=True, capture_output=True)
     assert not findings()
+
+
+def tables(path):
+    with closing(sqlite3.connect(path)) as connection:
+        return connection.execute("SELECT name FROM sqlite_master").fetchall()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("moment", HALF_MADE)
+def test_a_store_that_is_half_made_is_set_aside_and_kept(leave_half_made, moment, capsys):
+    path = leave_half_made(moment)
+    path.with_name("mlflow.db.half-made").write_text("an earlier one")
+
+    (finding,) = findings()
+    assert "mlflow.db is half made and holds no run" in finding.what
+    assert "--fix sets it aside" in finding.remedy
+    before = tables(path)
+    assert before
+    doctor.run(["--fix"])
+
+    aside = path.with_name("mlflow.db.half-made-2")
+    (mended,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("mended")]
+    assert mended.endswith(f"; it is now {aside}")
+    assert tables(aside) == before
+    assert sorted(file.name for file in path.parent.glob("mlflow.db*")) == [
+        "mlflow.db.half-made",
+        aside.name,
+    ]
+    assert not findings()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("moment", HALF_MADE)
+def test_a_store_that_is_half_made_but_holds_a_run_is_not_touched(leave_half_made, moment):
+    path = leave_half_made(moment)
+    execute("INSERT INTO runs (run_uuid, name) VALUES ('r', 'mine')")
+    before = path.read_bytes()
+
+    found = findings()
+    doctor.run(["--fix"])
+
+    assert [finding.mend for finding in found] == [None]
+    assert path.read_bytes() == before
+
+
+@pytest.mark.slow
+def test_a_store_that_was_completed_in_the_meantime_is_not_set_aside(leave_half_made, empty_store):
+    path = leave_half_made("between two migrations")
+    (finding,) = findings()
+    shutil.copy(empty_store, path)
+
+    with pytest.raises(PendingError, match="has changed in the meantime"):
+        finding.mend()
+
+    assert [file.name for file in path.parent.glob("mlflow.db*")] == ["mlflow.db"]
+
+
+@pytest.mark.usefixtures("tracked_project")
+def test_a_store_whose_writer_was_killed_is_well():
+    before = execute("SELECT * FROM experiments")
+    leave_journal(Path("mlflow.db"))
+
+    assert not findings()
+
+    assert execute("SELECT * FROM experiments") == before
 
 
 @pytest.mark.usefixtures("tracked_project")

@@ -99,6 +99,30 @@ def test_epochs_are_shown_while_others_train(tracked_project, monkeypatch):
     assert history(tracked_project, "no_norm-seed-00", "train/loss") == [(0, 1.0), (1, 0.5)]
 
 
+@pytest.mark.slow
+def test_a_store_that_is_half_made_costs_a_warning_until_it_is_set_aside(
+    leave_half_made, monkeypatch, caplog
+):
+    monkeypatch.setattr(live, "_GATHER_SECONDS", 0.01)
+    monkeypatch.setattr(live, "_PAUSE_SECONDS", 0.01)
+    path = leave_half_made("no revision")
+
+    with LiveView("digits", MANIFEST, LINEAGE) as view:
+        view.tell(epoch(0, 0))
+        until = time.monotonic() + 10
+        while not caplog.records and time.monotonic() < until:
+            time.sleep(0.01)
+        path.rename("aside")
+        view.tell(epoch(0, 1))
+
+    (warning,) = [record.getMessage() for record in caplog.records if record.name == live.__name__]
+    assert warning.endswith(
+        "`python -m pipeline doctor --fix` sets it aside; the stage `track` will add these runs"
+    )
+    shown = history(path.parent, "no_norm-seed-00", "train/loss")
+    assert shown == [(0, 1.0), (1, 0.5)]
+
+
 def test_without_epochs_nothing_is_opened(project):
     show()
 

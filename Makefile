@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup run demo tutorial test drills coverage mutants check studies independent bench ui lock clean
+.PHONY: help setup run demo tutorial test drills coverage mutants portability check studies independent bench ui lock clean
 
 # The first interpreter on the path that the locked packages support.
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
@@ -55,6 +55,9 @@ coverage: setup  ## measure how far their own tests cover the rooms without side
 
 mutants: setup  ## change an operator or number at a time, and list what no test notices (ROOMS="training runs")
 	@python -m tests.mutants $(ROOMS)
+
+portability: setup  ## train on emulated processors and caches, and write what came out to docs/PORTABILITY.md
+	@python -m tests.portability
 
 check: setup  ## check lint, types, import layers and spelling
 	ruff check

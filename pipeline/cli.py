@@ -70,6 +70,8 @@ def main() -> None:
     # The objects that importing TensorFlow and MLflow makes stay alive. Searching them for garbage
     # again and again would take a sixth of the import's time.
     gc.set_threshold(100_000, 50, 100)
+    # No window is opened; a backend that is not installed would end the import.
+    os.environ["MPLBACKEND"] = "agg"
     for name, value in MLFLOW_SETTINGS.items():
         os.environ.setdefault(name, value)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")

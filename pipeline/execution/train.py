@@ -16,6 +16,7 @@ from pipeline.execution.progress import EpochProgress
 from pipeline.execution.under_dvc import is_forced
 from pipeline.params import Params
 from pipeline.provenance.lineage import Lineage, present_lineage, write_journal
+from pipeline.provenance.processor import outside_promise, present_processor
 from pipeline.runs.epochs import EpochScores
 from pipeline.tracking.live import LiveView
 from pipeline.training.train_variant import manifest_of, train_variant, write_runs
@@ -60,6 +61,8 @@ def run(
             EpochProgress(chosen.label, epochs) as progress,
             _threads(workers, asked) as pool,
         ):
+            if reason := outside_promise(present_processor()):
+                progress.say(f"{reason}: these runs may differ in bits from those of others")
             if earlier:
                 progress.say(
                     f"{len(earlier)} of {len(manifest.seeds)} runs are here already, from the same "

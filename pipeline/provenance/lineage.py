@@ -18,11 +18,14 @@ from importlib.metadata import version
 from pathlib import Path
 
 from pipeline.files import damaged, read_json, sha256, write_bytes, write_json
+from pipeline.portable import SET_ASIDE
 from pipeline.provenance.places import project_root
-from pipeline.provenance.processor import present_processor
+from pipeline.provenance.processor import outside_promise, present_processor
 
 # Besides our own code, the packages that the bits of a result may depend on.
 PACKAGES = ("tensorflow", "keras", "numpy")
+# Whether a run has the bits that all processors give that are not outside the promise.
+PORTABLE = "bits.portable"
 _JOURNAL = Path(".bnlab/lineage")
 _LOCK, _DVC_LOCK = Path("requirements.lock"), Path("dvc.lock")
 # Results do not make a checkout dirty: they follow from what the patch holds.
@@ -60,6 +63,7 @@ def present_lineage(threads: int | None = None) -> Lineage:
         threads: how many train at once.
     """
     patch, left_out = _patch()
+    processor = present_processor()
     tags = {
         "mlflow.source.git.commit": _git("rev-parse", "HEAD"),
         "mlflow.source.git.branch": _branch(),
@@ -70,9 +74,11 @@ def present_lineage(threads: int | None = None) -> Lineage:
         "dvc.lock.sha256": _sha256(_DVC_LOCK),
         "requirements.lock.sha256": _sha256(_LOCK),
         **present_versions(),
-        **present_processor().tags,
+        **processor.tags,
         "cpu.count": str(os.cpu_count()),
         "threads": None if threads is None else str(threads),
+        "settings.set_aside": " ".join(SET_ASIDE),
+        PORTABLE: str(not outside_promise(processor)).lower(),
     }
     return Lineage({name: value for name, value in tags.items() if value}, patch or b"")
 

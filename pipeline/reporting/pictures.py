@@ -6,6 +6,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import matplotlib as mpl
 from PIL import Image
 
 from pipeline.files import write_bytes
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _DOTS_PER_INCH = 130
+# A user's own style would give other figures, or need a LaTeX that is not there.
+mpl.rcdefaults()
 
 
 def write_figure(path: Path, figure: Figure) -> None:

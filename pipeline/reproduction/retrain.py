@@ -11,8 +11,8 @@ from multiprocessing.pool import ThreadPool
 from pipeline.examples.dataset import Dataset
 from pipeline.examples.prepared import read_prepared
 from pipeline.execution.progress import EpochProgress
-from pipeline.provenance.lineage import PACKAGES, present_versions
-from pipeline.provenance.processor import is_same_processor, present_processor
+from pipeline.provenance.lineage import PACKAGES, PORTABLE, present_versions
+from pipeline.provenance.processor import is_same_processor, outside_promise, present_processor
 from pipeline.reproduction.outcome import (
     ACCURACY_TOLERANCE,
     LOSS_TOLERANCE,
@@ -63,16 +63,18 @@ def _retrain(runs: Sequence[RecordedRun], dataset: Dataset, pool: ThreadPool) ->
         seeds = [run.seed for run in runs]
         trained = train_seeds(variant, seeds, Trainer(dataset, _ShowProgress(progress)), pool)
     by_seed = {run.seed: run for run in trained}
-    here = present_processor().tags
+    processor = present_processor()
+    here = processor.tags
     for run in runs:
         result = _compare(run, by_seed[run.seed])
         # Without a journal, the lineage is that of whoever tracked the run, perhaps elsewhere.
         then = {} if "lineage.of" in run.lineage else run.lineage
-        same_processor = is_same_processor(then, here)
-        verdict = _verdict(result, same_processor=same_processor)
+        portable = then.get(PORTABLE) == "true" and not outside_promise(processor)
+        same_bits = True if portable else is_same_processor(then, here)
+        verdict = _verdict(result, same_bits=same_bits)
         print(f"{run.name} ({run.id[:8]}, commit {run.commit}): {verdict}{_other_versions(then)}")
         recorded.note_reproduction(run, f"{verdict.partition(':')[0]} on {_machine()}")
-        yield result.is_identical or (not same_processor and result.is_within_tolerance)
+        yield result.is_identical or (not same_bits and result.is_within_tolerance)
 
 
 class _ShowProgress(Hooks):
@@ -95,17 +97,23 @@ def _compare(run: RecordedRun, trained: TrainedRun) -> Reproduction:
     )
 
 
-def _verdict(result: Reproduction, *, same_processor: bool | None) -> str:
-    """Returns the verdict in words; `same_processor` is None where the recorded one is unknown."""
+def _verdict(result: Reproduction, *, same_bits: bool | None) -> str:
+    """Returns the verdict in words.
+
+    Args:
+        result: of the comparison.
+        same_bits: whether this processor should give those of the record; None if its processor is
+            unknown.
+    """
     if result.first is None:
         return f"bit-identical: {result.epochs} epochs' scores and {result.weights:,} weights"
     where = (
         f"first in {result.first.quantity}, by {result.first.by:.2g}; "
         f"accuracies by at most {result.accuracy:.2g}, losses by {result.loss:.2g}"
     )
-    if not same_processor and result.is_within_tolerance:
+    if not same_bits and result.is_within_tolerance:
         why = "another type of processor rounds differently"
-        if same_processor is None:
+        if same_bits is None:
             why = f"it is not known which processor made the record, and {why}"
         return (
             f"within tolerance: {why}; differs {where}; "

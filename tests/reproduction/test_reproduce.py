@@ -230,7 +230,10 @@ def test_the_first_score_that_differs_is_named(capsys):
 def test_on_another_processor_a_run_may_be_within_tolerance_and_the_output_says_so(
     project, capsys, tag
 ):
-    with tagged(project, "no_norm-seed-01", tag, "Another"):
+    with (
+        tagged(project, "no_norm-seed-01", tag, "Another"),
+        tagged(project, "no_norm-seed-01", "bits.portable", "false"),
+    ):
         assert again(["no_norm-seed-01"])
 
     told = capsys.readouterr().out
@@ -239,6 +242,19 @@ def test_on_another_processor_a_run_may_be_within_tolerance_and_the_output_says_
         in told
     )
     assert "tolerances are 0.02 and 0.06" in told
+
+
+@pytest.mark.usefixtures("compiled", "other_score")
+def test_another_processor_within_the_promise_should_give_the_same_bits(
+    project, capsys, monkeypatch
+):
+    monkeypatch.setattr(retrain, "outside_promise", lambda _: None)
+    with (
+        tagged(project, "no_norm-seed-01", "cpu.type", "Another"),
+        tagged(project, "no_norm-seed-01", "bits.portable", "true"),
+    ):
+        assert not again(["no_norm-seed-01"])
+    assert "differs: first in epoch 1" in capsys.readouterr().out
 
 
 @pytest.fixture

@@ -25,7 +25,7 @@ SETTINGS = {
     "KERAS_BACKEND": "tensorflow",
     # Keras reads keras.json from this folder; there is none.
     "KERAS_HOME": os.devnull,
-    # A GPU rounds differently, and is slower for networks of this size.
+    # A GPU rounds differently.
     "CUDA_VISIBLE_DEVICES": "-1",
     # NumPy has other logarithms for AVX-512.
     "NPY_DISABLE_CPU_FEATURES": "X86_V4 AVX512_ICL AVX512_SPR",
@@ -47,7 +47,8 @@ def pin(environment: MutableMapping[str, str]) -> list[str]:
     aside += [f"XLA_FLAGS={flag}" for flag in flags if flag not in (*XLA_FLAGS, *own)]
     environment["XLA_FLAGS"] = " ".join((*own, *XLA_FLAGS))
     for name, value in sorted(environment.items()):
-        if _READ.match(name) and not _HARMLESS.match(name) and value != SETTINGS.get(name):
+        is_read = name in SETTINGS or (_READ.match(name) and not _HARMLESS.match(name))
+        if is_read and value != SETTINGS.get(name):
             aside.append(f"{name}={value}")
             del environment[name]
     environment.update(SETTINGS)

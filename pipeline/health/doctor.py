@@ -91,7 +91,7 @@ def _results(name: str, check: _Check) -> Iterator[Finding | Note]:
         yield Finding(f"{name} cannot be checked: {one_line(error)}")
 
 
-def _environment() -> Iterator[Finding]:
+def _environment() -> Iterator[Finding | Note]:
     from pipeline.health import environment
 
     return environment.findings()

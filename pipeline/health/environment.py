@@ -1,4 +1,4 @@
-"""Compares Python and the installed packages with those the project was made with."""
+"""Compares Python, packages, settings and processor with those the project was made with."""
 
 from __future__ import annotations
 
@@ -12,15 +12,27 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
 from pipeline.errors import DataError
-from pipeline.health.findings import Finding
+from pipeline.health.findings import Finding, Note
+from pipeline.portable import SET_ASIDE
+from pipeline.provenance.processor import outside_promise, present_processor
 
 PROJECT = Path("pyproject.toml")
 LOCK = Path("requirements.lock")
 _SHOWN = 5
+# With what they usually hold, without white space; Keras writes its file by itself.
+_USERS_FILES = {
+    Path("~/.keras/keras.json"): (
+        '{"floatx":"float32","epsilon":1e-07,"backend":"tensorflow",'
+        '"image_data_format":"channels_last"}'
+    ),
+    Path("~/.config/matplotlib/matplotlibrc"): "",
+}
 
 
-def findings() -> Iterator[Finding]:
+def findings() -> Iterator[Finding | Note]:
     """Yields what differs from pyproject.toml and requirements.lock; skips a file that is missing.
+
+    Notes name the user's settings that do not apply, and a processor that rounds differently.
 
     Raises:
         DataError: if one of them cannot be parsed.
@@ -29,6 +41,21 @@ def findings() -> Iterator[Finding]:
         yield from _python()
     if LOCK.is_file():
         yield from _packages()
+    for setting in SET_ASIDE:
+        yield Note(f"{setting} is set aside, because it could change results")
+    for path, usual in _USERS_FILES.items():
+        if _text(path) not in {None, usual}:
+            yield Note(f"{path} is not used, because it could change results or figures")
+    if reason := outside_promise(present_processor()):
+        yield Note(f"{reason}: runs made here may differ in bits from those of others")
+
+
+def _text(path: Path) -> str | None:
+    """Returns what a file holds, without white space; None if it cannot be read."""
+    try:
+        return "".join(path.expanduser().read_text(encoding="utf-8", errors="replace").split())
+    except (OSError, RuntimeError):
+        return None
 
 
 def _python() -> Iterator[Finding]:

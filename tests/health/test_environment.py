@@ -1,3 +1,4 @@
+import json
 import platform
 from importlib import metadata
 
@@ -8,6 +9,16 @@ from pipeline.health import environment
 
 HASH = "    --hash=sha256:00\n    # via\n    #   nothing==1\n"
 CLICK = metadata.version("click")
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path_factory, monkeypatch):
+    """An empty home, and no settings of the user's, on a processor within the promise."""
+    home = tmp_path_factory.mktemp("home")
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setattr(environment, "SET_ASIDE", [])
+    monkeypatch.setattr(environment, "outside_promise", lambda _: None)
+    return home
 
 
 def findings(project, *, pyproject="", lock=""):
@@ -66,3 +77,42 @@ def test_at_most_five_packages_are_named(project):
 def test_a_damaged_file_is_reported(project, pyproject, lock, told):
     with pytest.raises(DataError, match=f"^{told} cannot be read: .*$"):
         findings(project, pyproject=pyproject, lock=lock)
+
+
+def notes():
+    return [note.what for note in environment.findings()]
+
+
+@pytest.mark.usefixtures("project")
+def test_settings_that_are_set_aside_are_named(monkeypatch):
+    monkeypatch.setattr(environment, "SET_ASIDE", ["TF_DETERMINISTIC_OPS=1"])
+
+    assert notes() == ["TF_DETERMINISTIC_OPS=1 is set aside, because it could change results"]
+
+
+@pytest.mark.usefixtures("project")
+@pytest.mark.parametrize("name", [".keras/keras.json", ".config/matplotlib/matplotlibrc"])
+def test_files_in_the_home_that_do_not_apply_are_named(home, name):
+    path = home / name
+    path.parent.mkdir(parents=True)
+    path.write_text('{"image_data_format": "channels_first"}')
+
+    assert notes() == [f"~/{name} is not used, because it could change results or figures"]
+
+
+@pytest.mark.usefixtures("project")
+def test_what_keras_writes_by_itself_is_well(home):
+    (home / ".keras").mkdir()
+    usual = {"floatx": "float32", "epsilon": 1e-7, "backend": "tensorflow"}
+    usual["image_data_format"] = "channels_last"
+    (home / ".keras" / "keras.json").write_text(json.dumps(usual, indent=4))
+
+    assert not notes()
+
+
+@pytest.mark.usefixtures("project")
+def test_a_processor_that_rounds_differently_is_named(monkeypatch):
+    monkeypatch.setattr(environment, "outside_promise", lambda _: "this processor is aarch64")
+
+    (note,) = notes()
+    assert note.startswith("this processor is aarch64: runs made here may differ in bits")

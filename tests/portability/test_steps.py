@@ -20,20 +20,63 @@ def test_a_hundred_steps_end_with_the_committed_bits(normalization):
 
 
 @pytest.fixture(scope="module")
-def compiled(tmp_path_factory):
-    """What XLA wrote of its work on an epoch."""
+def hostile(tmp_path_factory):
+    """An environment, and a home, full of settings that would change results."""
+    home = tmp_path_factory.mktemp("home")
+    (home / ".keras").mkdir()
+    keras = {"floatx": "float16", "image_data_format": "channels_first", "backend": "jax"}
+    (home / ".keras" / "keras.json").write_text(json.dumps(keras))
+    (home / ".config" / "matplotlib").mkdir(parents=True)
+    style = "text.usetex: True\nlines.linewidth: 9\nsavefig.facecolor: red\n"
+    (home / ".config" / "matplotlib" / "matplotlibrc").write_text(style)
+    return {
+        "HOME": str(home),
+        "KERAS_BACKEND": "torch",
+        "NPY_DISABLE_CPU_FEATURES": "X86_V3",
+        "ONEDNN_MAX_CPU_ISA": "SSE41",
+        "TF_DETERMINISTIC_OPS": "1",
+        "TF_ENABLE_ONEDNN_OPTS": "0",
+        "TF_NUM_INTRAOP_THREADS": "2",
+        "TF_XLA_FLAGS": "--tf_xla_auto_jit=2",
+        "XLA_FLAGS": "--xla_cpu_enable_fast_math=true",
+    }
+
+
+@pytest.fixture(scope="module")
+def compiled(hostile, tmp_path_factory):
+    """What XLA wrote of its work on an epoch, and the hash that its steps ended with."""
     folder = tmp_path_factory.mktemp("compiled")
-    subprocess.run(
+    ended = subprocess.run(
         [sys.executable, "-m", "tests.portability.steps", "batch"],
-        env={"XLA_FLAGS": f"--xla_dump_to={folder}"},
+        env=hostile | {"XLA_FLAGS": f"{hostile['XLA_FLAGS']} --xla_dump_to={folder}"},
         check=True,
         capture_output=True,
     )
-    return folder
+    return folder, json.loads(ended.stdout)["batch"]
 
 
-def dumped(folder, suffix):
-    texts = [path.read_text() for path in folder.glob(f"*train_epoch*{suffix}")]
+def test_a_hostile_environment_does_not_change_a_bit(compiled):
+    # The same process as the committed one's, but for the environment.
+    assert compiled[1] == digest("batch")
+
+
+def test_a_users_style_does_not_change_a_figure(hostile):
+    draw = (
+        "from matplotlib.figure import Figure; from pipeline.reporting.pictures import png;"
+        "figure = Figure(); figure.subplots().plot([1, 2]); figure.suptitle('$x$');"
+        "import sys; sys.stdout.buffer.write(png(figure))"
+    )
+    with_style, without = (
+        subprocess.run(
+            [sys.executable, "-c", draw], env=environment, check=True, capture_output=True
+        ).stdout
+        for environment in (hostile, {"HOME": "/nowhere"})
+    )
+    assert with_style == without
+
+
+def dumped(compiled, suffix):
+    texts = [path.read_text() for path in compiled[0].glob(f"*train_epoch*{suffix}")]
     assert texts
     return "\n".join(texts)
 

@@ -46,7 +46,8 @@ class _Dense(keras.layers.Dense):
     """A dense layer from [batch, inputs] to [batch, units]."""
 
     def call(self, inputs: Any, training: Any = None) -> Any:  # noqa: ARG002
-        return self.activation(times(inputs, self.kernel) + self.bias)
+        outputs = times(inputs, self.kernel)
+        return self.activation(outputs + self.bias if self.use_bias else outputs)
 
 
 @tf.custom_gradient

@@ -11,7 +11,6 @@ from pathlib import Path
 
 from pipeline.params import Network, Optimizer
 from pipeline.training.batches import epoch_batches
-from pipeline.training.network import build
 from pipeline.training.normalization import NORMALIZATIONS
 
 COMMITTED = Path(__file__).with_name("steps.json")
@@ -32,6 +31,7 @@ def digest(normalization: str) -> str:
     import numpy as np  # noqa: PLC0415
     import tensorflow as tf  # noqa: PLC0415
 
+    from pipeline.training.network import build  # noqa: PLC0415
     from pipeline.training.solver import Solver  # noqa: PLC0415
 
     rng = np.random.default_rng(0)

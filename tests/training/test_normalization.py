@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import tensorflow as tf
+from pydantic import ValidationError
 from scipy import stats
 
 from pipeline.training.normalization import (
@@ -248,6 +249,12 @@ def test_renormalization_without_limits_normalizes_by_the_moving_statistics():
     mean, variance = moving(layer)
     expected = (ANOTHER - mean) / np.sqrt(variance + EPSILON)
     np.testing.assert_allclose(layer(ANOTHER, training=True), expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("limit", [{"r_max": 0.99, "d_max": 0}, {"r_max": 1, "d_max": -0.01}])
+def test_limits_that_leave_no_room_are_refused(limit):
+    with pytest.raises(ValidationError, match="greater than or equal to"):
+        batch_norm("batch_renorm", **limit)
 
 
 def drawn_noise(steps, shape, **own):

@@ -323,6 +323,20 @@ def test_both_noises_add_up():
     np.testing.assert_allclose(factors, alone[0] + about[0] - 1, atol=1e-5)
 
 
+def test_a_state_always_gives_the_same_noise():
+    # Another sign or order would draw from the same distributions, and make other runs.
+    drawn = tf.function(tf.random.stateless_uniform, jit_compile=True)
+    mu, sigma, *rest = drawn((2 + 2 * 3, 5), [11, 12], -1, 1, alg="threefry").numpy()
+    m, s = np.reshape(rest, (2, 3, 5))
+
+    factors, offsets = drawn_noise(1, (3, 5))
+
+    np.testing.assert_allclose(offsets[0], 0.5 * mu + 0.1 * m, atol=1e-6)
+    # The standard normal's quantiles, and what is uniform in -1…1.
+    by_unit = 1 + 0.25 * (1 + sigma) / 2
+    np.testing.assert_allclose(factors[0], by_unit + 0.1 * stats.norm.ppf((1 + s) / 2), atol=1e-5)
+
+
 def test_noise_depends_on_its_state_and_advances_it():
     layer = batch_norm("noisy_batch")
     given = []

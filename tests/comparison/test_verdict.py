@@ -82,6 +82,7 @@ def test_a_clear_interval_and_share_are_not_enough_where_wilcoxons_p_is_large(di
     ("n", "ci", "probability", "low", "high", "p", "expected"),
     [
         (6, (0.1, 0.2), 1, 0.54, 1, 0.05, "candidate_better"),
+        (6, (0.1, 0.2), 1, 0.54, 1, 1 - 0.95, "candidate_better"),
         (6, (-0.2, -0.1), 0, 0, 0.46, 0.05, "baseline_better"),
         (5, (0.1, 0.2), 1, 0.54, 1, 0.01, "too_few_pairs"),
         (6, (None, None), 1, 0.54, 1, 0.01, "not_settled"),

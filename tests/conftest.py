@@ -164,12 +164,15 @@ class Clone:
         """What is told outside of DVC, MLflow and git does not reach the clone.
 
         One worker compiles once: with so few seeds, two would only take longer. Bytecode is kept,
-        for the many processes of a clone.
+        for the many processes of a clone, and so is what they compile.
         """
         clean = {k: v for k, v in os.environ.items() if not k.startswith(_OUTSIDE)}
         path = [str(Path(sys.executable).parent), clean["PATH"]]
         if self.forks and python.FORKS in clean:
             path.insert(0, clean[python.FORKS])
+            clean["TF_XLA_FLAGS"] = (
+                f"--tf_xla_persistent_cache_directory={clean[python.FORKS]}/compiled"
+            )
         return clean | {"PATH": os.pathsep.join(path), "BNLAB_WORKERS": "1"}
 
     def run(self, *command, check=True, **variables):

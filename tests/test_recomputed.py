@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import keras
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 from scipy import stats
 
 from pipeline.datasets import download, prepare
@@ -176,6 +178,14 @@ def test_each_digit_that_was_published_is_in_one_set(split):
     np.testing.assert_array_equal(labels, published[:, -1])
 
 
+def test_the_examples_of_each_class_are_counted(split):
+    found = json.loads(Path("reports/data.json").read_text())
+    assert found == {
+        name: {str(digit): int((split(name)[1] == digit).sum()) for digit in range(10)}
+        for name in ("train", "validation", "test")
+    }
+
+
 @pytest.mark.parametrize("name", VARIANTS)
 def test_runs_learn_from_the_training_examples_alone(name, split):
     images, labels = split("train")
@@ -316,3 +326,13 @@ def test_the_summary_is_the_short_of_it(right):
     assert found.pop("loss") == pytest.approx(losses, abs=1e-5)
     assert found.pop("difference") == pytest.approx(difference, abs=1e-5)
     assert found == {"verdict": "candidate_better", "diverged": 0}
+    decimals = re.findall(r"\d\.(\d+)", Path("reports/summary.json").read_text())
+    assert max(map(len, decimals)) == 5
+
+
+def test_every_picture_of_the_report_is_there():
+    shown = re.findall(r"\]\((figures/\w+\.png)\)", Path("reports/report.md").read_text())
+    assert "figures/curves.png" in shown
+    for name in shown:
+        with Image.open(Path("reports", name)) as picture:
+            picture.verify()

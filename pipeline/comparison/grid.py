@@ -238,7 +238,7 @@ def _shortened(keys: Sequence[str]) -> dict[str, str]:
     short = {}
     for key in keys:
         parts = key.split(".")
-        ends = [".".join(parts[-count:]) for count in range(1, len(parts) + 1)]
+        ends = [".".join(parts[-count:]) for count in range(1, len(parts))]
         clear = (
             end
             for end in ends

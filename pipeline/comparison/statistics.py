@@ -112,7 +112,7 @@ def paired_comparison(
     probability_low = stats.binomtest(wins, n).proportion_ci(confidence).low
     probability_high = stats.binomtest(wins + ties, n).proportion_ci(confidence).high
     probability = (wins + ties / 2) / n
-    varies = finite and n > 1 and bool(np.ptp(differences) > 0)
+    varies = finite and bool(np.ptp(differences) > 0)
     return PairedComparison(
         n=n,
         mean=float(differences.mean()) if finite else None,

@@ -156,6 +156,8 @@ def test_equal_scores_are_the_same_and_do_not_count_in_the_family(cell):
     assert verdicts == {"bn": "same", "ln": "candidate_better"}
     assert " the same " in words(result)
     assert result.family == 1
+    (same,) = [one for one in record(result)["cells"] if one["variant"] == "bn"]
+    assert (same["difference"]["accuracy"], same["difference"]["steady"]) == (None, None)
     assert "p is Wilcoxon's. The rule" in words(result)
 
 
@@ -221,6 +223,16 @@ def test_numbers_and_lists_are_sorted_by_size(cell):
     assert [row.at["hidden_dims"] for row in result.rows] == [[32], [32, 32], [128]]
 
 
+def test_an_axis_of_mixed_values_has_an_order(cell):
+    wanted = [{}, {"hidden_dims": 7}, {"hidden_dims": [32]}, {"hidden_dims": "auto"}]
+    experiments = [
+        Experiment(str(place), {"no": cell("no", WITHOUT, network=network)})
+        for place, network in reversed([*enumerate(wanted)])
+    ]
+    result = grid(experiments, "no", 0.95)
+    assert [row.at["hidden_dims"] for row in result.rows] == [None, 7, [32], "auto"]
+
+
 def test_an_experiment_without_the_baseline_is_refused(cell):
     experiments = [Experiment("x", {"bn": cell("bn", CLEAR)})]
     with pytest.raises(ArgumentError, match=r"x has no variant 'no', which params\.yaml names"):
@@ -261,7 +273,9 @@ def test_baselines_alone_have_no_differences(cell):
     experiments = [
         Experiment(str(rate), {"no": cell("no", WITHOUT, learning_rate=rate)}) for rate in (1, 2)
     ]
-    page = text(grid(experiments, "no", 0.95))
+    result = grid(experiments, "no", 0.95)
+    page = text(result)
+    assert result.family == 0
     assert "Test accuracy: mean over the runs, and half of its 95 % interval.\n" in page
     assert "difference" not in page
 

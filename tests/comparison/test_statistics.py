@@ -47,6 +47,12 @@ def test_summary_of_one_value_has_no_spread():
     assert (result.sd, result.ci_low, result.ci_high) == (None, None, None)
 
 
+def test_summary_of_two_values_has_an_interval():
+    # sd = √2; Student's t is 12.706 for one degree of freedom.
+    result = summary(np.array([1.0, 3]), 0.95)
+    assert (result.ci_low, result.ci_high) == pytest.approx((2 - 12.706, 2 + 12.706), abs=1e-3)
+
+
 def test_differences_are_candidate_minus_baseline():
     result = paired_comparison(np.array([3.0, 5, 4]), np.array([1.0, 6, 4]), 0.95)
     assert (result.n, result.wins, result.ties) == (3, 1, 1)
@@ -151,6 +157,29 @@ def test_figures_that_the_data_do_not_determine_are_none(differences, absent):
     assert result.mean == pytest.approx(np.mean(differences))
 
 
+@pytest.mark.parametrize(
+    ("candidate", "baseline", "correlation"),
+    [
+        # By hand: the products of the deviations sum up to 1/4, their squares to 1/2 twice.
+        ([0, 0.5, 1], [0, 1, 0.5], 0.5),
+        ([0, 0.5], [0, 1], None),
+        ([0.5, 0.5, 0.5], [0, 1, 0.5], None),
+        ([0, 1, 0.5], [0.5, 0.5, 0.5], None),
+    ],
+)
+def test_the_correlation_needs_three_pairs_and_a_spread_on_both_sides(
+    candidate, baseline, correlation
+):
+    result = paired_comparison(np.array(candidate), np.array(baseline), 0.95)
+    assert result.pairing_correlation == pytest.approx(correlation)
+
+
+@pytest.mark.parametrize(("difference", "wins", "ties"), [(4e-10, 0, 3), (4e-9, 3, 0)])
+def test_a_difference_counts_from_its_ninth_decimal(difference, wins, ties):
+    result = compare([difference] * 3)
+    assert (result.wins, result.ties) == (wins, ties)
+
+
 def test_a_diverged_run_leaves_no_interval_and_no_test():
     result = compare([0.1, np.nan, 0.3, 0.2, 0.5, 0.4, 0.7])
     assert (result.ci_low, result.ci_high) == (None, None)
@@ -209,6 +238,12 @@ def test_interval_beyond_the_test_set_is_reproducible():
     runs = right_answers(pairs=3)
     assert beyond_test_set(*runs, 0.95) == beyond_test_set(*runs, 0.95)
     assert beyond_test_set(*runs, 0.95) != beyond_test_set(*runs, 0.95, seed=1)
+
+
+@pytest.mark.parametrize(("pairs", "told"), [(1, False), (2, True)])
+def test_an_interval_beyond_the_test_set_takes_two_pairs(pairs, told):
+    found = beyond_test_set(*right_answers(pairs=pairs), 0.95, resamples=10)
+    assert (found is not None) is told
 
 
 def test_interval_beyond_the_test_set_does_not_depend_on_how_many_are_drawn_at_once(monkeypatch):

@@ -82,6 +82,7 @@ def test_a_clear_interval_and_share_are_not_enough_where_wilcoxons_p_is_large(di
     ("n", "ci", "probability", "low", "high", "p", "expected"),
     [
         (6, (0.1, 0.2), 1, 0.54, 1, 0.05, "candidate_better"),
+        (6, (0.1, 0.2), 1, 0.54, 1, 1 - 0.95, "candidate_better"),
         (6, (-0.2, -0.1), 0, 0, 0.46, 0.05, "baseline_better"),
         (5, (0.1, 0.2), 1, 0.54, 1, 0.01, "too_few_pairs"),
         (6, (None, None), 1, 0.54, 1, 0.01, "not_settled"),
@@ -117,7 +118,7 @@ def test_fewest_pairs_all_won_exclude_a_half_and_one_pair_fewer_does_not(confide
 
 
 def test_the_rule_in_words_names_its_numbers():
-    alone, many = rule_in_words(0.99), rule_in_words(0.9, family=4)
+    alone, many = rule_in_words(0.99), rule_in_words(0.9, family=2)
     assert "test is at most 0.01. With fewer than 8 pairs there is no verdict." in alone
     assert "at least 0.75" in alone
-    assert "test, adjusted over the 4 comparisons made here (Holm), is at most 0.1. With" in many
+    assert "test, adjusted over the 2 comparisons made here (Holm), is at most 0.1. With" in many

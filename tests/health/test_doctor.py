@@ -66,8 +66,6 @@ def write_runs():
 @pytest.fixture(scope="session")
 def made(tmp_path_factory, empty_store):
     """Returns a project whose runs are all in MLflow, to be copied."""
-    from pipeline.tracking import track  # noqa: PLC0415
-
     folder = tmp_path_factory.mktemp("made")
     shutil.copy(empty_store, folder / "mlflow.db")
     with pytest.MonkeyPatch.context() as patch:
@@ -343,47 +341,6 @@ def moved(healthy, tmp_path_factory, monkeypatch):
     healthy.rename(target)
     monkeypatch.chdir(target)
     return target
-
-
-def test_a_run_with_different_scores_stays_as_recorded(healthy, caplog):
-    assert healthy
-    path = Path("runs/no_norm/history.csv")
-    table = pd.read_csv(path)
-    before = histories()
-    table["loss"] += 0.001
-    table.to_csv(path, index=False)
-
-    track.run(read_params())
-
-    after = histories()
-    # A comparison is new, for it speaks of what came out now.
-    assert {run_id: after[run_id] for run_id in before} == before
-    assert "have other scores than MLflow recorded" in caplog.text
-
-
-@pytest.mark.usefixtures("tracked_project")
-def test_a_diverged_run_is_tagged_and_shows_finite_numbers_only():
-    write_runs()
-    history = "seed,epoch,split,loss,accuracy\n0,0,train,1e30,0.2\n0,1,train,,0.1\n"
-    Path("runs/no_norm/history.csv").write_text(history)
-
-    track.run(read_params())
-
-    tags = {variant: run_of(variant).data.tags["diverged"] for variant in VARIANTS}
-    assert tags == {"batch_norm": "false", "no_norm": "true"}
-    shown = client().get_metric_history(run_of("no_norm").info.run_id, "train/loss")
-    assert [(point.step, point.value) for point in shown] == [(0, 1e30)]
-
-
-def histories():
-    found = client().search_runs([one.experiment_id for one in client().search_experiments()])
-    return {
-        run.info.run_id: [
-            (point.step, point.value)
-            for point in client().get_metric_history(run.info.run_id, "train/loss")
-        ]
-        for run in found
-    }
 
 
 def test_a_moved_store_finds_its_artifacts_after_relocation(moved, healthy, examine):

@@ -31,19 +31,27 @@ from tests.mutants.made import mutants_of
 # CPU seconds of tests for a mutant, the cheapest first; what outlives them has survived.
 BUDGET = 20
 LEAST_KILLED = 0.9
+# CPU seconds that a test may take beside three times what it takes without a mutant.
+SPARE = 20
+# Processor time that is used up does not depend on what else the machine does: that is a loop.
+ENDS = {0: "survived", -signal.SIGXCPU: "looped", -signal.SIGALRM: "waited"}
 
 
 class Chosen:
-    """Has pytest run these tests in this order, or all; measures what each costs."""
+    """Has pytest run these tests in this order, or all; measures what each costs.
 
-    def __init__(self, names=None):
-        self.names, self.cost = names, {}
+    Ends the process by a signal where a test takes too long, if it is told what each should cost.
+    """
+
+    def __init__(self, names=None, expected=()):
+        self.names, self.expected, self.cost = names, dict(expected), {}
 
     def pytest_collection(self, session):
         # Beside a room's own tests, tests/conftest.py would measure none.
         places = [Path(argument.partition("::")[0]) for argument in session.config.args]
         rooms = [f"pipeline.{place.relative_to('tests').parts[0]}" for place in places]
         session.config.option.cov_source = rooms
+        self._limit(SPARE)
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, items):
@@ -54,9 +62,18 @@ class Chosen:
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self, item):
         began = time.process_time()
+        # The first test of a file also makes what its tests share.
+        self._limit(SPARE + 3 * self.expected.get(item.nodeid, 0))
         ended = yield
         self.cost[item.nodeid] = time.process_time() - began
         return ended
+
+    def _limit(self, seconds):
+        if self.expected:
+            end = int(time.process_time() + seconds)
+            resource.setrlimit(resource.RLIMIT_CPU, (end, resource.RLIM_INFINITY))
+            # For those that wait and do not work.
+            signal.alarm(int(5 * seconds))
 
 
 def run_tests(folder, *arguments, chosen=None):
@@ -130,23 +147,20 @@ def tests_for(mutant, cost, ran):
     return names
 
 
-def survives(mutant, names, seconds, folder):
-    """Returns 0 if the mutant survives; ends by a signal if it takes too long."""
-    limit = int(time.process_time()) + seconds
-    resource.setrlimit(resource.RLIMIT_CPU, (limit, limit + 1))
-    # For those that wait and do not work.
-    signal.alarm(5 * seconds)
+def survives(mutant, names, cost, folder):
+    """Returns 0 if the mutant survives; ends by a signal if a test takes too long."""
     own, path = SourceFileLoader.get_code, str(mutant.path.absolute())
     SourceFileLoader.get_code = lambda loader, name: (
         compile(mutant.code, path, "exec", dont_inherit=True)
         if loader.path == path
         else own(loader, name)
     )
-    return run_tests(folder, *{name.partition("::")[0] for name in names}, chosen=Chosen(names))
+    files = {name.partition("::")[0] for name in names}
+    return run_tests(folder, *files, chosen=Chosen(names, cost))
 
 
 def outcomes(code, tests, data=()):
-    """Yields each mutant of a room with what became of it: killed, timeout or survived."""
+    """Yields each mutant of a room with what became of it: killed, looped, waited or survived."""
     files = [file for at in map(Path, code) for file in sorted(at.rglob("*.py")) or [at]]
     files = [file for file in files if file.as_posix() not in data]
     waiting, running = [mutant for file in files for mutant in mutants_of(file)], {}
@@ -155,6 +169,8 @@ def outcomes(code, tests, data=()):
         forks, end = python.start()
         stack.callback(end)
         os.environ[python.FORKS] = str(forks)
+        # Most mutants leave most of what is compiled as it is.
+        os.environ["TF_XLA_FLAGS"] = f"--tf_xla_persistent_cache_directory={folder}/compiled"
         out, error = os.dup(1), os.dup(2)
         _redirect(os.devnull)
         run_tests(folder, "--collect-only", *tests)
@@ -169,8 +185,7 @@ def outcomes(code, tests, data=()):
 
         def start(mutant):
             names = tests_for(mutant, cost, ran)
-            seconds = 20 + int(3 * sum(cost[name] for name in names))
-            return forked(functools.partial(survives, mutant, names, seconds, folder))
+            return forked(functools.partial(survives, mutant, names, cost, folder))
 
         # What passes for a mutant has to fail because of it.
         unchanged = waiting[0]._replace(code=waiting[0].path.read_text(encoding="utf-8"))
@@ -185,9 +200,7 @@ def outcomes(code, tests, data=()):
                     yield mutant, "survived"
             else:
                 pid, status = os.wait()
-                code = os.waitstatus_to_exitcode(status)
-                is_late = code in {-signal.SIGXCPU, -signal.SIGALRM}
-                yield running.pop(pid), "timeout" if is_late else "killed" if code else "survived"
+                yield running.pop(pid), ENDS.get(os.waitstatus_to_exitcode(status), "killed")
 
 
 def main(*rooms):
@@ -201,25 +214,30 @@ def main(*rooms):
             path = mutant.path.as_posix()
             paths.add(path)
             count[ended] += 1
-            if ended == "survived":
+            if ended in {"survived", "waited"}:
                 lived.add((path, mutant.change))
                 why = table["survivors"].get(path, {}).get(mutant.change, "nobody knows why")
-                print(f"{path}:{mutant.line} {mutant.change}\n    survives: {why}", flush=True)
+                print(f"{path}:{mutant.line} {mutant.change}\n    {ended}: {why}", flush=True)
         known = {(path, change) for path in paths for change in table["survivors"].get(path, {})}
         for path, change in sorted(known - lived):
             print(f"{path} {change}\n    is in rooms.toml, but does not survive")
-        faults += len(known ^ lived)
+        total += count
+        killed = share(count)
+        faults += len(known ^ lived) + (killed < LEAST_KILLED)
         print(
-            f"{room}: {count.total()} mutants, {count['killed']} killed,"
-            f" {count['timeout']} timed out, {count['survived']} survived,"
-            f" {len(known & lived)} of them for a reason; {(time.monotonic() - began) / 60:.1f}"
-            f" minutes, {(sum(os.times()[:4]) - before) / 60:.1f} of CPU time",
+            f"{room}: {killed:.1%} of {count.total()} mutants killed; {len(lived)} survive,"
+            f" {len(known & lived)} of them for a reason; {count['looped']} looped,"
+            f" {count['waited']} waited; {(time.monotonic() - began) / 60:.1f} minutes,"
+            f" {(sum(os.times()[:4]) - before) / 60:.1f} of CPU time",
             flush=True,
         )
-        total += count
-    share = 1 - total["survived"] / total.total()
-    print(f"{share:.1%} of {total.total()} mutants do not survive")
-    return int(share < LEAST_KILLED or faults > 0)
+    print(f"{share(total):.1%} of {total.total()} mutants killed")
+    return int(faults > 0)
+
+
+def share(count):
+    """Returns the share of the mutants that a test noticed."""
+    return (count["killed"] + count["looped"]) / count.total()
 
 
 if __name__ == "__main__":

@@ -53,6 +53,7 @@ def only(judged):
         (of(RULE, expected="equal", margin=0.001), "refuted"),
         (of(RULE, expected="equal", margin=0.05), "supported"),
         (of(RULE, expected="equal", margin=0.02), "not settled"),
+        (of(RULE, expected="equal", margin=0.02, baseline="a", candidate="b"), "not settled"),
     ],
 )
 def test_a_clear_difference_is_judged_by_the_expectation(study, rule, expected):
@@ -64,16 +65,28 @@ def test_a_clear_difference_is_judged_by_the_expectation(study, rule, expected):
     )
 
 
+@pytest.mark.parametrize("candidate", ["a", "b"])
+def test_a_difference_as_large_as_the_margin_is_neither_equal_nor_unequal(study, candidate):
+    # The interval of equal differences has no width.
+    same = table(lambda _, name, __: 0.75 if name == candidate else 0.5)
+    (judged,) = judge(study(of(RULE, expected="equal", margin=0.25)), same)
+
+    assert judged.verdict == "not settled"
+    assert abs(only(judged).effect.paired.ci_low) == 0.25
+
+
 def test_a_difference_in_both_directions_is_not_settled(study):
     (judged,) = judge(study(RULE), table(lambda _, name, seed: 0.9 + (name == "a") * spread(seed)))
 
     assert judged.verdict == "not settled"
 
 
-def test_too_few_seeds_settle_nothing(study):
-    few = AHEAD[AHEAD["seed"] < 5]
+@pytest.mark.parametrize("rule", [RULE, of(RULE, expected="equal", margin=0.05)])
+@pytest.mark.parametrize(("seeds", "verdict"), [(5, "not settled"), (6, "supported")])
+def test_too_few_seeds_settle_nothing(study, rule, seeds, verdict):
+    few = AHEAD[AHEAD["seed"] < seeds]
 
-    assert [judged.verdict for judged in judge(study(RULE), few)] == ["not settled"]
+    assert [judged.verdict for judged in judge(study(rule), few)] == [verdict]
 
 
 def test_each_variant_is_scored_at_the_rate_that_other_seeds_chose(study):
@@ -81,7 +94,7 @@ def test_each_variant_is_scored_at_the_rate_that_other_seeds_chose(study):
     def accuracy(rate, name, seed):
         best = rate == (1.0 if name == "a" else 0.01)
         if seed < 2:
-            return 0.95 if best else 0.5
+            return 0.95 if best else 0.9
         return 0.8 + (name == "a") * (0.05 + spread(seed)) if best else 0.99
 
     rule = of(RULE, at=None, best_by="validation_accuracy", chosen_on=2)
@@ -96,7 +109,7 @@ def test_the_largest_rate_is_taken_per_seed_and_is_0_where_none_reaches_the_meas
     def accuracy(rate, name, seed):
         return float(rate <= (1.0 if name == "a" else 0.01) and not (name == "b" and seed == 0))
 
-    rule = of(RULE, at=None, largest=RATE, reaching=0.9)
+    rule = of(RULE, at=None, largest=RATE, reaching=1.0)
     (judged,) = judge(study(rule), table(accuracy))
 
     # By hand: A 1 on every seed; B 0.01 but 0 on seed 0.

@@ -64,6 +64,21 @@ def test_a_kept_trial_is_read_again():
 
 
 @pytest.mark.usefixtures("kept")
+def test_a_kept_trial_is_where_it_has_always_been():
+    (path,) = FOLDER.rglob("*.json")
+    assert path == FOLDER / path.stem[:2] / path.name
+    assert len(path.stem) == 64
+
+
+@pytest.mark.usefixtures("kept")
+@pytest.mark.parametrize("content", ["", "{", "{}", '{"measured": {}, "other": []}', "[]"])
+def test_a_damaged_trial_is_as_good_as_none(content):
+    (path,) = FOLDER.rglob("*.json")
+    path.write_text(content)
+    assert KeptTrials(FOLDER, **MEASURES).read(TASK) is None
+
+
+@pytest.mark.usefixtures("kept")
 def test_the_order_of_probes_does_not_matter():
     assert KeptTrials(FOLDER, **MEASURES | {"probes": MEASURES["probes"][::-1]}).read(TASK) == KEPT
 

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import tensorflow as tf
+from pydantic import ValidationError
 from scipy import stats
 
 from pipeline.training.normalization import (
@@ -250,6 +251,12 @@ def test_renormalization_without_limits_normalizes_by_the_moving_statistics():
     np.testing.assert_allclose(layer(ANOTHER, training=True), expected, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("limit", [{"r_max": 0.99, "d_max": 0}, {"r_max": 1, "d_max": -0.01}])
+def test_limits_that_leave_no_room_are_refused(limit):
+    with pytest.raises(ValidationError, match="greater than or equal to"):
+        batch_norm("batch_renorm", **limit)
+
+
 def drawn_noise(steps, shape, **own):
     """Returns the factors and offsets, [steps, batch, units], of consecutive steps."""
     # With a gamma of 0 what comes out is factor * beta + offset.
@@ -314,6 +321,20 @@ def test_both_noises_add_up():
     factors, offsets = drawn_noise(20, (100, 5))
     np.testing.assert_allclose(offsets, alone[1] + about[1], atol=1e-5)
     np.testing.assert_allclose(factors, alone[0] + about[0] - 1, atol=1e-5)
+
+
+def test_a_state_always_gives_the_same_noise():
+    # Another sign or order would draw from the same distributions, and make other runs.
+    drawn = tf.function(tf.random.stateless_uniform, jit_compile=True)
+    mu, sigma, *rest = drawn((2 + 2 * 3, 5), [11, 12], -1, 1, alg="threefry").numpy()
+    m, s = np.reshape(rest, (2, 3, 5))
+
+    factors, offsets = drawn_noise(1, (3, 5))
+
+    np.testing.assert_allclose(offsets[0], 0.5 * mu + 0.1 * m, atol=1e-6)
+    # The standard normal's quantiles, and what is uniform in -1…1.
+    by_unit = 1 + 0.25 * (1 + sigma) / 2
+    np.testing.assert_allclose(factors[0], by_unit + 0.1 * stats.norm.ppf((1 + s) / 2), atol=1e-5)
 
 
 def test_noise_depends_on_its_state_and_advances_it():

@@ -295,3 +295,10 @@ def test_threads_share_what_is_compiled(batch_norm_solver):
     for state, expected in zip(together, alone, strict=True):
         assert_same(state, expected)
     assert solver.train_epoch.experimental_get_tracing_count() == 1
+
+
+def test_an_epoch_is_compiled_as_one(batch_norm_solver):
+    state = batch_norm_solver.start(seed=0)
+    data = map(tf.constant, (IMAGES, LABELS, BATCHES))
+    epoch = batch_norm_solver.train_epoch.get_concrete_function(state, *data)
+    assert epoch.function_def.attr["_XlaMustCompile"].b

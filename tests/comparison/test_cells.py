@@ -51,6 +51,7 @@ def test_a_cell_of_some_seeds_has_their_runs_in_the_given_order(make_cell):
 
     assert some.seeds == [2, 1]
     assert some.scores["accuracy"].tolist() == [0.7, 0.8]
+    assert list(some.scores) == list(cell.scores)
     np.testing.assert_array_equal(some.predicted, cell.predicted[[2, 1]])
     assert set(some.history["seed"]) == {1, 2}
     assert (cell.diverged, some.diverged, cell.of_seeds([0]).diverged) == ((1,), (1,), ())
@@ -81,7 +82,7 @@ MANIFEST = Manifest("batch_norm", {"normalization": "batch"}, (3,), "da7a", "c0d
 HISTORY = pd.DataFrame(
     {"seed": [3], "epoch": [0], "split": ["validation"], "loss": [0.1], "accuracy": [0.9]}
 )
-SCORES = {"seed": [3], "loss": [np.inf], "accuracy": [0.9], "expected_calibration_error": [0.1]}
+SCORES = {"seed": [3], "loss": [0.2], "accuracy": [0.9], "expected_calibration_error": [0.1]}
 
 
 @pytest.fixture
@@ -94,7 +95,9 @@ def files(project):
 
 
 @pytest.mark.usefixtures("files")
-def test_an_infinite_loss_is_nan_and_missing_predictions_have_no_images():
+@pytest.mark.parametrize("loss", [np.inf, -np.inf])
+def test_an_infinite_loss_is_nan_and_missing_predictions_have_no_images(loss):
+    write_test_scores("batch_norm", pd.DataFrame(SCORES | {"loss": [loss]}))
     cell = read_cell("batch_norm", "With BN", "workspace")
 
     assert np.isnan(cell.scores["loss"][0])

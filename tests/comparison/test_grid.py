@@ -309,4 +309,6 @@ def test_the_record_has_cells_and_differences(result):
     difference = cell["difference"]
     assert difference["baseline_at"] == {"learning_rate": 0.1}
     assert difference["accuracy"]["mean"] == pytest.approx(0.039)
+    # No run diverged.
+    assert difference["steady"] == difference["accuracy"]
     assert difference["verdict"] == "candidate_better"

@@ -223,7 +223,7 @@ def test_four_at_once(serve, count):
     (RAW.parent / "t10k-labels-idx1-ubyte.gz").write_bytes(b"of another dataset")
 
     processes = [start("download", **named([mirror])) for _ in range(4)]
-    until = time.monotonic() + 20
+    until = time.monotonic() + 60
     while len(temporaries()) < 4:
         assert time.monotonic() < until
         time.sleep(0.01)

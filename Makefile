@@ -45,7 +45,8 @@ tutorial: setup  ## run the tutorial's notebook and rewrite docs/tutorial.md
 	python -m notebooks.export
 
 test: setup  ## run the tests; MEASURED=1 measures coverage too, which takes a minute more
-	pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(if $(MEASURED),$(COVERAGE))
+	@# Three, for two processors: one often waits, for a browser, a server or a lock.
+	pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder $(if $(MEASURED),$(COVERAGE))
 
 drills: setup  ## break things on purpose, and write the results to docs/RELIABILITY.md
 	pytest -m "" tests/faults --page docs/RELIABILITY.md

@@ -12,6 +12,7 @@ import signal
 import ssl
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -218,7 +219,15 @@ def temporaries():
 
 @pytest.mark.promise("Four at once, one of them killed, do not get in each other's way")
 def test_four_at_once(serve, count):
-    mirror = serve(dripping(BODY, 0.02, size=10_000))
+    half, all_have_begun = len(BODY) // 2, threading.Event()
+
+    def in_halves(request):
+        answer(BODY[:half], Content_Length=len(BODY))(request)
+        # In less than what a download waits for a server.
+        all_have_begun.wait(15)
+        request.wfile.write(BODY[half:])
+
+    mirror = serve(in_halves)
     RAW.parent.mkdir(parents=True)
     (RAW.parent / "t10k-labels-idx1-ubyte.gz").write_bytes(b"of another dataset")
 
@@ -228,6 +237,7 @@ def test_four_at_once(serve, count):
         assert time.monotonic() < until
         time.sleep(0.01)
     processes[0].kill()
+    all_have_begun.set()
     outcomes = [ended(process) for process in processes]
 
     assert outcomes == [(-signal.SIGKILL, []), (0, []), (0, []), (0, [])]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -15,7 +16,7 @@ from benchmarks import contest, floor_time, growth, machine, pipeline_time, repo
 from benchmarks.job import Job
 from benchmarks.protocol import PeerError
 from pipeline.errors import PipelineError
-from pipeline.examples.dataset import Dataset, Examples
+from pipeline.examples.dataset import Examples
 from pipeline.examples.prepared import PREPARED_FILE, read_prepared, write_prepared
 from pipeline.files import write_text
 from pipeline.params_file import read_params
@@ -68,13 +69,14 @@ def _prepared(*, quick: bool) -> Iterator[Path]:
     with TemporaryDirectory() as folder:
         path = Path(folder) / PREPARED_FILE.name
         sets = (dataset.train, dataset.validation, dataset.test)
-        write_prepared(path, Dataset(*map(_tenth, sets)))
+        fewer = dict(zip(("train", "validation", "test"), map(_tenth, sets), strict=True))
+        write_prepared(path, replace(dataset, **fewer))
         yield path
 
 
 def _tenth(examples: Examples) -> Examples:
     count = len(examples) // 10
-    return Examples(examples.images[:count], examples.labels[:count])
+    return Examples(examples.inputs[:count], examples.labels[:count])
 
 
 def _job(data: Path) -> Job:

@@ -13,6 +13,7 @@ from pipeline.examples.dataset import Dataset
 from pipeline.params import Variant
 from pipeline.training import network
 from pipeline.training.batches import epoch_batches
+from pipeline.training.schedule import epoch_rates
 from pipeline.training.solver import Solver
 from pipeline.training.trainer import TrainedRun, Trainer, train_seeds
 
@@ -39,16 +40,17 @@ def train_seconds(variant: Variant, dataset: Dataset) -> Iterator[float]:
     model = network.build(
         variant.network,
         variant.normalization,
-        image_shape=dataset.train.images.shape[1:],
-        classes=int(dataset.train.labels.max()) + 1,
+        shape=dataset.train.inputs.shape[1:],
+        classes=len(dataset.classes),
     )
-    solver = Solver(model, variant.training.optimizer)
+    solver = Solver(model, variant.training)
     state = solver.start(seed=0)
-    images, labels = tf.constant(dataset.train.images), tf.constant(dataset.train.labels)
+    images, labels = tf.constant(dataset.train.inputs), tf.constant(dataset.train.labels)
     for epoch in itertools.count():
         batches = epoch_batches(0, epoch, examples=examples, batch_size=batch_size)
+        rates = tf.constant(epoch_rates(variant.training, epoch, len(batches)))
         started = time.perf_counter()
-        solver.train_epoch(state, images, labels, tf.constant(batches)).numpy()
+        solver.train_epoch(state, images, labels, tf.constant(batches), rates).numpy()
         if epoch:
             yield time.perf_counter() - started
 

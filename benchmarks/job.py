@@ -108,5 +108,5 @@ def side_by_side(train: TrainOne, workers: int) -> TrainMany:
 
 
 def _set(examples: Examples) -> Set:
-    images = examples.images.reshape(len(examples), -1).astype(np.float32) / _BRIGHTEST
+    images = examples.inputs.reshape(len(examples), -1).astype(np.float32) / _BRIGHTEST
     return Set(images, examples.labels.astype(np.int32))

@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from benchmarks import floor
@@ -106,13 +106,13 @@ def _beside_floor(point: Point) -> dict[str, Any]:
 def _inputs(point: Point) -> tuple[Any, Any]:
     """Returns the variant with batch normalisation at this point, and its examples."""
     from benchmarks.engine import of_epochs
-    from pipeline.examples.dataset import Dataset, Examples
+    from pipeline.examples.dataset import Examples
     from pipeline.examples.prepared import read_prepared
     from pipeline.params_file import read_params
 
     dataset = read_prepared()
     train, validation, test = (
-        Examples(part.images[:count], part.labels[:count])
+        Examples(part.inputs[:count], part.labels[:count])
         for part, count in zip(
             (dataset.train, dataset.validation, dataset.test),
             (point.examples, point.examples // 11, 1),
@@ -124,7 +124,7 @@ def _inputs(point: Point) -> tuple[Any, Any]:
     network = variant.network.model_copy(update={"hidden_dims": point.hidden_dims})
     return (
         variant.model_copy(update={"training": training, "network": network}),
-        Dataset(train, validation, test),
+        replace(dataset, train=train, validation=validation, test=test),
     )
 
 

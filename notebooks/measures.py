@@ -32,7 +32,7 @@ class BatchScorer(Scorer):
 def followed(trainer: Trainer, task: Task, dataset: Dataset) -> Iterator[Trained]:
     """Yields the network of a run before its first step, then after each epoch."""
     solver, settings = trainer.solver(task.variant), task.variant.training
-    state = solver.start(task.seed, settings.optimizer.learning_rate)
+    state = solver.start(task.seed)
 
     def trained() -> Trained:
         weights = [weight.numpy() for weight in solver.weights(state)]
@@ -45,7 +45,7 @@ def followed(trainer: Trainer, task: Task, dataset: Dataset) -> Iterator[Trained
 
 def firing(trained: Trained) -> list[NDArray[np.float64]]:
     """Returns for each hidden layer the share of test images for which each unit is above 0."""
-    hidden = trained.outputs("activation_", trained.dataset.test.images)
+    hidden = trained.outputs("activation_", trained.dataset.test.inputs)
     return [(units > 0).mean(axis=0) for units in hidden]
 
 
@@ -92,7 +92,7 @@ def answers(
     Each time, all images are shuffled and dealt out to as many whole batches of `size` as they
     fill; the remainder is spread over these batches.
     """
-    rng, images = np.random.default_rng(seed), trained.dataset.test.images
+    rng, images = np.random.default_rng(seed), trained.dataset.test.inputs
     # Converted once, instead of for each of thousands of batches.
     weights = [tf.constant(weight) for weight in trained.weights]
     predictions = np.empty((times, len(images)), np.int64)
@@ -122,7 +122,7 @@ def both_ways(states: Iterable[Trained]) -> pd.DataFrame:
         rows.append(
             {
                 way: scorer.evaluate(
-                    state.weights, validation.images, validation.labels, size
+                    state.weights, validation.inputs, validation.labels, size
                 ).accuracy
                 for way, scorer in scorers.items()
             }

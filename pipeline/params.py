@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 if TYPE_CHECKING:
     import keras
@@ -29,8 +29,8 @@ OPTIMIZER_ARGUMENTS: dict[str, frozenset[str]] = {
     "adagrad": frozenset({"initial_accumulator_value", "epsilon"}),
     "adam": frozenset({"beta_1", "beta_2", "epsilon", "amsgrad"}),
     "adamax": frozenset({"beta_1", "beta_2", "epsilon"}),
-    "adamw": frozenset({"beta_1", "beta_2", "epsilon", "amsgrad", "weight_decay"}),
-    "lion": frozenset({"beta_1", "beta_2", "weight_decay"}),
+    "adamw": frozenset({"beta_1", "beta_2", "epsilon", "amsgrad"}),
+    "lion": frozenset({"beta_1", "beta_2"}),
     "nadam": frozenset({"beta_1", "beta_2", "epsilon"}),
     "rmsprop": frozenset({"rho", "momentum", "epsilon", "centered"}),
     "sgd": frozenset({"momentum", "nesterov"}),
@@ -39,6 +39,7 @@ OPTIMIZER_ARGUMENTS: dict[str, frozenset[str]] = {
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
+Natural = Annotated[int, Field(ge=0)]
 
 
 def _checked_label(text: str) -> str:
@@ -59,14 +60,20 @@ class Section(BaseModel):
 
 
 class Data(Section):
-    """Which dataset to train on, and how many of its first examples to keep for validation."""
+    """The dataset, and how it is split.
+
+    `path` is where its files are. For `dataset: file` they are the user's own, and `label` names
+    the column of a table that holds the classes. Where those files have no test examples,
+    `test_size` of them are drawn; which ones are held out is decided by `split_seed`. A dataset of
+    the catalogue has test examples, and its first `validation_size` training examples are held out.
+    """
 
     dataset: str
+    path: Annotated[str, Field(min_length=1)]
     validation_size: Count
-
-
-def _as_tuple(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
+    label: str | None = None
+    test_size: Count | None = None
+    split_seed: Natural | None = None
 
 
 # Keras' own names of initializers without further arguments, and `random_normal`, which takes a
@@ -77,23 +84,35 @@ Initializer = Literal[
 ]  # fmt: skip
 
 
-class Network(Section):
-    """A stack of dense layers; input and output sizes come from the data.
+class Network(Section, ABC):
+    """The block `network` of params.yaml: a subclass in the Python file that `code` names.
 
-    `initializer` draws the kernels; the default is that of Keras, Glorot uniform. `random_normal`
-    takes a standard deviation, `stddev`.
+    The subclass's annotated fields are the keys beside `code`. Input and output sizes come from the
+    data.
     """
 
-    hidden_dims: Annotated[tuple[Count, ...], BeforeValidator(_as_tuple), Field(min_length=1)]
-    activation: Activation
-    initializer: Initializer | None = None
-    stddev: Positive | None = None
+    code: str
 
-    @model_validator(mode="after")
-    def _stddev_is_of_random_normal(self) -> Network:
-        if (self.initializer == "random_normal") is (self.stddev is None):
-            raise ValueError("give `stddev` with `initializer: random_normal`, and only there")
-        return self
+    @abstractmethod
+    def hidden(
+        self,
+        inputs: keras.KerasTensor,
+        normalize: Callable[[keras.KerasTensor], keras.KerasTensor],
+    ) -> keras.KerasTensor:
+        """Returns the last hidden layer [batch, units], built of Keras' layers.
+
+        Args:
+            inputs: images [batch, height, width, channels] in [0, 1], or features
+                [batch, features] of mean 0 and variance 1 over the training examples.
+            normalize: adds a layer with the variant's normalisation; it has statistics and weights
+                of its own each time it is called.
+        """
+
+    def logits(self, classes: int) -> keras.layers.Layer:
+        """The last layer, which maps the last hidden one to logits."""
+        import keras  # noqa: PLC0415
+
+        return keras.layers.Dense(classes)
 
 
 class Optimizer(Section):
@@ -106,7 +125,6 @@ class Optimizer(Section):
     epsilon: Positive | None = None
     rho: Fraction | None = None
     momentum: Fraction | None = None
-    weight_decay: Annotated[float, Field(ge=0)] | None = None
     initial_accumulator_value: Annotated[float, Field(ge=0)] | None = None
     amsgrad: bool | None = None
     centered: bool | None = None
@@ -127,22 +145,71 @@ class Optimizer(Section):
         return self.model_dump(exclude={"name"}, exclude_none=True)
 
 
+class Schedule(Section):
+    """How the learning rate changes, step by step, from that of the optimizer.
+
+    `cosine` lowers it to `final` times its value at the end of training; `step` multiplies it by
+    `factor` every `every` epochs. With `warmup_epochs` it first rises from 0 in equal steps.
+    """
+
+    name: Literal["constant", "cosine", "step"]
+    warmup_epochs: Count | None = None
+    final: Fraction | None = None
+    every: Count | None = None
+    factor: Annotated[float, Field(gt=0, lt=1)] | None = None
+
+    @model_validator(mode="after")
+    def _takes_only_its_own_arguments(self) -> Schedule:
+        allowed = {"constant": (), "cosine": ("final",), "step": ("every", "factor")}[self.name]
+        for name in ("final", "every", "factor"):
+            if name not in allowed and getattr(self, name) is not None:
+                raise ValueError(f"remove `{name}`, which `{self.name}` does not take")
+        if self.name == "step" and (self.every is None or self.factor is None):
+            raise ValueError("`step` takes `every`, in epochs, and `factor`")
+        return self
+
+
+class EarlyStopping(Section):
+    """Ends a run when the validation score has not improved for `patience` epochs.
+
+    The run's network is then that of the best epoch.
+    """
+
+    monitor: Literal["loss", "accuracy"]
+    patience: Count
+
+
+class Augmentation(Section):
+    """A layer of Keras that changes training images at random, with its arguments beside it."""
+
+    model_config = ConfigDict(extra="allow")
+
+    layer: Annotated[str, Field(pattern="^Random[A-Za-z]+$")]
+
+
 class Training(Section):
     """How a variant is trained, and on how many seeds.
 
     An epoch has as many steps as the examples fill whole batches, unless `steps_per_epoch` is
-    given.
+    given. `weight_decay` is decoupled from the gradient (Loshchilov & Hutter 2019) and applies to
+    kernels, not to biases or normalisations. `label_smoothing` is the share of each label that is
+    spread evenly over all classes (Szegedy et al. 2016, section 7); scores do not have it.
     """
 
     epochs: Count
     steps_per_epoch: Count | None = None
     batch_size: Count
     optimizer: Optimizer
+    schedule: Schedule | None = None
+    weight_decay: Positive | None = None
+    label_smoothing: Annotated[float, Field(gt=0, lt=1)] | None = None
+    early_stopping: EarlyStopping | None = None
+    augmentation: list[Augmentation] | None = None
     seeds: Count
 
 
 class Normalization(Section, ABC):
-    """The normalisation between a dense layer and its activation.
+    """The normalisation of a variant, which its network puts where it likes.
 
     Subclasses are in `training.normalization`. The `kind` of each is the value of `normalization:`
     in params.yaml, and its fields are the keys next to it.
@@ -179,11 +246,18 @@ class Variant(Section):
         }
 
 
+# The scores on the test set that can decide.
+Measure = Literal[
+    "accuracy", "balanced_accuracy", "expected_calibration_error", "loss", "macro_f1", "roc_auc"
+]
+
+
 class Comparison(Section):
-    """Which variant is the baseline and which the candidate, and the confidence of intervals."""
+    """Which variants are compared, by which score on the test set, and how sure intervals are."""
 
     baseline: str
     candidate: str
+    measure: Measure
     confidence: Annotated[float, Field(gt=0, lt=1)]
 
 

@@ -13,7 +13,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, SequenceNode
 
-from pipeline.datasets.catalogue import DATASETS
+from pipeline.datasets.catalogue import DATASETS, OWN_FILE, RAW_FOLDER
 from pipeline.errors import ParamsError, printable
 from pipeline.params import (
     Comparison,
@@ -27,6 +27,7 @@ from pipeline.params import (
     Variant,
     merged,
 )
+from pipeline.training.network_file import network_class
 from pipeline.training.normalization import NORMALIZATIONS
 
 PARAMS_FILE = Path("params.yaml")
@@ -61,7 +62,7 @@ def params_of(tree: object) -> Params:
     """
     tree = _mapping(tree, "")
     _expect_keys(tree, _SECTIONS, "")
-    network = section(Network, tree["network"], "network")
+    network = _network(tree["network"], "network")
     training = section(Training, tree["training"], "training")
     blocks = _mapping(tree["variants"], "variants")
     params = Params(
@@ -135,6 +136,9 @@ def _variant(name: str, block: object, *, network: object, training: object) -> 
     if "seeds" in own["training"]:
         message = "`seeds` cannot differ between variants, whose runs are paired by seed"
         raise ParamsError(f"{message} ({PARAMS_FILE}, {where}.training)")
+    if "code" in own["network"]:
+        message = "`code` cannot differ between variants: a file can hold both networks, and a key"
+        raise ParamsError(f"{message} choose between them ({PARAMS_FILE}, {where}.network)")
     kind = _normalization_kind(block, where)
     keys = ("label", "normalization", *kind.model_fields)
     _expect_keys(block, keys, where, optional=("network", "training"))
@@ -145,11 +149,20 @@ def _variant(name: str, block: object, *, network: object, training: object) -> 
         {
             "label": label,
             "normalization": section(kind, block, where),
-            "network": section(Network, merged(network, own["network"]), f"{where}.network"),
+            "network": _network(merged(network, own["network"]), f"{where}.network"),
             "training": section(Training, merged(training, own["training"]), f"{where}.training"),
         },
         where,
     )
+
+
+def _network(block: object, where: str) -> Network:
+    block = _mapping(block, where)
+    if "code" not in block:
+        raise ParamsError(f"`code` is missing ({PARAMS_FILE}, {where})")
+    if not isinstance(block["code"], str) or not block["code"].endswith(".py"):
+        raise _error("code", "a Python file", block["code"], where)
+    return section(network_class(block["code"]), block, where)
 
 
 def _normalization_kind(block: Mapping[str, Any], where: str) -> type[Normalization]:
@@ -162,18 +175,10 @@ def _normalization_kind(block: Mapping[str, Any], where: str) -> type[Normalizat
 
 
 def _check_across_sections(params: Params) -> None:
-    if params.data.dataset not in DATASETS:
-        raise _error("dataset", f"one of {', '.join(DATASETS)}", params.data.dataset, "data")
-    available = DATASETS[params.data.dataset].training_examples
-    if params.data.validation_size >= available:
-        rule = f"less than the {available} training examples of {params.data.dataset}"
-        raise _error("validation_size", rule, params.data.validation_size, "data")
-    training_size = available - params.data.validation_size
-    for name, variant in params.variants.items():
-        if variant.training.batch_size > training_size:
-            rule = f"at most the {training_size} examples trained on"
-            where = f"variants.{name}.training"
-            raise _error("batch_size", rule, variant.training.batch_size, where)
+    if params.data.dataset == OWN_FILE:
+        _check_own_file(params.data)
+    else:
+        _check_published(params)
     for role in ("baseline", "candidate"):
         name = getattr(params.comparison, role)
         if name not in params.variants:
@@ -184,6 +189,34 @@ def _check_across_sections(params: Params) -> None:
     if params.comparison.baseline == params.comparison.candidate:
         rule = "another variant than `baseline`"
         raise _error("candidate", rule, params.comparison.candidate, "comparison")
+
+
+def _check_own_file(data: Data) -> None:
+    if Path(data.path) == RAW_FOLDER:
+        rule = f"your file or folder; {RAW_FOLDER} is for the files of published datasets"
+        raise _error("path", rule, data.path, "data")
+
+
+def _check_published(params: Params) -> None:
+    data = params.data
+    if data.dataset not in DATASETS:
+        raise _error("dataset", f"one of {', '.join((*DATASETS, OWN_FILE))}", data.dataset, "data")
+    if Path(data.path) != RAW_FOLDER:
+        raise _error("path", f"{RAW_FOLDER} for {data.dataset}", data.path, "data")
+    for key in ("label", "test_size", "split_seed"):
+        if getattr(data, key) is not None:
+            message = f"remove `{key}`: it is for `dataset: {OWN_FILE}`"
+            raise ParamsError(f"{message} ({PARAMS_FILE}, data)")
+    available = DATASETS[data.dataset].training_examples
+    if data.validation_size >= available:
+        rule = f"less than the {available} training examples of {data.dataset}"
+        raise _error("validation_size", rule, data.validation_size, "data")
+    training_size = available - data.validation_size
+    for name, variant in params.variants.items():
+        if variant.training.batch_size > training_size:
+            rule = f"at most the {training_size} examples trained on"
+            where = f"variants.{name}.training"
+            raise _error("batch_size", rule, variant.training.batch_size, where)
 
 
 def section(cls: type[AnySection], value: object, where: str) -> AnySection:

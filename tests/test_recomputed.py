@@ -190,7 +190,7 @@ def test_the_examples_of_each_class_are_counted(split):
 def test_runs_learn_from_the_training_examples_alone(name, split):
     images, labels = split("train")
     variant = PARAMS.variants[name]
-    model = network.build(variant.network, variant.normalization, image_shape=(8, 8), classes=10)
+    model = network.build(variant.network, variant.normalization, shape=(8, 8), classes=10)
     for seed in (0, SEEDS - 1):
         kernels = [one for one in network.first_weights(model, seed) if one.ndim == 2]
         norm = {"batch": ("batch", MOVING), "none": ("none", ())}[variant.normalization.kind]

@@ -14,7 +14,6 @@ from pipeline.comparison.published import NOTEBOOK
 from pipeline.params import (
     Comparison,
     Data,
-    Network,
     Optimizer,
     Params,
     Tracking,
@@ -23,6 +22,7 @@ from pipeline.params import (
 )
 from pipeline.studies.study import About, Point, Study
 from pipeline.training.normalization import NoNorm
+from tests.networks import dense
 
 BETTER = (0.98, 0.97, 0.96, 0.98, 0.97, 0.99, 0.95, 0.96)
 WORSE = (0.95, 0.94, 0.95, 0.96, 0.94, 0.95, 0.94, 0.93)
@@ -101,13 +101,13 @@ def experiment(make_cell, true_labels):
         **changes,
     ):
         params = Params(
-            data=Data(dataset=dataset, validation_size=300),
-            network=Network(hidden_dims=[4], activation="relu"),
+            data=Data(dataset=dataset, path="data/raw", validation_size=300),
+            network=dense(hidden_dims=[4], activation="relu"),
             training=Training(
                 epochs=3, batch_size=8, optimizer=Optimizer(name="sgd", learning_rate=0.1), seeds=8
             ),
             variants={},
-            comparison=Comparison(baseline="no_norm", candidate="bn", confidence=confidence),
+            comparison=Comparison(baseline="no_norm", candidate="bn", measure="accuracy", confidence=confidence),
             tracking=Tracking(experiment="test"),
         )
         bn = {"normalization": "batch", "momentum": 0.99, "network": {"hidden_dims": [4]}}
@@ -135,7 +135,7 @@ def study():
     rates = {"training.optimizer.learning_rate": (0.01, 0.1, 1.0)}
 
     def params():
-        network = Network(hidden_dims=(4,), activation="relu")
+        network = dense(hidden_dims=(4,), activation="relu")
         optimizer = Optimizer(name="sgd", learning_rate=0.1)
         training = Training(epochs=1, batch_size=2, optimizer=optimizer, seeds=8)
         variants = {
@@ -145,11 +145,11 @@ def study():
             for name in ("a", "b")
         }
         return Params(
-            data=Data(dataset="digits", validation_size=200),
+            data=Data(dataset="digits", path="data/raw", validation_size=200),
             network=network,
             training=training,
             variants=variants,
-            comparison=Comparison(baseline="b", candidate="a", confidence=0.95),
+            comparison=Comparison(baseline="b", candidate="a", measure="accuracy", confidence=0.95),
             tracking=Tracking(experiment="study"),
         )
 
@@ -171,9 +171,9 @@ def model():
     from pipeline.training.normalization import BatchNorm  # noqa: PLC0415
 
     built = network.build(
-        Network(hidden_dims=(5,), activation="tanh"),
+        dense(hidden_dims=(5,), activation="tanh"),
         BatchNorm(momentum=0.9, epsilon=0.001, center=True, scale=True),
-        image_shape=(4, 3),
+        shape=(4, 3),
         classes=3,
     )
     built.set_weights(network.first_weights(built, seed=0))

@@ -16,7 +16,7 @@ def make(job: Job) -> TrainMany:
     """Returns a function that trains two networks at a time: jitted code releases the GIL."""
     arrays = read_arrays(job)
     sets = [tuple(jnp.asarray(part) for part in one) for one in arrays]
-    widths = (arrays.train.images.shape[1], *job.hidden_dims, int(arrays.train.labels.max()) + 1)
+    widths = (arrays.train.inputs.shape[1], *job.hidden_dims, int(arrays.train.labels.max()) + 1)
 
     def train(variant: str, seed: int) -> list[Scores]:
         normalized = variant == "batch_norm"

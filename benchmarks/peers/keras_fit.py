@@ -51,7 +51,7 @@ class Trainer:
 
 def model_of(job: Job, arrays: Arrays, *, normalized: bool) -> keras.Model:
     """Returns the network from images [batch, pixels] to logits [batch, classes]."""
-    model = keras.Sequential([keras.Input(arrays.train.images.shape[1:])])
+    model = keras.Sequential([keras.Input(arrays.train.inputs.shape[1:])])
     for width in job.hidden_dims:
         model.add(keras.layers.Dense(width))
         if normalized:
@@ -66,7 +66,7 @@ def model_of(job: Job, arrays: Arrays, *, normalized: bool) -> keras.Model:
 def _epoch(job: Job, arrays: Arrays, model: keras.Model, seed: int, epoch: int) -> Scores:
     # The order that all contestants have. With Keras' own shuffling, it learns a little worse.
     order = arrays.batches(seed, epoch, job.batch_size).ravel()
-    images, labels = arrays.train.images[order], arrays.train.labels[order]
+    images, labels = arrays.train.inputs[order], arrays.train.labels[order]
     model.fit(images, labels, batch_size=job.batch_size, shuffle=False, verbose=0)
     train, validation = (
         model.evaluate(*examples, batch_size=_SCORED_AT_ONCE, verbose=0) for examples in arrays

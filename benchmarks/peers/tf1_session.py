@@ -60,7 +60,7 @@ def _epoch(job: Job, arrays: Arrays, graph: _Graph, seed: int, epoch: int) -> Sc
 
 
 def _graph(job: Job, arrays: Arrays, *, normalized: bool) -> _Graph:
-    pixels = arrays.train.images.shape[1]
+    pixels = arrays.train.inputs.shape[1]
     classes = int(arrays.train.labels.max()) + 1
     images = tf1.placeholder(tf.float32, [None, pixels])
     labels = tf1.placeholder(tf.int32, [None])

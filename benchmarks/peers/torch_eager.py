@@ -60,7 +60,7 @@ def _scores(model: nn.Module, images: torch.Tensor, labels: torch.Tensor) -> lis
 
 
 def _model(job: Job, arrays: Arrays, *, normalized: bool) -> nn.Module:
-    widths = [arrays.train.images.shape[1], *job.hidden_dims]
+    widths = [arrays.train.inputs.shape[1], *job.hidden_dims]
     layers: list[nn.Module] = []
     for inputs, width in pairwise(widths):
         layers.append(nn.Linear(inputs, width))

@@ -16,6 +16,8 @@ from pipeline.errors import DataError, UnavailableError
 from pipeline.files import damaged, missing, sha256
 
 RAW_FOLDER = Path("data/raw")
+# Stands in place of a name of this catalogue for files of the user's own.
+OWN_FILE = "file"
 # A row is an image of 8 by 8 pixels, then its label.
 _DIGITS_SHAPE = (1797, 65)
 
@@ -86,6 +88,7 @@ class Source:
     training_examples: int
     read: Callable[[Path], tuple[Labelled, Labelled]]
     packages: tuple[Package, ...] = ()
+    classes: tuple[str, ...] = tuple("0123456789")
 
 
 def _read_mnist(folder: Path) -> tuple[Labelled, Labelled]:

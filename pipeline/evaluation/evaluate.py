@@ -30,10 +30,10 @@ def _score_runs(variant: str, seeds: int, test: Examples) -> tuple[pd.DataFrame,
     scorer = Scorer(model)
     for seed in range(seeds):
         weights = read_weights(model, run_folder(variant, seed))
-        probabilities = scorer.predict(weights, test.images)
+        probabilities = scorer.predict(weights, test.inputs)
         predicted.append(probabilities.argmax(axis=1).astype(np.uint8))
         confidence.append(probabilities.max(axis=1))
-        scores = scorer.evaluate(weights, test.images, test.labels)
+        scores = scorer.evaluate(weights, test.inputs, test.labels)
         error = expected_calibration_error(test.labels, predicted[-1], confidence[-1])
         recalls = recall(confusion_matrix(test.labels, predicted[-1], probabilities.shape[1]))
         rows.append(

@@ -1,4 +1,4 @@
-"""Images with their labels, and the three splits of a dataset."""
+"""Examples with their labels, and the three splits of a dataset."""
 
 from __future__ import annotations
 
@@ -10,9 +10,15 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True, eq=False)
 class Examples:
-    """Images [examples, height, width] in 0…255 and their labels [examples], both uint8."""
+    """Inputs and labels of some examples.
 
-    images: NDArray[np.uint8]
+    Attributes:
+        inputs: images, uint8: grey ones [examples, height, width], or ones of several channels
+            [examples, height, width, channels]; or features [examples, features], float32, finite.
+        labels: [examples], uint8: places in the dataset's `classes`.
+    """
+
+    inputs: NDArray[np.uint8] | NDArray[np.float32]
     labels: NDArray[np.uint8]
 
     def __len__(self) -> int:
@@ -22,8 +28,23 @@ class Examples:
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """The splits: one to learn from, one to watch while training, one to score at the end."""
+    """A dataset, split.
+
+    Attributes:
+        train: the examples to learn from.
+        validation: those to watch while training.
+        test: those to score at the end.
+        classes: the names of the classes.
+        features: the names of the features; none of images.
+    """
 
     train: Examples
     validation: Examples
     test: Examples
+    classes: tuple[str, ...]
+    features: tuple[str, ...] = ()
+
+    @property
+    def has_images(self) -> bool:
+        """Whether the inputs are images."""
+        return self.train.inputs.ndim > 2

@@ -17,12 +17,13 @@ SPLITS = ("train", "validation", "test")
 
 
 def write_prepared(path: Path, dataset: Dataset) -> None:
-    """Writes the three splits into one `.npz` of plain arrays."""
+    """Writes the three splits and the names of classes and features."""
     splits = {name: getattr(dataset, name) for name in SPLITS}
     write_arrays(
         path,
-        {f"{name}_images": examples.images for name, examples in splits.items()}
-        | {f"{name}_labels": examples.labels for name, examples in splits.items()},
+        {f"{name}_inputs": examples.inputs for name, examples in splits.items()}
+        | {f"{name}_labels": examples.labels for name, examples in splits.items()}
+        | {"classes": np.array(dataset.classes, str), "features": np.array(dataset.features, str)},
     )
 
 
@@ -33,18 +34,35 @@ def read_prepared(path: Path = PREPARED_FILE) -> Dataset:
         MissingInputError: if the file is missing.
         DataError: if it is damaged or holds anything else.
     """
-    names = [f"{name}_{part}" for name in SPLITS for part in ("images", "labels")]
-    arrays = read_arrays(path, names)
-    return Dataset(**{name: _examples(arrays, name, path) for name in SPLITS})
+    names = [f"{name}_{part}" for name in SPLITS for part in ("inputs", "labels")]
+    arrays = read_arrays(path, (*names, "classes", "features"))
+    classes, features = (_names(arrays, part, path) for part in ("classes", "features"))
+    splits = {name: _examples(arrays, name, path) for name in SPLITS}
+    shape = (len(features),) if features else splits["train"].inputs.shape[1:]
+    for name, examples in splits.items():
+        if examples.inputs.shape[1:] != shape:
+            raise damaged(path, f"{name} holds inputs of {examples.inputs.shape[1:]}, not {shape}")
+        if len(examples) and examples.labels.max() >= len(classes):
+            raise damaged(path, f"{name} has more than {len(classes)} classes")
+    return Dataset(**splits, classes=classes, features=features)
+
+
+def _names(arrays: Mapping[str, NDArray[Any]], part: str, path: Path) -> tuple[str, ...]:
+    names = arrays[part]
+    if names.ndim != 1 or names.dtype.kind != "U":
+        raise damaged(path, f"{part} holds {names.dtype} {names.shape}, which are not names")
+    return tuple(names.tolist())
 
 
 def _examples(arrays: Mapping[str, NDArray[Any]], name: str, path: Path) -> Examples:
-    images, labels = arrays[f"{name}_images"], arrays[f"{name}_labels"]
+    inputs, labels = arrays[f"{name}_inputs"], arrays[f"{name}_labels"]
+    dtype = np.float32 if inputs.ndim == 2 else np.uint8
     if (
-        images.ndim != 3
-        or labels.shape != images.shape[:1]
-        or {images.dtype, labels.dtype} != {np.dtype(np.uint8)}
+        inputs.ndim not in (2, 3, 4)
+        or inputs.dtype != dtype
+        or labels.shape != inputs.shape[:1]
+        or labels.dtype != np.uint8
     ):
-        held = f"{images.dtype} {images.shape} and {labels.dtype} {labels.shape}"
-        raise damaged(path, f"{name} holds {held}, which are not images with their labels")
-    return Examples(images, labels)
+        held = f"{inputs.dtype} {inputs.shape} and {labels.dtype} {labels.shape}"
+        raise damaged(path, f"{name} holds {held}, which are not examples with their labels")
+    return Examples(inputs, labels)

@@ -114,7 +114,7 @@ class TrackedExperiment:
             store = Store(str(self.name))
             for files, model in lost:
                 classes = int(test.labels.max()) + 1
-                store.write_model(model, files.folder, test.images[:2], classes)
+                store.write_model(model, files.folder, test.inputs[:2], classes)
 
     def _experiment_id(self, client: MlflowClient) -> str | None:
         experiment = client.get_experiment_by_name(self.name) if self.name else None

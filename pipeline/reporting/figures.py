@@ -27,8 +27,8 @@ _LABEL_WIDTH, _TITLE_WIDTH = 20, 56
 def sample_digits(examples: Examples, each: int = 20) -> Figure:
     """Shows the first examples of every class, one row per class."""
     classes = np.unique(examples.labels)
-    border = examples.images.shape[1] // 8
-    rows = [examples.images[examples.labels == digit][:each] for digit in classes]
+    border = examples.inputs.shape[1] // 8
+    rows = [examples.inputs[examples.labels == digit][:each] for digit in classes]
     images = np.concatenate([_padded(row, each) for row in rows])
     images = np.pad(images, ((0, 0), (border, border), (border, border)))
     figure = Figure(figsize=(8, 8 * len(classes) / each + 0.5), layout="constrained")
@@ -127,7 +127,7 @@ def divided_digits(test: Examples, candidate: Cell, baseline: Cell, columns: int
     labels = (candidate.label, baseline.label)
     shares = [(cell.predicted == test.labels).mean(axis=0) for cell in (candidate, baseline)]
     each = 2 * columns
-    height, width = test.images.shape[1:]
+    height, width = test.inputs.shape[1:]
     figure = Figure(figsize=(1.35 * columns, 7.3), layout="constrained")
     for axis, side in zip(figure.subplots(2, 1), (0, 1), strict=True):
         ahead = shares[side] - shares[1 - side]
@@ -135,7 +135,7 @@ def divided_digits(test: Examples, candidate: Cell, baseline: Cell, columns: int
         order = np.argsort(-ahead, kind="stable")[:each]
         chosen = order[ahead[order] > 0]
         caption = height // 3 + 1
-        room = np.pad(test.images[chosen], ((0, 0), (caption, 0), (0, 0)))
+        room = np.pad(test.inputs[chosen], ((0, 0), (caption, 0), (0, 0)))
         _draw_images(axis, _padded(room, each), columns)
         for place, i in enumerate(chosen):
             row, column = divmod(place, columns)

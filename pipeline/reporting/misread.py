@@ -62,7 +62,7 @@ def misread_digits(test: Examples, cells: Sequence[Cell], most: int) -> Misread:
     digits = [
         MisreadDigit(
             place=int(i),
-            image=test.images[i],
+            image=test.inputs[i],
             label=int(test.labels[i]),
             readings=tuple(_readings(cell.predicted[:, i]) for cell in cells),
         )

@@ -67,8 +67,11 @@ def expect_present_inputs(runs: Sequence[RecordedRun]) -> None:
     """
     if not PREPARED_FILE.exists():
         raise missing(PREPARED_FILE)
-    code, data = code_sha256(), sha256(PREPARED_FILE)
+    data = sha256(PREPARED_FILE)
     for run in runs:
+        # Earlier versions did not record it.
+        network = run.manifest.parameters["network"].get("code", "")
+        code = code_sha256(network) if Path(network).is_file() else None
         different = [
             what
             for what, recorded_hash, present_hash in (

@@ -1,4 +1,4 @@
-"""The code that decides a run: the folders and files that `train` depends on in dvc.yaml."""
+"""The code that decides a run: what `train` depends on in dvc.yaml, beside the data."""
 
 from __future__ import annotations
 
@@ -13,9 +13,14 @@ TRAINING_CODE = (
 )  # fmt: skip
 
 
-def code_sha256(places: Sequence[str] = TRAINING_CODE) -> str:
-    """Returns one hash of all Python files at these places, folders or files of the package."""
-    digest = hashlib.sha256()
+def code_sha256(network: str, places: Sequence[str] = TRAINING_CODE) -> str:
+    """Returns one hash of all Python files that decide a run.
+
+    Args:
+        network: the file that `network.code` names.
+        places: folders or files of the package.
+    """
+    digest = hashlib.sha256(hashlib.sha256(Path(network).read_bytes()).digest())
     for place in places:
         root = _PACKAGE / place
         for path in sorted(root.rglob("*.py")) if root.is_dir() else [root]:

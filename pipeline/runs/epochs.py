@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+
+from pipeline.params import EarlyStopping
 
 
 @dataclass(frozen=True)
@@ -21,3 +24,20 @@ class EpochScores:
     epoch: int
     train: Scores
     validation: Scores
+
+
+def best_epoch(history: Sequence[EpochScores], monitor: str) -> int:
+    """Returns the first epoch with the best validation score: the least loss, or most accuracy.
+
+    A score that is nan is the worst.
+    """
+    sign = -1 if monitor == "loss" else 1
+    scores = [sign * getattr(epoch.validation, monitor) for epoch in history]
+    return max(range(len(scores)), key=lambda place: (scores[place] == scores[place], scores[place]))
+
+
+def is_over(history: Sequence[EpochScores], stopping: EarlyStopping | None) -> bool:
+    """Returns whether a run ends after these epochs because it did not improve."""
+    if stopping is None or not history:
+        return False
+    return len(history) - 1 - best_epoch(history, stopping.monitor) >= stopping.patience

@@ -40,7 +40,7 @@ class KeptTrials:
         self._folder = folder
         self._data = data_sha256
         self._measured = json.dumps([sorted(probes), course and sorted(course)])
-        self._code = code_sha256(MEASURING_CODE)
+        self._code: dict[str, str] = {}
 
     def read(self, task: Task) -> Trial | None:
         """Returns the trial of a task, or None if there is none."""
@@ -60,12 +60,15 @@ class KeptTrials:
         write_json(self._path(task), record)
 
     def _path(self, task: Task) -> Path:
+        network = task.variant.network.code
+        if network not in self._code:
+            self._code[network] = code_sha256(network, MEASURING_CODE)
         manifest = Manifest(
             variant=self._measured,
             parameters=task.variant.parameters,
             seeds=(task.seed,),
             data_sha256=self._data,
-            code_sha256=self._code,
+            code_sha256=self._code[network],
         )
         fingerprint = manifest.fingerprint(task.seed)
         return self._folder / fingerprint[:2] / f"{fingerprint}.json"

@@ -16,13 +16,14 @@ import pandas as pd
 from mlflow.entities import Run
 
 from pipeline.errors import ArgumentError, DataError, MissingInputError, one_line
-from pipeline.params import Network, Training, Variant
+from pipeline.params import Training, Variant
 from pipeline.provenance.places import tracking_uri
 from pipeline.runs.manifest import Manifest, read_manifest, trained_variants
 from pipeline.tracking import store
 from pipeline.tracking.comparison import COMPARED
 from pipeline.tracking.records import MANIFEST, PATCH
 from pipeline.tracking.store import FINGERPRINT, asking, existing_client, paged, store_lock
+from pipeline.training.network_file import network_class
 from pipeline.training.normalization import NORMALIZATIONS
 
 COMMIT = "mlflow.source.git.commit"
@@ -74,7 +75,7 @@ class RecordedRun:
             network, training = rest.pop("network"), rest.pop("training")
             return Variant(
                 label=self.manifest.variant.replace("_", " "),
-                network=Network(**network),
+                network=network_class(network["code"])(**network),
                 training=Training(**training, seeds=1),
                 normalization=normalization(**rest),
             )

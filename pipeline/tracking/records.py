@@ -117,7 +117,7 @@ def source_tags(stage: str) -> dict[str, str]:
 
 
 def _dataset(name: str, data_sha256: str, examples: Examples) -> Dataset:
-    images = TensorSpec(examples.images.dtype, (-1, *examples.images.shape[1:]))
+    images = TensorSpec(examples.inputs.dtype, (-1, *examples.inputs.shape[1:]))
     labels = TensorSpec(examples.labels.dtype, (-1,))
     return Dataset(
         name=name,

@@ -151,7 +151,7 @@ def _mirror_run(store: Store, on_disk: _RunOnDisk, data: _Data) -> tuple[Run, bo
                 return run, True
         folder = run_folder(manifest.variant, seed)
         test = data.dataset.test
-        model_id = store.log_model(run, folder, test.images[:2], int(test.labels.max()) + 1)
+        model_id = store.log_model(run, folder, test.inputs[:2], int(test.labels.max()) + 1)
         scores = [replace(point, model_id=model_id) for point in on_disk.test]
         store.log(run, [*on_disk.history, *scores])
         if is_finished(run):

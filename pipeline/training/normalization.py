@@ -6,6 +6,7 @@ Only the methods that need Keras import it, so that params.yaml is checked witho
 from __future__ import annotations
 
 import functools
+import math
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import Field
@@ -130,7 +131,7 @@ def _batch_renormalization() -> type[keras.layers.BatchNormalization]:
     from keras import ops
 
     class BatchRenormalization(keras.layers.BatchNormalization):
-        """See `BatchRenorm`. Inputs [batch, units]."""
+        """See `BatchRenorm`. Inputs [batch, ..., units]."""
 
         def __init__(self, *, r_max: float, d_max: float, **others: Any) -> None:
             super().__init__(**others)
@@ -139,7 +140,7 @@ def _batch_renormalization() -> type[keras.layers.BatchNormalization]:
         def call(self, inputs: Any, training: Any = None, mask: Any = None) -> Any:
             if not training:
                 return super().call(inputs, training=False, mask=mask)
-            mean, variance = ops.moments(inputs, axes=0)
+            mean, variance = ops.moments(inputs, axes=tuple(range(len(inputs.shape) - 1)))
             deviation, moving = self._deviation(variance), self._deviation(self.moving_variance)
             r = ops.clip(deviation / moving, 1 / self.r_max, self.r_max)
             d = ops.clip((mean - self.moving_mean) / moving, -self.d_max, self.d_max)
@@ -178,7 +179,7 @@ def _noisy_batch_normalization() -> type[keras.layers.BatchNormalization]:
         return tf.random.stateless_uniform(shape, seed, least, 1, alg="threefry")
 
     class NoisyBatchNormalization(keras.layers.BatchNormalization):
-        """See `NoisyBatch`. Inputs [batch, units].
+        """See `NoisyBatch`. Inputs [batch, ..., units].
 
         The state that noise is drawn from is a variable of the layer, but not one of its weights.
         """
@@ -194,13 +195,14 @@ def _noisy_batch_normalization() -> type[keras.layers.BatchNormalization]:
             outputs = super().call(inputs, training=training, mask=mask)
             if not training:
                 return outputs
-            batch, units = inputs.shape
-            # [1, units] twice, [batch, units] twice: one draw is several times faster than four.
-            drawn = uniform((2 + 2 * batch, units), self.noise.next())
-            mu, sigma, m, s = ops.split(drawn, [1, 2, 2 + batch])
+            *places, units = inputs.shape
+            count = math.prod(places)
+            # [1, units] twice, [count, units] twice: one draw is several times faster than four.
+            drawn = uniform((2 + 2 * count, units), self.noise.next())
+            mu, sigma, m, s = ops.split(drawn, [1, 2, 2 + count])
             mu, sigma = self.offset_max * mu, 1 + (self.factor_max - 1) * (1 + sigma) / 2
             m, s = mu + self.jitter * m, sigma + self.jitter * 2**0.5 * ops.erfinv(s)
-            return s * outputs + m
+            return ops.reshape(s, inputs.shape) * outputs + ops.reshape(m, inputs.shape)
 
         def get_config(self) -> dict[str, Any]:
             return super().get_config() | {

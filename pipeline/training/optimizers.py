@@ -18,7 +18,10 @@ class _Undistributed(type):
         return [base for base in super().mro() if base is not TFOptimizer]
 
 
-def build(optimizer: Optimizer) -> keras.optimizers.Optimizer:
+def build(
+    optimizer: Optimizer, weight_decay: float | None = None
+) -> keras.optimizers.Optimizer:
     """Returns the Keras optimizer, unbuilt, with a `stateless_apply` that works on TensorFlow."""
     kind = type(keras.optimizers.get(optimizer.name))
-    return _Undistributed(kind.__name__, (kind,), {})(**optimizer.arguments)
+    decay = {} if weight_decay is None else {"weight_decay": weight_decay}
+    return _Undistributed(kind.__name__, (kind,), {})(**optimizer.arguments, **decay)

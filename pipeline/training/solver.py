@@ -11,9 +11,10 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from pipeline.params import Optimizer
+from pipeline.params import Training
 from pipeline.runs.epochs import Scores
 from pipeline.training import optimizers
+from pipeline.training.augmentation import augmented
 from pipeline.training.dense import portable
 from pipeline.training.network import first_noise, first_weights
 
@@ -26,47 +27,47 @@ class Scorer:
     """Scores a network in inference mode. Weights are as in `model.get_weights()`."""
 
     def __init__(self, model: keras.Model) -> None:
-        """Takes a model that maps images [batch, height, width] to logits [batch, classes].
+        """Takes a model that maps inputs [batch, ...] to logits [batch, classes].
 
         `self.model` is its portable clone.
         """
         self.model = portable(model)
 
     def evaluate(
-        self, weights: Sequence[Any], images: Any, labels: Any, batch_size: int | None = None
+        self, weights: Sequence[Any], inputs: Any, labels: Any, batch_size: int | None = None
     ) -> Scores:
         """Returns the scores over all examples, each with the same weight.
 
         Args:
             weights: for the model, whose own weights stay as they are.
-            images: [examples, height, width], uint8.
+            inputs: [examples, ...], as they were prepared.
             labels: [examples].
             batch_size: how many examples pass through the network at once, by default the fastest.
                 The last batch may be smaller. It affects speed and memory, and the scores only by
                 rounding.
         """
-        examples = len(images)
+        examples = len(inputs)
         batch_size = min(batch_size or _CACHE_FRIENDLY, examples)
         loss, correct = self._sums(
-            list(weights), images, labels, examples=examples, batch_size=batch_size
+            list(weights), inputs, labels, examples=examples, batch_size=batch_size
         )
         # float32 has seven significant digits: the files should not show more.
         mean_loss = float(f"{float(loss) / examples:.7g}")
         return Scores(mean_loss, float(f"{int(correct) / examples:.7g}"))
 
-    def predict(self, weights: Sequence[Any], images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def predict(self, weights: Sequence[Any], inputs: NDArray[Any]) -> NDArray[np.float32]:
         """Returns the probability of each class: [examples, classes]."""
-        return self._probabilities(list(weights), images).numpy()
+        return self._probabilities(list(weights), inputs).numpy()
 
     @_compiled
-    def _probabilities(self, weights: list[tf.Tensor], images: tf.Tensor) -> tf.Tensor:
-        return tf.nn.softmax(self._logits(weights, images))
+    def _probabilities(self, weights: list[tf.Tensor], inputs: tf.Tensor) -> tf.Tensor:
+        return tf.nn.softmax(self._logits(weights, inputs))
 
     @_compiled
     def _sums(
         self,
         weights: list[tf.Tensor],
-        images: tf.Tensor,
+        inputs: tf.Tensor,
         labels: tf.Tensor,
         *,
         examples: int,
@@ -76,10 +77,10 @@ class Scorer:
         whole = examples // batch_size
 
         def add_batch(i: tf.Tensor, loss: tf.Tensor, correct: tf.Tensor) -> list[tf.Tensor]:
-            start = i * batch_size
+            start, shape = i * batch_size, inputs.shape[1:]
             more = self._batch_sums(
                 weights,
-                tf.slice(images, [start, 0, 0], [batch_size, *images.shape[1:]]),
+                tf.slice(inputs, [start, *[0] * len(shape)], [batch_size, *shape]),
                 tf.slice(labels, [start], [batch_size]),
             )
             return [i + 1, loss + more[0], correct + more[1]]
@@ -87,26 +88,26 @@ class Scorer:
         _, loss, correct = tf.while_loop(lambda i, *_: i < whole, add_batch, [0, 0.0, 0])
         rest = whole * batch_size
         if rest < examples:
-            more = self._batch_sums(weights, images[rest:], labels[rest:])
+            more = self._batch_sums(weights, inputs[rest:], labels[rest:])
             loss, correct = loss + more[0], correct + more[1]
         return [loss, correct]
 
     def _batch_sums(
-        self, weights: list[tf.Tensor], images: tf.Tensor, labels: tf.Tensor
+        self, weights: list[tf.Tensor], inputs: tf.Tensor, labels: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        logits = self._logits(weights, images)
+        logits = self._logits(weights, inputs)
         correct = tf.argmax(logits, axis=1, output_type=tf.int32) == tf.cast(labels, tf.int32)
         return tf.reduce_sum(_losses(logits, labels)), tf.reduce_sum(tf.cast(correct, tf.int32))
 
-    def _logits(self, weights: list[tf.Tensor], images: tf.Tensor) -> tf.Tensor:
+    def _logits(self, weights: list[tf.Tensor], inputs: tf.Tensor) -> tf.Tensor:
         with keras.StatelessScope(zip(self.model.weights, weights, strict=True)):
-            return self.model(images, training=False)
+            return self.model(inputs, training=False)
 
 
 class State(NamedTuple):
     """Everything that training changes. `trainable` and `optimizer` are vectors; see `Solver`.
 
-    The `statistics` include the state that noise is drawn from, if the normalisation has noise.
+    The `statistics` include the states that noise is drawn from, if there is any.
     """
 
     trainable: list[Any]
@@ -122,30 +123,33 @@ class Solver(Scorer):
     that shape in a third less time. Together this saves a fifth of a step.
     """
 
-    def __init__(self, model: keras.Model, optimizer: Optimizer) -> None:
-        """Builds the optimizer for the model's trainable weights; `start` sets its rate."""
+    def __init__(self, model: keras.Model, training: Training) -> None:
+        """Builds the optimizer for the model's trainable weights."""
         super().__init__(model)
-        self.optimizer = optimizers.build(optimizer)
-        vectors = [_as_vector(variable) for variable in self.model.trainable_variables]
-        self.optimizer.build([keras.Variable(vector) for vector in vectors])
+        self._learner = augmented(self.model, training.augmentation or ())
+        self._smoothing = training.label_smoothing or 0
+        self._has_penalties = bool(self.model.losses)
+        vectors = [
+            keras.Variable(_as_vector(variable)) for variable in self.model.trainable_variables
+        ]
+        self.optimizer = optimizers.build(training.optimizer, training.weight_decay)
+        self.optimizer.exclude_from_weight_decay(
+            [
+                vector
+                for vector, variable in zip(vectors, self.model.trainable_variables, strict=True)
+                if len(variable.shape) < 2
+            ]
+        )
+        self.optimizer.build(vectors)
 
-    def start(self, seed: int, learning_rate: float | None = None) -> State:
-        """Returns the variables of a run before its first step, drawn from `seed`.
-
-        The learning rate is one of them, so that runs that differ only in it share compiled code.
-        By default it is the optimizer's.
-        """
+    def start(self, seed: int) -> State:
+        """Returns the variables of a run before its first step, drawn from `seed`."""
         weights = _by_path(self.model.weights, first_weights(self.model, seed))
-        weights |= first_noise(self.model, seed)
+        weights |= first_noise(self._learner, seed)
         state = State(
             [_as_vector(weights[variable.path]) for variable in self.model.trainable_variables],
-            [weights[variable.path] for variable in self.model.non_trainable_variables],
-            [
-                np.float32(learning_rate)
-                if learning_rate is not None and variable.name == "learning_rate"
-                else variable.numpy()
-                for variable in self.optimizer.variables
-            ],
+            [weights[variable.path] for variable in self._learner.non_trainable_variables],
+            [variable.numpy() for variable in self.optimizer.variables],
         )
         return tf.nest.map_structure(tf.Variable, state)
 
@@ -153,26 +157,27 @@ class Solver(Scorer):
     def weights(self, state: State) -> list[tf.Tensor]:
         """Returns the model's weights in that state, in the order of `model.get_weights()`."""
         weights = _by_path(self.model.trainable_variables, self._kernels(state))
-        weights |= _by_path(self.model.non_trainable_variables, state.statistics)
+        weights |= _by_path(self._learner.non_trainable_variables, state.statistics)
         return [weights[variable.path] for variable in self.model.weights]
 
     def train_step(
-        self, state: State, images: tf.Tensor, labels: tf.Tensor
+        self, state: State, inputs: tf.Tensor, labels: tf.Tensor
     ) -> tuple[State, tf.Tensor]:
         """Returns the state after one optimizer step, and the batch's mean loss before it.
 
         Args:
             state: before the step; it is left unchanged.
-            images: [batch, height, width], uint8.
+            inputs: [batch, ...], as they were prepared.
             labels: [batch].
         """
         weights = self._kernels(state)
         with tf.GradientTape() as tape:
             tape.watch(weights)
-            logits, statistics = self.model.stateless_call(
-                weights, state.statistics, images, training=True
+            logits, statistics, *penalties = self._learner.stateless_call(
+                weights, state.statistics, inputs, training=True, return_losses=self._has_penalties
             )
-            loss = tf.reduce_mean(_losses(logits, labels))
+            loss = tf.reduce_mean(_losses(logits, labels, self._smoothing))
+            loss += sum(tf.nest.flatten(penalties)) if penalties else 0
         gradients = [_as_vector(gradient) for gradient in tape.gradient(loss, weights)]
         trainable, optimizer = self.optimizer.stateless_apply(
             state.optimizer, gradients, state.trainable
@@ -181,26 +186,33 @@ class Solver(Scorer):
 
     @_compiled
     def train_epoch(
-        self, state: State, images: tf.Tensor, labels: tf.Tensor, batches: tf.Tensor
+        self,
+        state: State,
+        inputs: tf.Tensor,
+        labels: tf.Tensor,
+        batches: tf.Tensor,
+        rates: tf.Tensor,
     ) -> tf.Tensor:
         """Takes one step for each batch; returns the mean of their losses.
 
         Args:
             state: variables, updated in place. If the state were passed in and returned as a value,
                 it would be copied, by a thread that all runs share.
-            images: [examples, height, width], uint8.
+            inputs: [examples, ...], as they were prepared.
             labels: [examples].
             batches: [steps, batch], the examples that each step sees.
+            rates: [steps], the learning rate of each step. It is no part of the optimizer, so that
+                runs that differ in it share what is compiled.
         """
         steps = batches.shape[0]
         # Compiled code gathers from a matrix faster.
-        pixels = tf.reshape(images, [images.shape[0], -1])
+        rows = tf.reshape(inputs, [inputs.shape[0], -1])
 
         def step(i: tf.Tensor, state: State, total: tf.Tensor) -> tuple[Any, State, tf.Tensor]:
             chosen = batches[i]
             state, loss = self.train_step(
-                state,
-                tf.reshape(tf.gather(pixels, chosen), [-1, *images.shape[1:]]),
+                self._at_rate(state, rates[i]),
+                tf.reshape(tf.gather(rows, chosen), [-1, *inputs.shape[1:]]),
                 tf.gather(labels, chosen),
             )
             return i + 1, state, total + loss
@@ -209,6 +221,13 @@ class Solver(Scorer):
         _, last, total = tf.while_loop(lambda i, *_: i < steps, step, (0, first, 0.0))
         tf.nest.map_structure(lambda variable, value: variable.assign(value), state, last)
         return total / steps
+
+    def _at_rate(self, state: State, rate: tf.Tensor) -> State:
+        optimizer = [
+            rate if variable.name == "learning_rate" else value
+            for variable, value in zip(self.optimizer.variables, state.optimizer, strict=True)
+        ]
+        return state._replace(optimizer=optimizer)
 
     def _kernels(self, state: State) -> list[tf.Tensor]:
         """Returns the trainable weights in the shapes that the model gives them."""
@@ -227,5 +246,9 @@ def _as_vector(kernel: Any) -> tf.Tensor:
     return tf.reshape(tf.transpose(kernel), [-1])
 
 
-def _losses(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
-    return tf.nn.sparse_softmax_cross_entropy_with_logits(tf.cast(labels, tf.int32), logits)
+def _losses(logits: tf.Tensor, labels: tf.Tensor, smoothing: float = 0) -> tf.Tensor:
+    losses = tf.nn.sparse_softmax_cross_entropy_with_logits(tf.cast(labels, tf.int32), logits)
+    if smoothing:
+        evenly = -tf.reduce_mean(tf.nn.log_softmax(logits), axis=1)
+        losses = (1 - smoothing) * losses + smoothing * evenly
+    return losses

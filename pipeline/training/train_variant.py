@@ -22,7 +22,7 @@ def manifest_of(params: Params, variant: str) -> Manifest:
         parameters=settings.parameters,
         seeds=tuple(range(settings.training.seeds)),
         data_sha256=sha256(PREPARED_FILE),
-        code_sha256=code_sha256(),
+        code_sha256=code_sha256(settings.network.code),
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import keras
 import numpy as np
@@ -13,14 +13,16 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from pipeline.examples.dataset import Dataset, Examples
-from pipeline.params import Network, Normalization, Variant
-from pipeline.runs.epochs import EpochScores
+from pipeline.params import Network, Normalization, Optimizer, Variant
+from pipeline.runs.epochs import EpochScores, best_epoch, is_over
 from pipeline.training import network
 from pipeline.training.batches import epoch_batches
+from pipeline.training.schedule import epoch_rates
 from pipeline.training.solver import Solver, State
 
 Given = TypeVar("Given")
 Returned = TypeVar("Returned")
+Weights = tuple[NDArray[Any], ...]
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,8 @@ class Snapshot:
 
     Attributes:
         history: the scores of the epochs so far.
-        state: the values of all that training changes, in the order of the solver's `State`.
+        state: the values of all that training changes, in the order of the solver's `State`; with
+            early stopping, then the weights of the best epoch so far.
     """
 
     history: tuple[EpochScores, ...]
@@ -46,7 +49,10 @@ class Snapshot:
 
 @dataclass(frozen=True, eq=False)
 class TrainedRun:
-    """A finished run: its scores by epoch, and its model as architecture (JSON) and weights."""
+    """A finished run: its scores by epoch, and its model as architecture (JSON) and weights.
+
+    With early stopping these are the weights of the best epoch, else of the last.
+    """
 
     seed: int
     history: tuple[EpochScores, ...]
@@ -99,10 +105,11 @@ class Trainer:
             dataset: the examples to train on and to validate with.
             hooks: callbacks around each run.
         """
+        self._shape = dataset.train.inputs.shape[1:]
+        self._classes = len(dataset.classes)
+        self._moments = None if dataset.has_images else network.moments_of(dataset.train.inputs)
         self._train = _tensors(dataset.train)
         self._validation = _tensors(dataset.validation)
-        self._image_shape = dataset.train.images.shape[1:]
-        self._classes = int(dataset.train.labels.max()) + 1
         self._hooks = hooks or Hooks()
         self._solvers: dict[tuple[str, ...], Solver] = {}
         self._lock = threading.Lock()
@@ -114,15 +121,18 @@ class Trainer:
         """
         if (finished := self._hooks.finished(task.seed)) is not None:
             return finished
-        solver = self.solver(task.variant)
-        state, history = self._start(solver, task)
-        for scores in self.course(task, state, len(history)):
+        solver, stopping = self.solver(task.variant), task.variant.training.early_stopping
+        state, history, best = self._start(solver, task)
+        course = self.course(task, state, len(history))
+        while not is_over(history, stopping) and (scores := next(course, None)):
             history.append(scores)
-            values = tuple(variable.numpy() for variable in tf.nest.flatten(state))
-            self._hooks.keep(task.seed, Snapshot(tuple(history), values))
+            if stopping and best_epoch(history, stopping.monitor) == len(history) - 1:
+                best = _values(solver.weights(state))
+            kept = Snapshot(tuple(history), (*_values(tf.nest.flatten(state)), *best))
+            self._hooks.keep(task.seed, kept)
             self._hooks.tell(scores)
         self._hooks.end(task.seed)
-        trained = tuple(weight.numpy() for weight in solver.weights(state))
+        trained = best if stopping else _values(solver.weights(state))
         return TrainedRun(task.seed, tuple(history), self._architecture(task.variant), trained)
 
     def course(self, task: Task, state: State, epoch: int = 0) -> Iterator[EpochScores]:
@@ -136,24 +146,26 @@ class Trainer:
                 batch_size=training.batch_size,
                 steps=training.steps_per_epoch,
             )
-            solver.train_epoch(state, *self._train, tf.constant(batches))
+            rates = epoch_rates(training, place, len(batches))
+            solver.train_epoch(state, *self._train, tf.constant(batches), tf.constant(rates))
             weights = solver.weights(state)
             train, validation = (
                 solver.evaluate(weights, *split) for split in (self._train, self._validation)
             )
             yield EpochScores(task.seed, place, train, validation)
 
-    def _start(self, solver: Solver, task: Task) -> tuple[State, list[EpochScores]]:
-        """Returns the variables of a run, and the scores of the epochs already trained."""
-        state = solver.start(task.seed, task.variant.training.optimizer.learning_rate)
+    def _start(self, solver: Solver, task: Task) -> tuple[State, list[EpochScores], Weights]:
+        """Returns the variables of a run, the scores of its epochs so far, and the best weights."""
+        state = solver.start(task.seed)
         snapshot = self._hooks.begin(task.seed)
         if snapshot is None:
-            return state, []
-        for variable, value in zip(tf.nest.flatten(state), snapshot.state, strict=True):
+            return state, [], ()
+        variables = tf.nest.flatten(state)
+        for variable, value in zip(variables, snapshot.state, strict=False):
             variable.assign(value)
         for scores in snapshot.history:
             self._hooks.tell(scores)
-        return state, list(snapshot.history)
+        return state, list(snapshot.history), snapshot.state[len(variables) :]
 
     def _architecture(self, variant: Variant) -> str:
         """Returns the network as it is stored and served, which needs Keras alone."""
@@ -161,23 +173,34 @@ class Trainer:
 
     def _network(self, chosen: Network, normalization: Normalization) -> keras.Model:
         return network.build(
-            chosen, normalization, image_shape=self._image_shape, classes=self._classes
+            chosen,
+            normalization,
+            shape=self._shape,
+            classes=self._classes,
+            moments=self._moments,
         )
 
     def solver(self, variant: Variant) -> Solver:
         """Returns the solver of the variant, which compiles once, on first use."""
-        optimizer = variant.training.optimizer
-        # The learning rate is part of the state, so runs that differ in it share a solver.
+        # The learning rate is no part of a solver, so runs that differ in it share one.
+        training = variant.training.model_dump_json(
+            include={
+                "optimizer": set(Optimizer.model_fields) - {"learning_rate"},
+                "weight_decay": True,
+                "label_smoothing": True,
+                "augmentation": True,
+            }
+        )
         key = (
             variant.network.model_dump_json(),
             variant.normalization.kind,
             variant.normalization.model_dump_json(),
-            optimizer.model_dump_json(exclude={"learning_rate"}),
+            training,
         )
         with self._lock:
             if key not in self._solvers:
                 model = self._network(variant.network, variant.normalization)
-                self._solvers[key] = Solver(model, optimizer)
+                self._solvers[key] = Solver(model, variant.training)
             return self._solvers[key]
 
 
@@ -201,4 +224,8 @@ def train_seeds(
 
 
 def _tensors(examples: Examples) -> tuple[tf.Tensor, tf.Tensor]:
-    return tf.constant(examples.images), tf.constant(examples.labels)
+    return tf.constant(examples.inputs), tf.constant(examples.labels)
+
+
+def _values(variables: Iterable[Any]) -> Weights:
+    return tuple(variable.numpy() for variable in variables)

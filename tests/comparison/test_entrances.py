@@ -40,7 +40,7 @@ def case(request, project):
     YAML().dump(tree, project / "params.yaml")
     labels = np.arange(100, dtype=np.uint8) % 10
     images = np.zeros((100, 8, 8), np.uint8)
-    write_prepared(PREPARED_FILE, Dataset(*[Examples(images, labels)] * 3))
+    write_prepared(PREPARED_FILE, Dataset(*[Examples(images, labels)] * 3, tuple("0123456789")))
     without = np.full(len(SEEDS), 0.97)
     write_variant("batch_norm", (without + CASES[request.param]).round(4), SEEDS)
     write_variant("no_norm", without, SEEDS)

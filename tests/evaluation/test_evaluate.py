@@ -58,7 +58,7 @@ def evaluated(request, tmp_path_factory):
     }
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(tmp_path_factory.mktemp("project"))
-        write_prepared(PREPARED_FILE, Dataset(other, other, test))
+        write_prepared(PREPARED_FILE, Dataset(other, other, test, tuple("0123456789")))
         for run, kernel in (kernels | {("undeclared", 0): kernels["first", 0]}).items():
             write_model(run_folder(*run), model.to_json(), [kernel])
         evaluate.run(params(request.param))
@@ -66,7 +66,7 @@ def evaluated(request, tmp_path_factory):
 
 
 def probabilities(test, kernel):
-    logits = test.images.reshape(IMAGES, 4) / 255 @ kernel.astype(np.float64)
+    logits = test.inputs.reshape(IMAGES, 4) / 255 @ kernel.astype(np.float64)
     shares = np.exp(logits - logits.max(axis=1, keepdims=True))
     return shares / shares.sum(axis=1, keepdims=True)
 

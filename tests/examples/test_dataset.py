@@ -17,14 +17,14 @@ def test_length_is_the_number_of_examples():
 
 def test_split_keeps_the_first_examples_in_file_order_for_validation():
     test_file, training_file = (
-        Labelled(part.images, part.labels) for part in (examples(7, 2), examples(5, 0, 4, 1, 9))
+        Labelled(part.inputs, part.labels) for part in (examples(7, 2), examples(5, 0, 4, 1, 9))
     )
     dataset = split(training_file, test_file, validation_size=2)
     assert dataset.validation.labels.tolist() == [5, 0]
-    assert dataset.validation.images[:, 0, 0].tolist() == [0, 1]
+    assert dataset.validation.inputs[:, 0, 0].tolist() == [0, 1]
     assert dataset.train.labels.tolist() == [4, 1, 9]
-    assert dataset.train.images[:, 0, 0].tolist() == [2, 3, 4]
-    assert dataset.test.images is test_file.images
+    assert dataset.train.inputs[:, 0, 0].tolist() == [2, 3, 4]
+    assert dataset.test.inputs is test_file.images
     assert dataset.test.labels is test_file.labels
 
 

@@ -18,6 +18,7 @@ import pytest
 import requests
 
 from pipeline.evaluation.divergence import diverged_seeds
+from tests.networks import dense
 
 RATE = 1.0e6
 SEEDS, EPOCHS = 3, 2
@@ -33,19 +34,19 @@ def trained():
     from sklearn.datasets import load_digits  # noqa: PLC0415
 
     from pipeline.examples.dataset import Dataset, Examples  # noqa: PLC0415
-    from pipeline.params import Network, Optimizer, Training, Variant  # noqa: PLC0415
+    from pipeline.params import Optimizer, Training, Variant  # noqa: PLC0415
     from pipeline.runs.tables import history_table  # noqa: PLC0415
     from pipeline.training.normalization import NORMALIZATIONS  # noqa: PLC0415
     from pipeline.training.trainer import Trainer, train_seeds  # noqa: PLC0415
 
     digits = load_digits()
     examples = Examples(digits.images[:400].astype("uint8"), digits.target[:400].astype("uint8"))
-    dataset = Dataset(examples, examples, examples)
+    dataset = Dataset(examples, examples, examples, tuple("0123456789"))
 
     def train(optimizer, rate):
         variant = Variant(
             label="Without",
-            network=Network(hidden_dims=[8], activation="relu"),
+            network=dense(hidden_dims=[8], activation="relu"),
             training=Training(
                 epochs=EPOCHS,
                 batch_size=32,

@@ -114,7 +114,7 @@ def test_nothing_that_is_kept_is_a_pickle(tracked, count):
     mlflow.set_tracking_uri(uri)
     client = mlflow.MlflowClient(uri)
     experiment = client.get_experiment_by_name(EXPERIMENT)
-    images = read_prepared().test.images
+    images = read_prepared().test.inputs
 
     logged = client.search_logged_models([experiment.experiment_id])
     for model in logged:

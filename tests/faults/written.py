@@ -34,7 +34,7 @@ def write_runs():
     """Writes into the current folder what the stages before `track` leave."""
     Path("params.yaml").write_text(PARAMS, encoding="utf-8")
     examples = Examples(np.zeros((3, 8, 8), np.uint8), np.arange(3, dtype=np.uint8))
-    write_prepared(PREPARED_FILE, Dataset(examples, examples, examples))
+    write_prepared(PREPARED_FILE, Dataset(examples, examples, examples, tuple("0123456789")))
     for variant in VARIANTS:
         write_manifest(manifest_of(variant))
         epochs = [scores(seed, epoch) for seed in SEEDS for epoch in range(EPOCHS)]

@@ -46,7 +46,7 @@ def write_runs():
     """Writes the files of the stages before `track` into the current folder, one seed a variant."""
     Path("params.yaml").write_text(PARAMS, encoding="utf-8")
     examples = Examples(np.zeros((3, 8, 8), np.uint8), np.arange(3, dtype=np.uint8))
-    write_prepared(PREPARED_FILE, Dataset(examples, examples, examples))
+    write_prepared(PREPARED_FILE, Dataset(examples, examples, examples, tuple("0123456789")))
     for variant in VARIANTS:
         write_manifest(Manifest(variant, {"momentum": 0.9}, (0,), "data", "code"))
         history = "seed,epoch,split,loss,accuracy\n0,0,train,0.5,0.9\n"

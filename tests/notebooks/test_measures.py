@@ -4,19 +4,20 @@ import pytest
 
 from notebooks import measures
 from pipeline.examples.dataset import Dataset, Examples
-from pipeline.params import Network, Optimizer, Variant
+from pipeline.params import Optimizer, Variant
 from pipeline.params import Training as Settings
 from pipeline.studies.measures.probes import Trained
 from pipeline.training import network
 from pipeline.training.normalization import BatchNorm, NoNorm
 from pipeline.training.trainer import Task, Trainer
+from tests.networks import dense
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (50, 3, 3), np.uint8)
 LABELS = np.random.default_rng(1).integers(0, 3, 50).astype(np.uint8)
 LABELS[0] = 2
 EXAMPLES = Examples(IMAGES, LABELS)
-DATA = Dataset(train=EXAMPLES, validation=EXAMPLES, test=EXAMPLES)
-DIMS = Network(hidden_dims=(6, 4), activation="relu")
+DATA = Dataset(train=EXAMPLES, validation=EXAMPLES, test=EXAMPLES, classes=tuple("0123456789"))
+DIMS = dense(hidden_dims=(6, 4), activation="relu")
 SETTINGS = Settings(
     epochs=3, batch_size=10, optimizer=Optimizer(name="sgd", learning_rate=0.1), seeds=1
 )
@@ -40,7 +41,7 @@ def states(training):
 
 @pytest.fixture(scope="module")
 def model():
-    return network.build(DIMS, variant().normalization, image_shape=(3, 3), classes=3)
+    return network.build(DIMS, variant().normalization, shape=(3, 3), classes=3)
 
 
 @pytest.fixture(scope="module")
@@ -121,7 +122,7 @@ def test_a_run_is_followed_from_its_first_weights_to_its_last(training, states):
 
 
 def test_a_unit_fires_for_the_images_that_lift_it_above_0():
-    model = network.build(DIMS, NoNorm(), image_shape=(3, 3), classes=3)
+    model = network.build(DIMS, NoNorm(), shape=(3, 3), classes=3)
     weights = network.first_weights(model, 1)
     weights[1] = np.array([-99, 99, 0, 0, 0, 0], np.float32)
 

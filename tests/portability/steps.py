@@ -9,9 +9,10 @@ import json
 import sys
 from pathlib import Path
 
-from pipeline.params import Network, Optimizer
+from pipeline.params import Optimizer
 from pipeline.training.batches import epoch_batches
 from pipeline.training.normalization import NORMALIZATIONS
+from tests.networks import dense, training_with
 
 COMMITTED = Path(__file__).with_name("steps.json")
 STEPS = 100
@@ -38,12 +39,12 @@ def digest(normalization: str) -> str:
     images = rng.integers(0, 256, (2_000, 28, 28), np.uint8)
     labels = rng.integers(0, 10, 2_000).astype(np.uint8)
     chosen = NORMALIZATIONS[normalization](**SETTINGS[normalization])
-    network = Network(hidden_dims=(32, 32), activation="relu")
-    solver = Solver(build(network, chosen, image_shape=(28, 28), classes=10), ADAM)
+    network = dense(hidden_dims=(32, 32), activation="relu")
+    solver = Solver(build(network, chosen, shape=(28, 28), classes=10), training_with(ADAM))
     state = solver.start(seed=0)
     batches = epoch_batches(0, 0, examples=2_000, batch_size=32, steps=STEPS)
     images, labels = tf.constant(images), tf.constant(labels)
-    loss = solver.train_epoch(state, images, labels, tf.constant(batches))
+    loss = solver.train_epoch(state, images, labels, tf.constant(batches), [0.01] * len(batches))
     weights = [weight.numpy() for weight in solver.weights(state)]
     scores = solver.evaluate(weights, images, labels)
     found = hashlib.sha256()

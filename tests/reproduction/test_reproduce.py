@@ -17,7 +17,6 @@ from pipeline.execution import train
 from pipeline.params import (
     Comparison,
     Data,
-    Network,
     Optimizer,
     Params,
     Tracking,
@@ -35,7 +34,7 @@ from pipeline.training.normalization import BatchNorm, NoNorm
 
 pytestmark = pytest.mark.slow
 
-NETWORK = Network(hidden_dims=(6,), activation="relu")
+NETWORK = dense(hidden_dims=(6,), activation="relu")
 TRAINING = Training(
     epochs=2, batch_size=8, seeds=2, optimizer=Optimizer(name="adam", learning_rate=0.01)
 )
@@ -51,11 +50,11 @@ VARIANTS = {
     ),
 }
 PARAMS = Params(
-    data=Data(dataset="digits", validation_size=20),
+    data=Data(dataset="digits", path="data/raw", validation_size=20),
     network=NETWORK,
     training=TRAINING,
     variants=VARIANTS,
-    comparison=Comparison(baseline="no_norm", candidate="batch_norm", confidence=0.95),
+    comparison=Comparison(baseline="no_norm", candidate="batch_norm", measure="accuracy", confidence=0.95),
     tracking=Tracking(experiment="digits"),
 )
 
@@ -87,7 +86,7 @@ def trained(tmp_path_factory, empty_store):
                 lineage = read_journal(manifest.fingerprint(seed))
                 run = store.open(run_record(manifest, seed, lineage))
                 store.log(run, history_points(history, seed))
-                store.log_model(run, run_folder(name, seed), read_prepared().test.images, 3)
+                store.log_model(run, run_folder(name, seed), read_prepared().test.inputs, 3)
                 store.log_files(run, run_files(manifest, seed, lineage))
                 store.finish(run)
                 ids.append(run.info.run_id)

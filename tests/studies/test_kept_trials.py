@@ -5,11 +5,12 @@ from pathlib import Path
 import pytest
 
 import pipeline
-from pipeline.params import Network, Optimizer, Training, Variant
+from pipeline.params import Optimizer, Training, Variant
 from pipeline.studies.kept_trials import KeptTrials
 from pipeline.studies.measures.trials import Trial
 from pipeline.training.normalization import NoNorm
 from pipeline.training.trainer import Task
+from tests.networks import dense
 
 FOLDER = Path("trials")
 KEPT = Trial({"test_loss": 0.25, "diverged": 0.0}, [{"step": 3, "test_loss": 0.5}])
@@ -24,7 +25,7 @@ def variant(*, label="A", rate=0.1, dims=(4,), epochs=1):
     return Variant(
         label=label,
         normalization=NoNorm(),
-        network=Network(hidden_dims=dims, activation="relu"),
+        network=dense(hidden_dims=dims, activation="relu"),
         training=Training(
             epochs=epochs,
             batch_size=2,

@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from pipeline.params import Network
 from pipeline.training import dense
 from pipeline.training.network import build, first_weights
 from pipeline.training.normalization import NoNorm
 from pipeline.training.solver import Scorer
+from tests.networks import dense
 from tests.portability.caches import PROCESSORS, Caches
 
 compiled = functools.partial(tf.function, jit_compile=True, autograph=False)
@@ -83,8 +83,8 @@ def test_without_cutting_some_do_depend_on_them(caches):
 
 
 def test_a_portable_model_has_the_names_and_outputs_of_its_original():
-    network = Network(hidden_dims=(5,), activation="relu")
-    model = build(network, NoNorm(), image_shape=(2, 3), classes=4)
+    network = dense(hidden_dims=(5,), activation="relu")
+    model = build(network, NoNorm(), shape=(2, 3), classes=4)
     clone = dense.portable(model)
     assert [one.path for one in clone.weights] == [one.path for one in model.weights]
     weights = first_weights(model, seed=1)

@@ -4,9 +4,9 @@ import keras
 import numpy as np
 import pytest
 
-from pipeline.params import Network
 from pipeline.training.network import build, first_noise, first_weights
 from pipeline.training.normalization import NoisyBatch, NoNorm
+from tests.networks import dense
 
 NORMALIZED = {
     "none": lambda z, _norm, _w: z,
@@ -24,8 +24,8 @@ NORMALIZED = {
 
 
 def small(normalization=None, hidden_dims=(5, 5, 5), activation="tanh"):
-    network = Network(hidden_dims=hidden_dims, activation=activation)
-    return build(network, normalization or NoNorm(), image_shape=(2, 3), classes=4)
+    network = dense(hidden_dims=hidden_dims, activation=activation)
+    return build(network, normalization or NoNorm(), shape=(2, 3), classes=4)
 
 
 def drawn(model, seed):
@@ -44,8 +44,8 @@ def weights_by_name(model, layer):
 @pytest.mark.parametrize("hidden_dims", [(1,), (5, 3), (2, 2, 2, 2, 2)])
 @pytest.mark.parametrize(("image_shape", "pixels"), [((2, 3), 6), ((8, 8), 64)])
 def test_sizes_come_from_the_data_and_hidden_dims(hidden_dims, image_shape, pixels):
-    network = Network(hidden_dims=hidden_dims, activation="relu")
-    model = build(network, NoNorm(), image_shape=image_shape, classes=7)
+    network = dense(hidden_dims=hidden_dims, activation="relu")
+    model = build(network, NoNorm(), shape=image_shape, classes=7)
     sizes = [pixels, *hidden_dims, 7]
     assert model.input_shape == (None, *image_shape)
     assert model.output_shape == (None, 7)
@@ -168,8 +168,8 @@ def test_equal_parameters_give_an_equal_architecture(normalization):
 
 @pytest.mark.parametrize("widths", [(3,), (9,)], ids=["more inputs", "more units"])
 def test_orthogonal_kernels_are_orthonormal_the_short_way(widths):
-    network = Network(hidden_dims=widths, activation="relu", initializer="orthogonal")
-    kernel = kernels(build(network, NoNorm(), image_shape=(2, 3), classes=2))[0]
+    network = dense(hidden_dims=widths, activation="relu", initializer="orthogonal")
+    kernel = kernels(build(network, NoNorm(), shape=(2, 3), classes=2))[0]
     assert kernel.shape == (6, *widths)
     short = kernel if len(kernel) >= widths[0] else kernel.T
     np.testing.assert_allclose(short.T @ short, np.eye(short.shape[1]), atol=1e-6)
@@ -178,8 +178,8 @@ def test_orthogonal_kernels_are_orthonormal_the_short_way(widths):
 def test_orthogonal_kernels_are_uniform_among_rotations():
     # Of a 2 by 2 matrix with uniform direction, each value has mean 0 and mean square 1/2
     # (Mezzadri 2007); with a diagonal that is always positive it would not.
-    network = Network(hidden_dims=(2,), activation="relu", initializer="orthogonal")
-    model = build(network, NoNorm(), image_shape=(1, 2), classes=2)
+    network = dense(hidden_dims=(2,), activation="relu", initializer="orthogonal")
+    model = build(network, NoNorm(), shape=(1, 2), classes=2)
     drawn = np.array([kernels(model, seed)[0] for seed in range(400)])
     np.testing.assert_allclose(drawn.mean(axis=0), 0, atol=0.15)
     np.testing.assert_allclose((drawn**2).mean(axis=0), 0.5, atol=0.08)

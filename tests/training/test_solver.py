@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from pipeline.params import Network, Optimizer
+from pipeline.params import Optimizer
 from pipeline.training.network import build, first_weights
 from pipeline.training.normalization import BatchNorm, NoNorm
 from pipeline.training.solver import Scorer, Solver
+from tests.networks import dense, training_with
 
 RNG = np.random.default_rng(0)
 IMAGES = RNG.integers(0, 256, (11, 2, 2), np.uint8)
@@ -19,11 +20,12 @@ BATCH_NORM = BatchNorm(momentum=0.9, epsilon=0.01, center=True, scale=True)
 SGD = Optimizer(name="sgd", learning_rate=1.0)
 # A large epsilon, so that its place in the equation shows.
 ADAM = Optimizer(name="adam", learning_rate=0.1, beta_1=0.8, beta_2=0.95, epsilon=0.1)
+RATES = np.full(len(BATCHES), ADAM.learning_rate, np.float32)
 
 
 def new_solver(normalization, optimizer, activation="relu"):
-    network = Network(hidden_dims=(4,), activation=activation)
-    return Solver(build(network, normalization, image_shape=(2, 2), classes=3), optimizer)
+    network = dense(hidden_dims=(4,), activation=activation)
+    return Solver(build(network, normalization, shape=(2, 2), classes=3), training_with(optimizer))
 
 
 @pytest.fixture(scope="module")
@@ -33,8 +35,8 @@ def batch_norm_solver():
 
 @pytest.fixture(scope="module")
 def scorer():
-    network = Network(hidden_dims=(4,), activation="relu")
-    model = build(network, BATCH_NORM, image_shape=(2, 2), classes=3)
+    network = dense(hidden_dims=(4,), activation="relu")
+    model = build(network, BATCH_NORM, shape=(2, 2), classes=3)
     return Scorer(model)
 
 
@@ -221,7 +223,7 @@ def test_predictions_are_the_softmax_of_the_logits(scorer, weights):
     assert probabilities.dtype == np.float32
     np.testing.assert_allclose(probabilities.sum(1), 1, rtol=1e-6)
     model = build(
-        Network(hidden_dims=(4,), activation="relu"), BATCH_NORM, image_shape=(2, 2), classes=3
+        dense(hidden_dims=(4,), activation="relu"), BATCH_NORM, shape=(2, 2), classes=3
     )
     model.set_weights(list(weights.values()))
     np.testing.assert_allclose(
@@ -253,7 +255,7 @@ def test_an_epoch_equals_its_steps_one_by_one(batch_norm_solver):
         losses.append(float(loss))
 
     state = solver.start(seed=1)
-    loss = solver.train_epoch(state, IMAGES, LABELS, BATCHES)
+    loss = solver.train_epoch(state, IMAGES, LABELS, BATCHES, RATES)
 
     assert float(loss) == pytest.approx(np.mean(losses), rel=1e-5)
     for value, expected in zip(values(state), values(stepped), strict=True):
@@ -276,7 +278,7 @@ def test_equal_seeds_give_the_same_bits_and_others_do_not(batch_norm_solver):
     solver, trained = batch_norm_solver, []
     for seed in (5, 6, 5):
         state = solver.start(seed)
-        solver.train_epoch(state, IMAGES, LABELS, BATCHES)
+        solver.train_epoch(state, IMAGES, LABELS, BATCHES, RATES)
         trained.append(values(state))
     first, other, again = trained
     assert any((value != same).any() for value, same in zip(other, first, strict=True))
@@ -288,10 +290,10 @@ def test_threads_share_what_is_compiled(batch_norm_solver):
     solver = batch_norm_solver
     alone = [solver.start(seed) for seed in range(4)]
     for state in alone:
-        solver.train_epoch(state, IMAGES, LABELS, BATCHES)
+        solver.train_epoch(state, IMAGES, LABELS, BATCHES, RATES)
     together = [solver.start(seed) for seed in range(4)]
     with ThreadPool(4) as pool:
-        pool.map(lambda state: solver.train_epoch(state, IMAGES, LABELS, BATCHES), together)
+        pool.map(lambda state: solver.train_epoch(state, IMAGES, LABELS, BATCHES, RATES), together)
     for state, expected in zip(together, alone, strict=True):
         assert_same(state, expected)
     assert solver.train_epoch.experimental_get_tracing_count() == 1
@@ -299,6 +301,6 @@ def test_threads_share_what_is_compiled(batch_norm_solver):
 
 def test_an_epoch_is_compiled_as_one(batch_norm_solver):
     state = batch_norm_solver.start(seed=0)
-    data = map(tf.constant, (IMAGES, LABELS, BATCHES))
+    data = map(tf.constant, (IMAGES, LABELS, BATCHES, RATES))
     epoch = batch_norm_solver.train_epoch.get_concrete_function(state, *data)
     assert epoch.function_def.attr["_XlaMustCompile"].b

@@ -5,13 +5,14 @@ import numpy as np
 import pytest
 
 from pipeline.examples.dataset import Dataset, Examples
-from pipeline.params import Network, Optimizer, Variant
+from pipeline.params import Optimizer, Variant
 from pipeline.params import Training as TrainingParams
 from pipeline.training.batches import epoch_batches
 from pipeline.training.network import build
 from pipeline.training.normalization import BatchNorm, BatchRenorm, NoisyBatch, NoNorm
 from pipeline.training.solver import Solver
 from pipeline.training.trainer import Hooks, Task, Trainer, train_seeds
+from tests.networks import dense
 
 pytestmark = pytest.mark.slow
 
@@ -46,7 +47,7 @@ def variant(normalization, **optimizer):
     return Variant(
         label=normalization.kind.replace("_", " "),
         normalization=normalization,
-        network=Network(hidden_dims=(4,), activation="relu"),
+        network=dense(hidden_dims=(4,), activation="relu"),
         training=TrainingParams(
             epochs=2,
             batch_size=5,
@@ -73,7 +74,7 @@ VARIANTS = {one.label: one for one in (BATCH_NORM, NO_NORM, RENORM, NOISY)}
 @pytest.fixture(scope="module")
 def dataset():
     rng = np.random.default_rng(0)
-    return Dataset(examples(rng, 23), examples(rng, 9), examples(rng, 7))
+    return Dataset(examples(rng, 23), examples(rng, 9), examples(rng, 7), ("a", "b", "c"))
 
 
 @pytest.fixture(scope="module")
@@ -268,7 +269,7 @@ def test_last_scores_are_those_of_the_model_that_is_returned(dataset, trained, o
         model.set_weights(run.weights)
         for split in ("train", "validation"):
             data, scores = getattr(dataset, split), getattr(run.history[-1], split)
-            logits = model(data.images, training=False).numpy().astype(np.float64)
+            logits = model(data.inputs, training=False).numpy().astype(np.float64)
             losses = np.log(np.exp(logits).sum(1)) - logits[np.arange(len(data)), data.labels]
             assert scores.loss == pytest.approx(losses.mean(), rel=1e-5)
             assert scores.accuracy == pytest.approx((logits.argmax(1) == data.labels).mean())
@@ -278,12 +279,12 @@ def test_last_scores_are_those_of_the_model_that_is_returned(dataset, trained, o
 def test_every_variant_starts_from_the_seeds_kernels_and_sees_the_seeds_batches(
     dataset, trained, one
 ):
-    model = build(one.network, one.normalization, image_shape=(3, 3), classes=3)
+    model = build(one.network, one.normalization, shape=(3, 3), classes=3)
     solver = Solver(model, one.training.optimizer)
     state = solver.start(seed=2)
     for epoch in range(2):
         batches = epoch_batches(2, epoch, examples=23, batch_size=5)
-        solver.train_epoch(state, dataset.train.images, dataset.train.labels, batches)
+        solver.train_epoch(state, dataset.train.inputs, dataset.train.labels, batches)
     for weight, same in zip(trained[one.label][0][2].weights, solver.weights(state), strict=True):
         np.testing.assert_array_equal(weight, same)
 

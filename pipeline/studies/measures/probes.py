@@ -71,7 +71,7 @@ class Probe:
 
 def dead_units(trained: Trained) -> Measured:
     """Returns the share (0 to 1) of hidden units that are 0 or less for every test image."""
-    hidden = trained.outputs("activation_", trained.dataset.test.images)
+    hidden = trained.outputs("activation_", trained.dataset.test.inputs)
     dead = np.concatenate([(units <= 0).all(axis=0) for units in hidden])
     return {"dead_units": float(np.mean(dead))}
 
@@ -88,7 +88,7 @@ def undone(trained: Trained) -> Measured:
         for layer in trained.model.layers
         if isinstance(layer, keras.layers.BatchNormalization)
     ]
-    inputs = trained.outputs("dense_", trained.dataset.test.images)
+    inputs = trained.outputs("dense_", trained.dataset.test.inputs)
     weights = _by_path(trained)
     worst = 0.0
     for layer, before in zip(layers, inputs, strict=False):
@@ -106,7 +106,7 @@ def percentiles(trained: Trained) -> Measured:
 
     They are over the test images, after normalisation (Ioffe & Szegedy 2015, figure 1b and c).
     """
-    inputs = trained.outputs("norm_", trained.dataset.test.images)[-1]
+    inputs = trained.outputs("norm_", trained.dataset.test.inputs)[-1]
     by_unit = np.percentile(inputs, PERCENTILES, axis=0)
     return {f"percentile_{at}": units for at, units in zip(PERCENTILES, by_unit, strict=True)}
 
@@ -161,7 +161,7 @@ def robustness(trained: Trained) -> Measured:
     The noise is Gaussian; the attacks are `fgsm` and `pgd`. Every run gets the same random draws.
     """
     test = trained.dataset.test
-    pixels, labels = test.images / np.float32(_BRIGHTEST), test.labels
+    pixels, labels = test.inputs / np.float32(_BRIGHTEST), test.labels
     attacked = Attacked(trained.model, trained.weights)
     rng = np.random.default_rng(0)
     noise = rng.standard_normal(pixels.shape, np.float32)
@@ -198,7 +198,7 @@ def _outputs(
 def _training_batches(trained: Trained) -> list[tuple[NDArray[np.uint8], NDArray[np.uint8]]]:
     examples, size = trained.dataset.train, trained.training.batch_size
     return [
-        (examples.images[start : start + size], examples.labels[start : start + size])
+        (examples.inputs[start : start + size], examples.labels[start : start + size])
         for start in range(0, _BATCHES * size, size)
     ]
 

@@ -47,12 +47,12 @@ class Trials:
         """
         self._training = Trainer(dataset)
         self._dataset, self._probes, self._followed = dataset, probes, followed
-        self._test = tf.constant(dataset.test.images), tf.constant(dataset.test.labels)
+        self._test = tf.constant(dataset.test.inputs), tf.constant(dataset.test.labels)
 
     def __call__(self, task: Task) -> Trial:
         """Trains a task and measures its run."""
         solver, training = self._training.solver(task.variant), task.variant.training
-        state = solver.start(task.seed, training.optimizer.learning_rate)
+        state = solver.start(task.seed)
         steps = training.steps_per_epoch or len(self._dataset.train) // training.batch_size
 
         def trained() -> Trained:

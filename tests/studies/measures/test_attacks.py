@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 
-from pipeline.params import Network
 from pipeline.studies.measures.attacks import Attacked
 from pipeline.training import network
 from pipeline.training.normalization import NoNorm
+from tests.networks import dense
 
 # A linear model of two classes: logits w·x and -w·x, whose loss rises along -w for class 0.
 WEIGHTS = np.random.default_rng(1).normal(size=9).astype(np.float32)
@@ -14,7 +14,7 @@ FAR = 0.05
 @pytest.fixture(scope="module")
 def linear():
     built = network.build(
-        Network(hidden_dims=(9,), activation="linear"), NoNorm(), image_shape=(3, 3), classes=2
+        dense(hidden_dims=(9,), activation="linear"), NoNorm(), shape=(3, 3), classes=2
     )
     kernel = np.stack([WEIGHTS, -WEIGHTS], axis=1)
     return Attacked(built, [np.eye(9, dtype=np.float32), np.zeros(9, np.float32), kernel,

@@ -1,18 +1,18 @@
 import numpy as np
 import pytest
 
-from pipeline.params import Network
 from pipeline.studies.measures.gradients import Gradients, cosine, difference, norm, stepped
 from pipeline.training import network
 from pipeline.training.normalization import BatchNorm, NoNorm
+from tests.networks import dense
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (20, 3, 3), np.uint8)
 LABELS = np.random.default_rng(1).integers(0, 3, 20).astype(np.uint8)
 
 
 def built(normalization):
-    dims = Network(hidden_dims=(5,), activation="linear")
-    return network.build(dims, normalization, image_shape=(3, 3), classes=3)
+    dims = dense(hidden_dims=(5,), activation="linear")
+    return network.build(dims, normalization, shape=(3, 3), classes=3)
 
 
 def by_hand(weights):

@@ -2,12 +2,13 @@ import numpy as np
 import pytest
 
 from pipeline.examples.dataset import Dataset, Examples
-from pipeline.params import Network, Optimizer, Training
+from pipeline.params import Optimizer, Training
 from pipeline.studies.measures import probes
 from pipeline.studies.measures.gradients import Gradients, stepped
 from pipeline.studies.measures.probes import PROBES, Trained
 from pipeline.training import network
 from pipeline.training.normalization import BatchNorm, NoNorm
+from tests.networks import dense
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (5000, 3, 3), np.uint8)
 LABELS = np.random.default_rng(1).integers(0, 3, 5000).astype(np.uint8)
@@ -24,7 +25,7 @@ def trained(built, weights, test=FEW):
 
 def model(normalization):
     return network.build(
-        Network(hidden_dims=(6, 4), activation="relu"), normalization, image_shape=(3, 3), classes=3
+        dense(hidden_dims=(6, 4), activation="relu"), normalization, shape=(3, 3), classes=3
     )
 
 
@@ -75,8 +76,8 @@ def test_accuracy_under_attack_is_the_share_of_margins_that_are_wide_enough(monk
     # The bias puts the border between the classes among the images.
     bias = np.array([-sums.mean(), sums.mean()], np.float32)
     labels = (sums < sums.mean()).astype(np.uint8)
-    dims = Network(hidden_dims=(9,), activation="linear")
-    built = network.build(dims, NoNorm(), image_shape=(3, 3), classes=2)
+    dims = dense(hidden_dims=(9,), activation="linear")
+    built = network.build(dims, NoNorm(), shape=(3, 3), classes=2)
     weights = [np.eye(9, dtype=np.float32), np.zeros(9, np.float32), np.stack([slopes, -slopes], 1)]
     monkeypatch.setattr(probes, "DISTANCES", (far,))
 
@@ -127,8 +128,8 @@ def test_percentiles_are_those_of_each_unit_after_normalisation():
 
 def linear(depth=1):
     """Makes linear layers without normalisation, and a tenth of their initial weights."""
-    dims = Network(hidden_dims=(4,) * depth, activation="linear")
-    built = network.build(dims, NoNorm(), image_shape=(3, 3), classes=3)
+    dims = dense(hidden_dims=(4,) * depth, activation="linear")
+    built = network.build(dims, NoNorm(), shape=(3, 3), classes=3)
     return trained(built, [one / 10 for one in network.first_weights(built, 2)])
 
 

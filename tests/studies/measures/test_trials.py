@@ -2,12 +2,13 @@ import numpy as np
 import pytest
 
 from pipeline.examples.dataset import Dataset, Examples
-from pipeline.params import Network, Optimizer, Variant
+from pipeline.params import Optimizer, Variant
 from pipeline.params import Training as TrainingSection
 from pipeline.studies.measures.probes import PROBES, Trained
 from pipeline.studies.measures.trials import Trials
 from pipeline.training.normalization import BatchNorm
 from pipeline.training.trainer import Task, Trainer
+from tests.networks import dense
 
 SEED, EPOCHS, STEPS = 5, 4, 3
 SCORES = [
@@ -34,7 +35,7 @@ def cell():
     variant = Variant(
         label="A",
         normalization=BatchNorm(momentum=0.9, epsilon=0.01, center=True, scale=True),
-        network=Network(hidden_dims=(6, 5), activation="relu"),
+        network=dense(hidden_dims=(6, 5), activation="relu"),
         training=TrainingSection(
             epochs=EPOCHS, steps_per_epoch=STEPS, batch_size=10, optimizer=optimizer, seeds=1
         ),

@@ -61,9 +61,7 @@ def _network_class(code: str, source: str) -> type[Network]:
         raise fault(code, error) from None
     classes = [each for each in vars(module).values() if inspect.isclass(each)]
     found = [
-        each
-        for each in classes
-        if issubclass(each, Network) and each.__module__ == module.__name__
+        each for each in classes if issubclass(each, Network) and each.__module__ == module.__name__
     ]
     if len(found) != 1:
         has = ", ".join(each.__name__ for each in found) or "none"

@@ -18,9 +18,7 @@ class _Undistributed(type):
         return [base for base in super().mro() if base is not TFOptimizer]
 
 
-def build(
-    optimizer: Optimizer, weight_decay: float | None = None
-) -> keras.optimizers.Optimizer:
+def build(optimizer: Optimizer, weight_decay: float | None = None) -> keras.optimizers.Optimizer:
     """Returns the Keras optimizer, unbuilt, with a `stateless_apply` that works on TensorFlow."""
     kind = type(keras.optimizers.get(optimizer.name))
     decay = {} if weight_decay is None else {"weight_decay": weight_decay}

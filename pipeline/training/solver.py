@@ -15,8 +15,8 @@ from pipeline.params import Training
 from pipeline.runs.epochs import Scores
 from pipeline.training import optimizers
 from pipeline.training.augmentation import augmented
-from pipeline.training.dense import portable
 from pipeline.training.network import first_noise, first_weights
+from pipeline.training.portable_layers import portable
 
 _compiled = functools.partial(tf.function, jit_compile=True, autograph=False)
 # The hidden units of this many images fit in the processor's cache.

@@ -280,11 +280,12 @@ def test_every_variant_starts_from_the_seeds_kernels_and_sees_the_seeds_batches(
     dataset, trained, one
 ):
     model = build(one.network, one.normalization, shape=(3, 3), classes=3)
-    solver = Solver(model, one.training.optimizer)
+    solver = Solver(model, one.training)
     state = solver.start(seed=2)
     for epoch in range(2):
         batches = epoch_batches(2, epoch, examples=23, batch_size=5)
-        solver.train_epoch(state, dataset.train.inputs, dataset.train.labels, batches)
+        rates = np.full(len(batches), one.training.optimizer.learning_rate, np.float32)
+        solver.train_epoch(state, dataset.train.inputs, dataset.train.labels, batches, rates)
     for weight, same in zip(trained[one.label][0][2].weights, solver.weights(state), strict=True):
         np.testing.assert_array_equal(weight, same)
 

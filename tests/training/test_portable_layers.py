@@ -1,11 +1,12 @@
 import functools
 import sys
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from pipeline.training import dense
+from pipeline.training import portable_layers
 from pipeline.training.network import build, first_weights
 from pipeline.training.normalization import NoNorm
 from pipeline.training.solver import Scorer
@@ -18,6 +19,8 @@ compiled = functools.partial(tf.function, jit_compile=True, autograph=False)
 SHAPES = [
     (32, 784, 32), (32, 32, 10), (1, 1, 1), (3, 500, 7), (8, 10, 512), (128, 100, 100),
     (500, 512, 512), (600, 12, 329), (41, 201, 34), (1_009, 38, 286), (60, 1_024, 33),
+    # Those of convolutions, whose batch is all places of all images.
+    (4_704, 9, 16), (6_272, 144, 32), (5_000, 49, 1), (4_999, 288, 40),
 ]  # fmt: skip
 
 
@@ -25,7 +28,7 @@ SHAPES = [
 def products(inputs, kernel, outer):
     with tf.GradientTape() as tape:
         tape.watch([inputs, kernel])
-        outputs = dense.times(inputs, kernel)
+        outputs = portable_layers.times(inputs, kernel)
     return [outputs, *tape.gradient(outputs, [inputs, kernel], output_gradients=outer)]
 
 
@@ -85,7 +88,7 @@ def test_without_cutting_some_do_depend_on_them(caches):
 def test_a_portable_model_has_the_names_and_outputs_of_its_original():
     network = dense(hidden_dims=(5,), activation="relu")
     model = build(network, NoNorm(), shape=(2, 3), classes=4)
-    clone = dense.portable(model)
+    clone = portable_layers.portable(model)
     assert [one.path for one in clone.weights] == [one.path for one in model.weights]
     weights = first_weights(model, seed=1)
     model.set_weights(weights)
@@ -95,3 +98,51 @@ def test_a_portable_model_has_the_names_and_outputs_of_its_original():
         tf.nn.softmax(model(images, training=False)),
         rtol=1e-5,
     )
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"kernel_size": 3, "padding": "same"},
+        {"kernel_size": (2, 3), "padding": "valid"},
+        {"kernel_size": 3, "padding": "same", "strides": 2},
+        {"kernel_size": (4, 1), "padding": "valid", "strides": (2, 1), "use_bias": False},
+        {"kernel_size": 2, "padding": "same", "dilation_rate": 2, "activation": "relu"},
+    ],
+    ids=str,
+)
+def test_a_convolution_is_that_of_tensorflow_with_its_gradients(settings):
+    rng = np.random.default_rng(1)
+    layer = keras.layers.Conv2D(5, **settings, bias_initializer="random_normal")
+    model = keras.Sequential([keras.Input((7, 8, 3)), layer])
+    weights = [rng.standard_normal(weight.shape, np.float32) for weight in model.get_weights()]
+    images = rng.standard_normal((6, 7, 8, 3), np.float32)
+    found, expected = (
+        outputs_and_gradients(each, weights, images)
+        for each in (portable_layers.portable(model), model)
+    )
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-4)
+
+
+def outputs_and_gradients(model, weights, images):
+    @compiled
+    def of(weights, images):
+        with tf.GradientTape() as tape:
+            tape.watch([weights, images])
+            with keras.StatelessScope(zip(model.weights, weights, strict=True)):
+                outputs = model(images)
+            loss = tf.reduce_sum(outputs**2)
+        return [outputs, *tf.nest.flatten(tape.gradient(loss, [weights, images]))]
+
+    return [tensor.numpy() for tensor in of([tf.constant(each) for each in weights], images)]
+
+
+def test_layers_outside_the_promise_are_named():
+    inputs = keras.Input((8, 8, 3))
+    units = keras.layers.Conv2D(6, 3)(inputs)
+    units = keras.layers.DepthwiseConv2D(3)(units)
+    units = keras.layers.Conv2D(6, 3, groups=2)(units)
+    units = keras.layers.GlobalAveragePooling2D()(keras.layers.ReLU()(units))
+    named = portable_layers.outside_promise(keras.Model(inputs, keras.layers.Dense(2)(units)))
+    assert named == ["Conv2D", "DepthwiseConv2D"]

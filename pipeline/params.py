@@ -184,7 +184,15 @@ class Augmentation(Section):
 
     model_config = ConfigDict(extra="allow")
 
-    layer: Annotated[str, Field(pattern="^Random[A-Za-z]+$")]
+    layer: Literal[
+        "RandomBrightness", "RandomContrast", "RandomErasing", "RandomFlip", "RandomInvert",
+        "RandomPosterization", "RandomRotation", "RandomShear", "RandomTranslation", "RandomZoom",
+    ]  # fmt: skip
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """The arguments of the layer."""
+        return self.model_dump(exclude={"layer"})
 
 
 class Training(Section):

@@ -19,7 +19,7 @@ from pipeline.provenance.lineage import Lineage, present_lineage, write_journal
 from pipeline.provenance.processor import outside_promise, present_processor
 from pipeline.runs.epochs import EpochScores
 from pipeline.tracking.live import LiveView
-from pipeline.training.train_variant import manifest_of, train_variant, write_runs
+from pipeline.training.train_variant import check_variant, manifest_of, train_variant, write_runs
 from pipeline.training.trainer import Hooks, Snapshot, TrainedRun
 
 
@@ -41,10 +41,12 @@ def run(
         interruption: created when the process began, since DVC may have been killed meanwhile.
 
     Raises:
+        ParamsError: if it cannot be trained on this data; nothing is written.
         InterruptedTrainingError: if it was asked to end; every run is kept.
         PendingError: if another process trains this variant.
         WriteError: on a full disk; what was kept before stays.
     """
+    not_portable = check_variant(params, variant)
     manifest = manifest_of(params, variant)
     chosen = params.variants[variant]
     workers = workers or os.cpu_count() or 1
@@ -63,6 +65,11 @@ def run(
         ):
             if reason := outside_promise(present_processor()):
                 progress.say(f"{reason}: these runs may differ in bits from those of others")
+            if not_portable:
+                progress.say(
+                    f"layers of the network may differ in bits on other processors: "
+                    f"{', '.join(not_portable)}"
+                )
             if earlier:
                 progress.say(
                     f"{len(earlier)} of {len(manifest.seeds)} runs are here already, from the same "

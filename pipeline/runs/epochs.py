@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -33,7 +34,7 @@ def best_epoch(history: Sequence[EpochScores], monitor: str) -> int:
     """
     sign = -1 if monitor == "loss" else 1
     scores = [sign * getattr(epoch.validation, monitor) for epoch in history]
-    return max(range(len(scores)), key=lambda place: (scores[place] == scores[place], scores[place]))
+    return max(range(len(scores)), key=lambda at: -math.inf if math.isnan(s := scores[at]) else s)
 
 
 def is_over(history: Sequence[EpochScores], stopping: EarlyStopping | None) -> bool:

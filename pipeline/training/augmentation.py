@@ -57,7 +57,7 @@ class _Overlay:
         return self._others[name] if name in self._others else getattr(self._module, name)
 
 
-def affine_transform(
+def affine_transform(  # noqa: PLR0913, PLR0917  They are those of Keras.
     images: tf.Tensor,
     transform: tf.Tensor,
     interpolation: str = "bilinear",

@@ -6,14 +6,14 @@ import itertools
 import math
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.errors import ParamsError
+from pipeline.errors import ParamsError, one_line
 from pipeline.params import Network, Normalization
 from pipeline.training.network_file import fault
 
@@ -62,19 +62,35 @@ def build(
         return normalization.layer(f"norm_{next(count)}")(units)
 
     try:
-        units = network.hidden(_scaled(inputs, moments), normalize)
-        logits = network.logits(classes)
-        logits.name = "logits"
-        outputs = logits(units)
+        outputs = _logits(network, _scaled(inputs, moments), normalize, classes)
         model = keras.Model(inputs, outputs, name="network")
+    except ParamsError:
+        raise
     except Exception as error:  # noqa: BLE001
         raise fault(network.code, error) from None
-    if outputs.shape != (None, classes):
-        hidden = ", ".join("batch" if size is None else str(size) for size in units.shape)
-        raise ParamsError(f"{network.code}: `hidden` must return [batch, units], got [{hidden}]")
     for layer in model.layers:
         _expect_storable(layer, network.code)
-    return _named(model)
+    try:
+        return _named(model)
+    except TypeError as error:
+        message = "a layer is given a function that Keras cannot store"
+        raise ParamsError(f"{network.code}: {message}: {one_line(error)}") from None
+
+
+def _logits(
+    network: Network,
+    scaled: keras.KerasTensor,
+    normalize: Callable[[keras.KerasTensor], keras.KerasTensor],
+    classes: int,
+) -> keras.KerasTensor:
+    units: Any = network.hidden(scaled, normalize)
+    shape = units.shape if keras.backend.is_keras_tensor(units) else ()
+    if len(shape) != 2 or None in shape[1:]:
+        got = f"[{', '.join(map(str, ('batch', *shape[1:])))}]" if shape else repr(units)
+        raise ParamsError(f"{network.code}: `hidden` must return [batch, units], got {got}")
+    layer = network.logits(classes)
+    layer.name = "logits"
+    return layer(units)
 
 
 def moments_of(features: NDArray[np.floating]) -> Moments:

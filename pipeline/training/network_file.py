@@ -13,6 +13,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from pydantic import PydanticUndefinedAnnotation
+
 from pipeline.errors import ParamsError, printable
 from pipeline.params import Network
 
@@ -54,7 +56,8 @@ def _network_class(code: str, source: str) -> type[Network]:
     try:
         tree = ast.parse(source, code)
         _expect_no_other_files(tree, code)
-        exec(compile(_with_keras_on_demand(tree, module), code, "exec"), vars(module))  # noqa: S102
+        tree = _with_keras_on_demand(tree, module)
+        exec(compile(tree, code, "exec", dont_inherit=True), vars(module))  # noqa: S102
     except ParamsError:
         raise
     except Exception as error:  # noqa: BLE001
@@ -68,6 +71,11 @@ def _network_class(code: str, source: str) -> type[Network]:
         raise ParamsError(f"{code} must have one class that extends Network, and has {has}")
     if inspect.isabstract(found[0]):
         raise ParamsError(f"{code}: {found[0].__name__} must have a method `hidden`")
+    try:
+        # Types may have been left as text, and mean nothing.
+        found[0].model_rebuild()
+    except PydanticUndefinedAnnotation as error:
+        raise fault(code, error) from None
     return found[0]
 
 

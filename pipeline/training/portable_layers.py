@@ -38,21 +38,18 @@ _MANY_PIECES = 4
 # With more rows of inputs than this, products are arranged so that their rows are few.
 _TALL = 4096
 
-_LAYERS = keras.layers
 # Layers that are portable here, or of which XLA makes loops that know nothing of caches. Subclasses
-# are not meant.
+# of them are not meant.
 _PORTABLE = frozenset(
-    {
-        _LAYERS.Activation, _LAYERS.Add, _LAYERS.Average, _LAYERS.AveragePooling2D,
-        _LAYERS.BatchNormalization, _LAYERS.Concatenate, _LAYERS.Cropping2D, _LAYERS.Dense,
-        _LAYERS.Dropout, _LAYERS.ELU, _LAYERS.Flatten, _LAYERS.GaussianDropout,
-        _LAYERS.GaussianNoise, _LAYERS.GlobalAveragePooling2D, _LAYERS.GlobalMaxPooling2D,
-        _LAYERS.GroupNormalization, _LAYERS.Identity, _LAYERS.InputLayer,
-        _LAYERS.LayerNormalization, _LAYERS.LeakyReLU, _LAYERS.Maximum, _LAYERS.MaxPooling2D, _LAYERS.Minimum, _LAYERS.Multiply,
-        _LAYERS.Normalization, _LAYERS.Permute, _LAYERS.PReLU, _LAYERS.ReLU, _LAYERS.Rescaling,
-        _LAYERS.Reshape, _LAYERS.Softmax, _LAYERS.SpatialDropout2D, _LAYERS.Subtract,
-        _LAYERS.UnitNormalization, _LAYERS.UpSampling2D, _LAYERS.ZeroPadding2D,
-    }
+    getattr(keras.layers, name)
+    for name in (
+        "Activation", "Add", "Average", "AveragePooling2D", "BatchNormalization", "Concatenate",
+        "Cropping2D", "Dense", "Dropout", "ELU", "Flatten", "GaussianDropout", "GaussianNoise",
+        "GlobalAveragePooling2D", "GlobalMaxPooling2D", "GroupNormalization", "Identity",
+        "InputLayer", "LayerNormalization", "LeakyReLU", "Maximum", "MaxPooling2D", "Minimum",
+        "Multiply", "Normalization", "Permute", "PReLU", "ReLU", "Rescaling", "Reshape", "Softmax",
+        "SpatialDropout2D", "Subtract", "UnitNormalization", "UpSampling2D", "ZeroPadding2D",
+    )
 )  # fmt: skip
 
 

@@ -26,6 +26,11 @@ def manifest_of(params: Params, variant: str) -> Manifest:
     )
 
 
+def check_variant(params: Params, variant: str) -> list[str]:
+    """Makes sure that a variant can be trained on the prepared data; see `Trainer.check`."""
+    return Trainer(read_prepared()).check(params.variants[variant])
+
+
 def train_variant(params: Params, manifest: Manifest, hooks: Hooks, pool: Pool) -> list[TrainedRun]:
     """Returns the runs of a manifest, trained on the prepared data.
 

@@ -12,11 +12,14 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from pipeline.errors import ParamsError
 from pipeline.examples.dataset import Dataset, Examples
 from pipeline.params import Network, Normalization, Optimizer, Variant
 from pipeline.runs.epochs import EpochScores, best_epoch, is_over
 from pipeline.training import network
+from pipeline.training.augmentation import augmented
 from pipeline.training.batches import epoch_batches
+from pipeline.training.portable_layers import outside_promise
 from pipeline.training.schedule import epoch_rates
 from pipeline.training.solver import Solver, State
 
@@ -113,6 +116,25 @@ class Trainer:
         self._hooks = hooks or Hooks()
         self._solvers: dict[tuple[str, ...], Solver] = {}
         self._lock = threading.Lock()
+
+    def check(self, variant: Variant) -> list[str]:
+        """Makes sure that a variant can be trained on this data.
+
+        Returns:
+            The kinds of its layers whose bits may depend on the processor.
+
+        Raises:
+            ParamsError: if not; the message names the parameter, or the line of the network's file.
+        """
+        training = variant.training
+        if training.batch_size > len(self._train[1]):
+            raise ParamsError(
+                f"`batch_size` must be at most the {len(self._train[1])} examples trained on, got "
+                f"{training.batch_size} (params.yaml, training)"
+            )
+        model = self._network(variant.network, variant.normalization)
+        augmented(model, training.augmentation or ())
+        return outside_promise(model)
 
     def __call__(self, task: Task) -> TrainedRun:
         """Trains to the last epoch, from the seed's initial weights or from a snapshot.

@@ -108,11 +108,9 @@ class Network(Section, ABC):
                 of its own each time it is called.
         """
 
-    def logits(self, classes: int) -> keras.layers.Layer:
-        """The last layer, which maps the last hidden one to logits."""
-        import keras  # noqa: PLC0415
-
-        return keras.layers.Dense(classes)
+    def logits(self, classes: int) -> keras.layers.Layer | None:  # noqa: ARG002
+        """Returns the layer that maps the last hidden one to logits; None for a plain dense one."""
+        return None
 
 
 class Optimizer(Section):

@@ -88,7 +88,7 @@ def _logits(
     if len(shape) != 2 or None in shape[1:]:
         got = f"[{', '.join(map(str, ('batch', *shape[1:])))}]" if shape else repr(units)
         raise ParamsError(f"{network.code}: `hidden` must return [batch, units], got {got}")
-    layer = network.logits(classes)
+    layer = network.logits(classes) or keras.layers.Dense(classes)
     layer.name = "logits"
     return layer(units)
 

@@ -195,6 +195,9 @@ def _check_own_file(data: Data) -> None:
     if Path(data.path) == RAW_FOLDER:
         rule = f"your file or folder; {RAW_FOLDER} is for the files of published datasets"
         raise _error("path", rule, data.path, "data")
+    if data.split_seed is None:
+        message = "`split_seed` is missing: it decides which of your examples are held out"
+        raise ParamsError(f"{message} ({PARAMS_FILE}, data)")
 
 
 def _check_published(params: Params) -> None:

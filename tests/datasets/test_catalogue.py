@@ -103,7 +103,9 @@ def examples(first, count):
     return Examples(images, np.arange(count, dtype=np.uint8))
 
 
-DATASET = Dataset(train=examples(0, 4), validation=examples(100, 2), test=examples(200, 3))
+DATASET = Dataset(
+    train=examples(0, 4), validation=examples(100, 2), test=examples(200, 3), classes=tuple("abcd")
+)
 
 
 def test_prepared_arrays_survive_writing_and_reading(tmp_path):
@@ -112,7 +114,7 @@ def test_prepared_arrays_survive_writing_and_reading(tmp_path):
     again = read_prepared(tmp_path / "prepared.npz")
 
     for name in ("train", "validation", "test"):
-        for part in ("images", "labels"):
+        for part in ("inputs", "labels"):
             expected, actual = (
                 getattr(getattr(DATASET, name), part),
                 getattr(getattr(again, name), part),
@@ -133,7 +135,7 @@ def prepared_bytes():
     parts = [
         f"{name}_{part}"
         for name in ("train", "validation", "test")
-        for part in ("images", "labels")
+        for part in ("inputs", "labels")
     ]
     np.savez(buffer, **dict.fromkeys(parts, np.arange(5, dtype=np.uint8)))
     return buffer.getvalue()
@@ -141,7 +143,7 @@ def prepared_bytes():
 
 def pickled_objects():
     buffer = io.BytesIO()
-    np.savez(buffer, allow_pickle=True, train_images=np.array([{"any": "object"}]))
+    np.savez(buffer, allow_pickle=True, train_inputs=np.array([{"any": "object"}]))
     return buffer.getvalue()
 
 
@@ -193,23 +195,25 @@ def test_damaged_arrays_name_the_command_that_remakes_them(tmp_path, content):
     "changes",
     [
         {"test_labels": np.zeros(4, np.uint8)},
-        {"validation_images": np.zeros((2, 6), np.uint8)},
-        {"train_images": np.zeros((4, 2, 3))},
+        {"validation_inputs": np.zeros((2, 6), np.uint8)},
+        {"train_inputs": np.zeros((4, 2, 3))},
         {"train_labels": np.zeros(4, np.int64)},
     ],
     ids=lambda changes: next(iter(changes)),
 )
-def test_arrays_that_are_not_images_with_labels_are_reported(tmp_path, changes):
+def test_arrays_that_are_not_examples_with_labels_are_reported(tmp_path, changes):
     write_prepared(tmp_path / "prepared.npz", DATASET)
     with np.load(tmp_path / "prepared.npz") as arrays:
         np.savez(tmp_path / "prepared.npz", **(dict(arrays) | changes))
 
-    with pytest.raises(DataError, match=r"prepared\.npz is damaged: \w+ holds .* not images with"):
+    with pytest.raises(
+        DataError, match=r"prepared\.npz is damaged: \w+ holds .* not examples with"
+    ):
         read_prepared(tmp_path / "prepared.npz")
 
 
 def test_a_missing_array_is_reported(tmp_path):
-    np.savez(tmp_path / "prepared.npz", train_images=np.zeros(3, np.uint8))
+    np.savez(tmp_path / "prepared.npz", train_inputs=np.zeros(3, np.uint8))
 
     with pytest.raises(DataError, match="train_labels"):
         read_prepared(tmp_path / "prepared.npz")

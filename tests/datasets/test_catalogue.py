@@ -1,5 +1,6 @@
 import io
 import struct
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -79,11 +80,33 @@ def test_mnist_takes_test_examples_from_the_t10k_files(tmp_path):
     assert (test.images.shape, test.images.min(), test.labels[0]) == ((1, 28, 28), 1, 1)
 
 
+def test_the_names_of_clothes_are_in_the_order_of_their_labels():
+    # From the table in the dataset's own README.
+    assert DATASETS["fashion_mnist"].classes == (
+        "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag",
+        "Ankle boot",
+    )  # fmt: skip
+
+
+INSTALLED = Path("/usr/share/datasets/fashion-mnist")
+
+
+@pytest.mark.skipif(not INSTALLED.is_dir(), reason="apt-get install dataset-fashion-mnist")
+def test_clothes_come_from_the_package_of_debian(tmp_path):
+    fetch(DATASETS["fashion_mnist"].files, [Mirror(str(INSTALLED))], tmp_path)
+
+    training, test = read_published("fashion_mnist", tmp_path)
+
+    assert np.bincount(training.labels).tolist() == [6000] * 10
+    assert np.bincount(test.labels).tolist() == [1000] * 10
+
+
 @pytest.mark.parametrize("source", DATASETS.values(), ids=DATASETS)
 def test_files_have_hashes_and_mirrors(source):
     assert len({file.sha256 for file in source.files}) == len(source.files)
     assert all(len(file.sha256) == 64 and file.size > 0 for file in source.files)
-    assert all(mirror.startswith(("https://", "/")) for mirror in source.mirrors())
+    # What comes by http is verified all the same.
+    assert all(mirror.startswith(("https://", "http://", "/")) for mirror in source.mirrors())
 
 
 def test_files_that_differ_from_the_published_ones_are_refused(tmp_path):

@@ -9,9 +9,14 @@ def examples(*labels):
 
 
 def test_a_class_that_a_split_lacks_is_counted_too():
-    dataset = Dataset(train=examples(0, 2, 2), validation=examples(1), test=examples(0))
+    dataset = Dataset(
+        train=examples(0, 2, 2),
+        validation=examples(1),
+        test=examples(0),
+        classes=("cat", "dog", "owl"),
+    )
     assert class_counts(dataset) == {
-        "train": {"0": 1, "1": 0, "2": 2},
-        "validation": {"0": 0, "1": 1, "2": 0},
-        "test": {"0": 1, "1": 0, "2": 0},
+        "train": {"cat": 1, "dog": 0, "owl": 2},
+        "validation": {"cat": 0, "dog": 1, "owl": 0},
+        "test": {"cat": 1, "dog": 0, "owl": 0},
     }

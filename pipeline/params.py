@@ -70,7 +70,7 @@ class Data(Section):
     """
 
     dataset: str
-    path: Annotated[str, Field(min_length=1)]
+    path: Annotated[str, Field(min_length=1, pattern=r"^[^\x00]*$")]
     validation_size: Count
     label: str | None = None
     test_size: Count | None = None

@@ -222,9 +222,7 @@ def test_predictions_are_the_softmax_of_the_logits(scorer, weights):
     probabilities = scorer.predict(weights.values(), IMAGES)
     assert probabilities.dtype == np.float32
     np.testing.assert_allclose(probabilities.sum(1), 1, rtol=1e-6)
-    model = build(
-        dense(hidden_dims=(4,), activation="relu"), BATCH_NORM, shape=(2, 2), classes=3
-    )
+    model = build(dense(hidden_dims=(4,), activation="relu"), BATCH_NORM, shape=(2, 2), classes=3)
     model.set_weights(list(weights.values()))
     np.testing.assert_allclose(
         probabilities, softmax(model(IMAGES, training=False).numpy()), rtol=1e-5

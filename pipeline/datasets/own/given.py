@@ -148,9 +148,10 @@ def as_labels(values: NDArray[Any], where: str) -> NDArray[np.str_]:
             f"{where} is {list(values.shape)}: labels are [examples]; of one column for each class "
             "take y.argmax(axis=1)"
         )
-    if values.dtype.kind == "f" and np.array_equal(values, np.trunc(values)):
-        with np.errstate(invalid="ignore"):
-            values = values.astype(np.int64) if np.isfinite(values).all() else values
+    whole = values.dtype.kind == "f" and np.array_equal(values, np.trunc(values))
+    # Beyond, not every whole number is one of 64 bits.
+    if whole and np.abs(values).max(initial=0) < 2**53:
+        values = values.astype(np.int64)
     if values.dtype.kind not in "biuU":
         raise DataError(f"{where} holds labels that are neither text nor whole numbers")
     return values.astype(np.str_)

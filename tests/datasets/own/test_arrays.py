@@ -122,6 +122,11 @@ def with_one(value):
         ({"y_train": np.zeros(6, int)}, " has one class only, '0'"),
         ({"y_train": np.eye(6)}, ": y_train is [6, 6]: labels are [examples]; of one column for "),
         ({"y_train": LABELS / 2}, ": y_train holds labels that are neither text nor whole numbers"),
+        (
+            {"y_train": LABELS * np.inf},
+            ": y_train holds labels that are neither text nor whole num",
+        ),
+        ({"y_train": LABELS * 1e300}, ": y_train holds labels that are neither text nor whole num"),
         ({"y_train": LABELS + np.nan}, ": y_train holds labels that are neither text nor whole "),
         ({"y_train": ["", "a"] * 3}, " has a class with the name '': names are 1 to 100 character"),
         ({"y_train": ["a\nb", "a"] * 3}, " has a class with the name 'a\\nb': names are 1 to 100"),

@@ -123,7 +123,7 @@ def with_one(value):
         ({"y_train": np.eye(6)}, ": y_train is [6, 6]: labels are [examples]; of one column for "),
         ({"y_train": LABELS / 2}, ": y_train holds labels that are neither text nor whole numbers"),
         (
-            {"y_train": LABELS * np.inf},
+            {"y_train": np.where(LABELS, np.inf, 0)},
             ": y_train holds labels that are neither text nor whole num",
         ),
         ({"y_train": LABELS * 1e300}, ": y_train holds labels that are neither text nor whole num"),

@@ -27,6 +27,10 @@ from pipeline.errors import one_line
 
 # Of text, which takes more memory than the numbers in it.
 _MOST_BYTES_OF_TEXT = 2**30
+# What pyarrow was seen to raise for files with flipped bytes, some of them in notes for pandas.
+_PARQUET_ERRORS = (
+    pa.ArrowException, OSError, ValueError, TypeError, LookupError, AttributeError, MemoryError,
+)  # fmt: skip
 
 
 def read(path: Path, label: str | None) -> Given:
@@ -91,7 +95,7 @@ def _read_parquet(path: Path) -> pd.DataFrame:
             if max(sum(groups), 8 * held.num_rows * held.num_columns) > MOST_BYTES:
                 raise data_error(path, "unpacks to more than 2 GB: give fewer rows")
             table = file.read().to_pandas()
-    except (pa.ArrowException, OSError, ValueError, TypeError, MemoryError) as error:
+    except _PARQUET_ERRORS as error:
         raise data_error(path, f"cannot be read as a Parquet table: {one_line(error)}") from None
     _expect_distinct([str(name) for name in table.columns], path)
     return table

@@ -2,7 +2,9 @@ import math
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
+from pyarrow import parquet
 from sklearn.datasets import load_iris
 
 from pipeline.datasets.own import table
@@ -179,6 +181,16 @@ def test_an_unknown_label_is_told_with_the_columns(saved, refusal, content, labe
 @pytest.mark.parametrize("content", [b"", b"PAR1", b"PAR1" + bytes(20) + b"PAR1", b"<html>"])
 def test_damaged_parquet_is_told(project, refusal, content):
     (project / "own.parquet").write_bytes(content)
+
+    told = refusal("own.parquet", label="kind")
+
+    assert told.startswith("own.parquet cannot be read as a Parquet table: ")
+
+
+@pytest.mark.parametrize("notes", ["{}", "{", "[]", '{"columns": [{}], "index_columns": [{}]}'])
+def test_damaged_notes_for_pandas_are_told(project, refusal, notes):
+    rows = pa.Table.from_pandas(frame()).replace_schema_metadata({"pandas": notes})
+    parquet.write_table(rows, project / "own.parquet")
 
     told = refusal("own.parquet", label="kind")
 

@@ -58,7 +58,7 @@ class Given:
     @property
     def parts(self) -> dict[str, Part]:
         """The parts by their names."""
-        return {"train": self.training} | ({"test": self.test} if self.test else {})
+        return {"train": self.training} | ({} if self.test is None else {"test": self.test})
 
 
 def data_error(path: Path, fault: str) -> DataError:
@@ -99,10 +99,12 @@ def as_images(values: NDArray[Any], where: str) -> NDArray[np.uint8]:
         images = scaled.astype(np.uint8)
         # Divided as the values would have been: the comparison is exact.
         again = images / values.dtype.type(255) if unit else images
-    if not np.array_equal(again, values):
+    # What is not a number is not equal to itself.
+    if (unfit := again != values).any():
+        place = tuple(np.argwhere(unfit)[0].tolist())
         raise DataError(
-            f"{where} holds pixels that are neither bytes nor bytes divided by 255: save "
-            "(255 * x).round().astype('uint8'), or x.reshape(len(x), -1) as features"
+            f"{where}{list(place)} is {values[place]}, neither a byte nor a byte divided by 255: "
+            "save (255 * x).round().astype('uint8'), or x.reshape(len(x), -1) as features"
         )
     return images
 

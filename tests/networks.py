@@ -5,7 +5,10 @@ from pathlib import Path
 from pipeline.params import Training
 from pipeline.training.network_file import network_class
 
-DENSE = str(Path(__file__).parents[1] / "networks/dense.py")
+_ROOT = Path(__file__).parents[1]
+DENSE = str(_ROOT / "networks/dense.py")
+# The shipped params.yaml, for projects in folders that have no networks.
+PARAMS = (_ROOT / "params.yaml").read_text(encoding="utf-8").replace("networks/dense.py", DENSE)
 
 
 def dense(**fields):

@@ -19,9 +19,9 @@ from pipeline.commands import lean_tensorflow
 from pipeline.datasets.catalogue import DATASETS
 from pipeline.tracking.experiment_pages import of_runs
 from pipeline.tracking.store import RunRecord, Store
+from tests.networks import DENSE, PARAMS
 
 CHECKOUT = Path(__file__).parents[1]
-PARAMS = (CHECKOUT / "params.yaml").read_text(encoding="utf-8")
 COMMANDS = [
     "compare", "demo", "doctor", "download", "evaluate", "gallery", "params", "predict",
     "prepare", "promote", "reproduce", "study", "track", "train", "ui",
@@ -202,6 +202,7 @@ def test_params_prints_what_each_variant_trains_with(start):
         "  epsilon: 0.001",
         "  center: True",
         "  scale: True",
+        f"  network.code: {DENSE}",
         "  network.hidden_dims: [32, 32]",
         "  network.activation: relu",
         "  training.epochs: 10",
@@ -212,6 +213,7 @@ def test_params_prints_what_each_variant_trains_with(start):
         "  seeds: 10",
         "no_norm (Without BN)",
         "  normalization: none",
+        f"  network.code: {DENSE}",
         "  network.hidden_dims: [32, 32]",
         "  network.activation: relu",
         "  training.epochs: 10",
@@ -315,6 +317,20 @@ def test_without_any_mirror_download_shows_both_ways_out(offline, monkeypatch, c
     assert "Set MNIST_MIRROR to a folder or URL that has it" in told
     assert "`make demo`" in told
     assert not list(offline.glob("data/raw/*"))
+
+
+def test_download_says_that_a_file_of_ones_own_needs_none(project, monkeypatch, capsys):
+    (project / "params.yaml").write_text(
+        PARAMS.replace("dataset: mnist ", "dataset: file ")
+        .replace("path: data/raw ", "path: my.csv ")
+        .replace("  validation_size", "  split_seed: 0\n  validation_size"),
+        encoding="utf-8",
+    )
+
+    assert run_main(monkeypatch, "download") == 0
+
+    assert capsys.readouterr().out == "Nothing to download: the data is a file of yours\n"
+    assert list((project / "data/raw").iterdir()) == []
 
 
 def test_the_ui_is_served_to_this_machine_alone(project, monkeypatch):

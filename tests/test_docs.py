@@ -21,7 +21,7 @@ from pydantic import Field
 from pipeline import errors
 from pipeline.cli import pipeline
 from pipeline.comparison.verdict import MEANINGFUL, Verdict, fewest_pairs
-from pipeline.datasets.catalogue import DATASETS
+from pipeline.datasets.catalogue import DATASETS, OWN_FILE
 from pipeline.evaluation.results import Predictions
 from pipeline.examples.prepared import SPLITS
 from pipeline.params import (
@@ -45,7 +45,11 @@ from pipeline.training.normalization import NORMALIZATIONS
 # docs/RELIABILITY.md and docs/tutorial.md are written by programs, which have tests of their own.
 GENERATED = {"RELIABILITY.md", "tutorial.md"}
 GUIDES = [path for path in sorted(Path("docs").glob("*.md")) if path.name not in GENERATED]
-WRITTEN = [*map(Path, ("README.md", "ARCHITECTURE.md", "CHANGELOG.md", "CONTRIBUTING.md")), *GUIDES]
+EXAMPLES = sorted(Path("examples").glob("*/README.md"))
+WRITTEN = [
+    *map(Path, ("README.md", "ARCHITECTURE.md", "CHANGELOG.md", "CONTRIBUTING.md")),
+    *GUIDES, *EXAMPLES,
+]  # fmt: skip
 LINKED = [*WRITTEN, Path("SECURITY.md"), *(Path("docs") / name for name in sorted(GENERATED))]
 PACKAGE = Path("pipeline")
 MARKDOWN = MarkdownIt("commonmark").enable("table")
@@ -85,7 +89,7 @@ PAGE = Path("docs/params.md")
 BOUNDS = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
 # What is checked where the whole file is known.
 BEYOND_TYPES = {
-    "dataset": ", ".join(f"`{name}`" for name in DATASETS),
+    "dataset": ", ".join(f"`{name}`" for name in (*DATASETS, OWN_FILE)),
     "baseline": "name of a variant",
     "candidate": "name of a variant",
     "normalization": ", ".join(f"`{kind}`" for kind in NORMALIZATIONS),
@@ -228,11 +232,15 @@ def test_the_rule_of_the_verdict_is_told_with_its_limits():
     assert tuple(named(row[0])[0] for row in verdicts[1:]) == get_args(Verdict)
 
 
-def test_every_message_that_is_quoted_is_one_of_ours():
+@pytest.mark.parametrize(
+    ("page", "heading"),
+    [("docs/faults.md", "What you may see"), ("docs/your-data.md", "When it is refused")],
+)
+def test_every_message_that_is_quoted_is_one_of_ours(page, heading):
     source = "".join(path.read_text(encoding="utf-8") for path in sorted(PACKAGE.rglob("*.py")))
     # A long text stands in the code in parts.
     source = re.sub(r'"\s*f?"', "", source)
-    (_, *told), *_ = tables(Path("docs/faults.md"), "What you may see")
+    (_, *told), *_ = tables(Path(page), heading)
     quoted = [
         re.split(r"^error:|^WARNING:|…|https://|\(params.yaml", message)
         for row in told
@@ -275,7 +283,9 @@ def test_what_is_not_committed_has_what_is_told():
         field.name for field in fields(Predictions)
     ]
     assert told["data/prepared.npz"] == [
-        f"{split}_{part}" for split in SPLITS for part in ("images", "labels")
+        *(f"{split}_{part}" for split in SPLITS for part in ("inputs", "labels")),
+        "classes",
+        "features",
     ]
 
 
@@ -310,7 +320,7 @@ def test_the_arrows_are_those_that_are_held():
 
 @pytest.mark.parametrize("page", WRITTEN, ids=str)
 def test_every_path_that_is_named_is_there(page):
-    own = r"(pipeline|docs|studies|benchmarks|notebooks|tests|reports)(/\w[\w.-]*)+/?"
+    own = r"(pipeline|docs|examples|studies|benchmarks|notebooks|tests|reports)(/\w[\w.-]*)+/?"
     for path in code(page):
         assert not re.fullmatch(own, path) or Path(path).exists(), path
 

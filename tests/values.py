@@ -107,7 +107,9 @@ def experiment(make_cell, true_labels):
                 epochs=3, batch_size=8, optimizer=Optimizer(name="sgd", learning_rate=0.1), seeds=8
             ),
             variants={},
-            comparison=Comparison(baseline="no_norm", candidate="bn", measure="accuracy", confidence=confidence),
+            comparison=Comparison(
+                baseline="no_norm", candidate="bn", measure="accuracy", confidence=confidence
+            ),
             tracking=Tracking(experiment="test"),
         )
         bn = {"normalization": "batch", "momentum": 0.99, "network": {"hidden_dims": [4]}}

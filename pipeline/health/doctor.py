@@ -104,9 +104,11 @@ def _dvc() -> Iterator[Finding]:
 
 
 def _mirrors(params: Params) -> Iterator[Finding | Note]:
+    from pipeline.datasets.catalogue import OWN_FILE
     from pipeline.health import download_mirrors
 
-    return download_mirrors.findings(params.data.dataset)
+    name = params.data.dataset
+    return iter(()) if name == OWN_FILE else download_mirrors.findings(name)
 
 
 def _store(params: Params | None) -> Iterator[Finding | Note]:

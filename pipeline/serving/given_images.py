@@ -2,35 +2,29 @@
 
 from __future__ import annotations
 
-import struct
-import warnings
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
-import click
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from pipeline.datasets import idx
+from pipeline.datasets.picture_file import (
+    FORMATS,
+    MOST_BYTES,
+    printable_path,
+    told_in_a_line,
+    upright,
+)
 from pipeline.errors import ArgumentError, DataError, MissingInputError, one_line
 from pipeline.serving.drawings import is_blank
 
-# Pillow reads more formats. One of them is EPS, which it hands to another program.
-_FORMATS = ("PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP", "PPM")
-# No digit that we know of needs a larger file, or more pixels a side.
-_MOST_BYTES = 64 * 2**20
+# No digit that we know of needs more pixels a side.
 _LONGEST_SIDE = 1000
-# Reading takes up to 17 bytes a pixel, with the copies that Pillow makes of a WebP.
-_MOST_PIXELS = 50_000_000
 # The beginning of an IDX file of bytes in one dimension.
 _LABELS = b"\0\0\x08\x01"
-# What Pillow was seen to raise for files that are cut short or have flipped bytes.
-_DAMAGED = (
-    OSError, SyntaxError, ValueError, LookupError, TypeError, EOFError, struct.error, zlib.error,
-    OverflowError, RuntimeError, MemoryError, AttributeError,
-)  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,11 +69,6 @@ def read_images(path: Path, first: int) -> GivenImages:
     return GivenImages(path, _read_picture(path)[None], is_picture=True)
 
 
-def printable_path(path: Path) -> str:
-    """Returns the path in one line that a terminal can show."""
-    return one_line(click.format_filename(path))
-
-
 def _beginning(path: Path) -> bytes:
     if path.is_dir():
         raise ArgumentError(f"{printable_path(path)} is a folder: name the pictures in it")
@@ -91,7 +80,7 @@ def _beginning(path: Path) -> bytes:
         raise ArgumentError(
             f"{printable_path(path)} is not a regular file: save its content in one"
         )
-    if path.stat().st_size > _MOST_BYTES:
+    if path.stat().st_size > MOST_BYTES:
         raise DataError(f"{printable_path(path)} is larger than 64 MB: give a smaller one")
     with path.open("rb") as file:
         return file.read(4)
@@ -126,22 +115,14 @@ def _read_idx(path: Path, first: int) -> GivenImages:
 def _read_picture(path: Path) -> NDArray[np.uint8]:
     """Returns the picture's brightness, [height, width], on a background that shows its ink."""
     try:
-        picture = _upright(path)
-        picture.thumbnail((_LONGEST_SIDE, _LONGEST_SIDE))
-        picture = picture.convert("RGBA")
+        with told_in_a_line(path):
+            picture = upright(path)
+            picture.thumbnail((_LONGEST_SIDE, _LONGEST_SIDE))
+            picture = picture.convert("RGBA")
     except UnidentifiedImageError:
-        formats = ", ".join(_FORMATS)
+        formats = ", ".join(FORMATS)
         raise DataError(
             f"{printable_path(path)} is neither a picture ({formats}) nor an IDX file"
-        ) from None
-    except Image.DecompressionBombError:
-        raise DataError(
-            f"{printable_path(path)} decompresses to more than 50 million pixels: "
-            "give a smaller one"
-        ) from None
-    except _DAMAGED as error:
-        raise DataError(
-            f"{printable_path(path)} is damaged: {one_line(error)}; save the picture again"
         ) from None
     for paper in ("white", "black"):
         # White ink on a transparent background shows on black only.
@@ -152,26 +133,3 @@ def _read_picture(path: Path) -> NDArray[np.uint8]:
     raise DataError(
         f"{printable_path(path)} is blank, or too faint: draw a digit on it, away from its border"
     )
-
-
-def _upright(path: Path) -> Image.Image:
-    """Returns the picture the right way up, in a mode that can be scaled down."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        with Image.open(path, formats=_FORMATS) as file:
-            # Pillow's own limit is higher.
-            if file.width * file.height > _MOST_PIXELS:
-                raise Image.DecompressionBombError
-            ImageOps.exif_transpose(file, in_place=True)
-            file.load()
-            if file.mode.startswith("I;16") or (file.mode == "I" and file.format == "PPM"):
-                # Pillow would clip 16 bits at 255.
-                return file.point(lambda level: level / 256).convert("L")
-            if file.mode in ("I", "F"):
-                raise DataError(
-                    f"{printable_path(path)} has pixels of 32 bits: save the picture with 8 or 16"
-                )
-            # Palette indices cannot be averaged, nor can a colour that stands for transparency.
-            if file.mode in ("1", "P", "PA") or "transparency" in file.info:
-                return file.convert("RGBA")
-            return file

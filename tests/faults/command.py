@@ -5,8 +5,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.networks import PARAMS
+
 CHECKOUT = Path(__file__).parents[2]
-PARAMS = (CHECKOUT / "params.yaml").read_text(encoding="utf-8")
 DIGITS = PARAMS.replace("dataset: mnist ", "dataset: digits ").replace(": 5000", ": 200")
 
 

@@ -306,7 +306,7 @@ def test_flipped_bits_do_not_change_what_is_learnt_from(tmp_path, count, bits):
         told += again is None
         for name, examples in sets.items() if again else ():
             got = getattr(again, name)
-            np.testing.assert_array_equal(got.images, examples.inputs)
+            np.testing.assert_array_equal(got.inputs, examples.inputs)
             np.testing.assert_array_equal(got.labels, examples.labels)
     count(bits=len(places) * len(bits), told=told)
 

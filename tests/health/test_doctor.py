@@ -3,6 +3,7 @@
 import json
 import os
 import platform
+import re
 import shutil
 import sqlite3
 import subprocess
@@ -25,12 +26,11 @@ from pipeline.provenance.places import tracking_uri
 from pipeline.runs.manifest import Manifest, write_manifest
 from pipeline.runs.tables import ARCHITECTURE, RUNS, WEIGHTS, run_folder
 from pipeline.tracking import track
+from tests import networks
 
 CHECKOUT = Path(__file__).parents[2]
 PARAMS = (
-    (CHECKOUT / "params.yaml")
-    .read_text(encoding="utf-8")
-    .replace("dataset: mnist ", "dataset: digits ")
+    networks.PARAMS.replace("dataset: mnist ", "dataset: digits ")
     .replace("validation_size: 5000", "validation_size: 200")
     .replace("experiment: mnist-batch-norm", "experiment: digits-demo")
 )
@@ -195,6 +195,14 @@ def test_the_command_line_ends_with_1_until_all_is_well():
     ]
 
     assert codes == [1, 1, 0, 0]
+
+
+def test_files_of_ones_own_have_no_mirrors(project):
+    data = "dataset: file\n  path: my.csv\n  split_seed: 0\n"
+    params = re.sub(r"dataset: .*\n  path: .*\n", data, PARAMS)
+    (project / "params.yaml").write_text(params, encoding="utf-8")
+
+    assert list(doctor._mirrors(read_params())) == []
 
 
 @pytest.mark.usefixtures("project")

@@ -54,7 +54,9 @@ PARAMS = Params(
     network=NETWORK,
     training=TRAINING,
     variants=VARIANTS,
-    comparison=Comparison(baseline="no_norm", candidate="batch_norm", measure="accuracy", confidence=0.95),
+    comparison=Comparison(
+        baseline="no_norm", candidate="batch_norm", measure="accuracy", confidence=0.95
+    ),
     tracking=Tracking(experiment="digits"),
 )
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from pipeline.datasets import picture_file
 from pipeline.errors import ArgumentError, DataError, MissingInputError
 from pipeline.serving import given_images
 from pipeline.serving.given_images import read_images
@@ -194,7 +195,7 @@ def test_pixels_of_32_bits_are_reported(saved):
 
 
 @pytest.mark.parametrize(
-    ("of", "limit"), [(given_images, "_MOST_PIXELS"), (Image, "MAX_IMAGE_PIXELS")]
+    ("of", "limit"), [(picture_file, "_MOST_PIXELS"), (Image, "MAX_IMAGE_PIXELS")]
 )
 def test_a_picture_of_too_many_pixels_is_reported(saved, monkeypatch, of, limit):
     path = saved("a.png")
@@ -205,7 +206,7 @@ def test_a_picture_of_too_many_pixels_is_reported(saved, monkeypatch, of, limit)
 
 
 def test_a_file_that_is_too_large_is_reported(written, monkeypatch):
-    monkeypatch.setattr(given_images, "_MOST_BYTES", 5)
+    monkeypatch.setattr(given_images, "MOST_BYTES", 5)
 
     assert refusal(written("a.png", b"123456")) == "is larger than 64 MB: give a smaller one"
 

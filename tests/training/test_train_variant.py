@@ -1,13 +1,35 @@
 import numpy as np
+import pytest
 
+from pipeline.errors import ParamsError
+from pipeline.examples.dataset import Dataset, Examples
+from pipeline.examples.prepared import PREPARED_FILE, write_prepared
+from pipeline.params_file import read_params
 from pipeline.runs.epochs import EpochScores, Scores
 from pipeline.runs.manifest import Manifest, read_manifest
 from pipeline.runs.models import read_model
 from pipeline.runs.tables import read_history, run_folder
-from pipeline.training.train_variant import write_runs
+from pipeline.training.train_variant import manifest_of, train_variant, write_runs
 from pipeline.training.trainer import TrainedRun
+from tests.networks import PARAMS
 
 MANIFEST = Manifest("a", parameters={}, seeds=(0, 1), data_sha256="da7a", code_sha256="c0de")
+
+
+def test_a_batch_larger_than_the_examples_trained_on_is_refused(project):
+    (project / "params.yaml").write_text(PARAMS, encoding="utf-8")
+    params = read_params()
+    (project / "data").mkdir()
+    examples = Examples(np.zeros((31, 2, 2), np.uint8), np.arange(31, dtype=np.uint8) % 2)
+    write_prepared(PREPARED_FILE, Dataset(examples, examples, examples, ("a", "b")))
+
+    with pytest.raises(ParamsError) as told:
+        train_variant(params, manifest_of(params, "no_norm"), hooks=None, pool=None)
+
+    assert str(told.value) == (
+        "`batch_size` must be at most the 31 examples trained on, got 32 "
+        "(params.yaml, variants.no_norm.training)"
+    )
 
 
 def test_runs_are_written_anew_each_with_its_own_model(project, model):

@@ -13,6 +13,7 @@ from pipeline.runs.code import TRAINING_CODE, code_sha256
 from pipeline.studies.kept_trials import MEASURING_CODE
 
 PACKAGE = Path("pipeline").resolve()
+NETWORK = str(Path("networks/dense.py").resolve())
 STAGES = {
     name: stage.get("do", stage)
     for path in ("dvc.yaml", "studies/dvc.yaml")
@@ -112,6 +113,7 @@ def project_folder(tmp_path_factory):
     ignored = shutil.ignore_patterns("__pycache__")
     shutil.copytree("pipeline", folder / "pipeline", ignore=ignored)
     shutil.copytree("networks", folder / "networks", ignore=ignored)
+    shutil.copytree("networks", folder / "networks", ignore=ignored)
     for name in ("dvc.yaml", "params.yaml", ".dvcignore"):
         shutil.copy(name, folder)
     for name in MADE:
@@ -183,6 +185,8 @@ def test_a_parameter_runs_the_stages_that_read_it(changed, old, new, stages):
         ("evaluation/batch_norm/test.csv", {"compare", "track"}),
         ("reports/comparison.json", {"track"}),
         ("reports/report.md", {"track"}),
+        ("networks/dense.py", TRAIN),
+        ("networks/conv.py", set()),
         ("pipeline/errors.py", ALL),
         ("pipeline/files.py", ALL),
         ("pipeline/params.py", ALL),
@@ -273,24 +277,32 @@ def package(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("name", INSIDE)
 def test_every_edit_inside_its_folders_changes_the_fingerprint(package, name):
-    before = code_sha256()
+    before = code_sha256(NETWORK)
     path = package / name
     path.write_text(f"{path.read_text()}\n# edited\n")
-    assert code_sha256() != before
+    assert code_sha256(NETWORK) != before
+
+
+def test_the_file_of_the_network_is_part_of_the_fingerprint(tmp_path):
+    copy = tmp_path / "copy.py"
+    shutil.copy(NETWORK, copy)
+    assert code_sha256(str(copy)) == code_sha256(NETWORK)
+    copy.write_text(f"{copy.read_text()}\n# edited\n")
+    assert code_sha256(str(copy)) != code_sha256(NETWORK)
 
 
 def test_the_fingerprint_sees_a_file_that_is_new_or_has_another_name(package):
-    hashes = [code_sha256()]
+    hashes = [code_sha256(NETWORK)]
     (package / "training/new.py").touch()
-    hashes.append(code_sha256())
+    hashes.append(code_sha256(NETWORK))
     (package / "training/new.py").rename(package / "training/renamed.py")
-    hashes.append(code_sha256())
+    hashes.append(code_sha256(NETWORK))
     assert len(set(hashes)) == 3
 
 
 def test_the_fingerprint_sees_neither_bytecode_nor_other_rooms(package):
-    before = code_sha256()
+    before = code_sha256(NETWORK)
     (package / "training/__pycache__").mkdir()
     (package / "training/__pycache__/solver.cpython-311.pyc").write_bytes(b"1")
     (package / "reporting/figures.py").write_text("")
-    assert code_sha256() == before
+    assert code_sha256(NETWORK) == before

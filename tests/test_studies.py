@@ -18,14 +18,14 @@ STUDY = """
 claim: Batch normalisation helps on the digits
 source: us
 published: none
-data: {dataset: digits, validation_size: 200}
-network: {hidden_dims: [4], activation: relu}
+data: {dataset: digits, path: data/raw, validation_size: 200}
+network: {code: networks/dense.py, hidden_dims: [4], activation: relu}
 training: {epochs: 1, batch_size: 32, optimizer: {name: sgd, learning_rate: 0.1}, seeds: 6}
 variants:
   batch_norm:
     {label: With, normalization: batch, momentum: 0.9, epsilon: 0.001, center: true, scale: true}
   no_norm: {label: Without, normalization: none}
-comparison: {baseline: no_norm, candidate: batch_norm, confidence: 0.95}
+comparison: {baseline: no_norm, candidate: batch_norm, measure: accuracy, confidence: 0.95}
 grid: {training.optimizer.learning_rate: [0.1, 1.0]}
 probes: [dead_units]
 rules: [{measure: test_accuracy, expected: greater, at: {learning_rate: 0.1}}]

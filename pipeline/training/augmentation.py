@@ -78,7 +78,7 @@ def affine_transform(  # noqa: PLR0913, PLR0917  They are those of Keras.
         fill_value: it, if constant.
         data_format: there is but one here.
     """
-    height, width = images.shape[1:3]
+    _, height, width, _ = _sizes(images)
     x, y = (tf.cast(axis, tf.float32) for axis in tf.meshgrid(range(width), range(height)))
     a, b, c, d, e, f = (transform[:, place, None, None] for place in range(6))
     columns = _inside(a * x + b * y + c, width, fill_mode)
@@ -93,6 +93,10 @@ def affine_transform(  # noqa: PLR0913, PLR0917  They are those of Keras.
         for row in (top, top + 1)
     )
     return (1 - down) * upper + down * lower
+
+
+def _sizes(images: tf.Tensor) -> Any:
+    return images.shape
 
 
 def _inside(places: tf.Tensor, size: int, fill_mode: str) -> tf.Tensor:
@@ -112,7 +116,7 @@ def _inside(places: tf.Tensor, size: int, fill_mode: str) -> tf.Tensor:
 
 def _pixels(images: tf.Tensor, rows: tf.Tensor, columns: tf.Tensor, fill: float) -> tf.Tensor:
     """Returns the pixels [batch, height, width, channels] at whole rows and columns."""
-    height, width, channels = images.shape[1:]
+    _, height, width, channels = _sizes(images)
     is_inside = (rows >= 0) & (rows < height) & (columns >= 0) & (columns < width)
     places = tf.clip_by_value(rows, 0, height - 1) * width
     places = tf.cast(places + tf.clip_by_value(columns, 0, width - 1), tf.int32)

@@ -21,6 +21,7 @@ from pipeline.reporting import compare
 from pipeline.training import network
 from pipeline.training.batches import epoch_batches
 from tests.independent import mlp
+from tests.networks import DENSE
 
 pytestmark = pytest.mark.slow
 
@@ -32,8 +33,8 @@ MOVING = {"momentum": 0.9, "epsilon": 0.01}
 PARAMS = params_of(
     {
         # As many as for the test, so that either set could stand in for the other.
-        "data": {"dataset": "digits", "validation_size": 360},
-        "network": {"hidden_dims": [HIDDEN], "activation": "relu"},
+        "data": {"dataset": "digits", "path": "data/raw", "validation_size": 360},
+        "network": {"code": DENSE, "hidden_dims": [HIDDEN], "activation": "relu"},
         "training": {
             "epochs": EPOCHS,
             "batch_size": BATCH_SIZE,
@@ -50,7 +51,7 @@ PARAMS = params_of(
             },
             BASELINE: {"label": "Without", "normalization": "none"},
         },
-        "comparison": {"baseline": BASELINE, "candidate": CANDIDATE, "confidence": CONFIDENCE},
+        "comparison": {"baseline": BASELINE, "candidate": CANDIDATE, "measure": "accuracy", "confidence": CONFIDENCE},
         "tracking": {"experiment": "digits"},
     }
 )
@@ -80,7 +81,7 @@ def split():
     arrays = np.load("data/prepared.npz")
 
     def read(name):
-        images = arrays[f"{name}_images"].astype(np.float64) / 255
+        images = arrays[f"{name}_inputs"].astype(np.float64) / 255
         return images.reshape(len(images), -1), arrays[f"{name}_labels"]
 
     return read

@@ -108,7 +108,8 @@ class Contrast:
     @property
     def same_scores(self) -> bool:
         """Whether every pair has the same test scores."""
-        a, b = (cell.scores[list(SCORES)].to_numpy(float) for cell in (self.a, self.b))
+        names = [*SCORES, self.measure.name]
+        a, b = (cell.scores[names].to_numpy(float) for cell in (self.a, self.b))
         return np.array_equal(a, b, equal_nan=True)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from pipeline.comparison.cells import Cell
 from pipeline.comparison.contrast import Contrast
 from pipeline.comparison.measures import MEASURES
 from pipeline.comparison.verdict import fewest_pairs, rule_in_words
@@ -107,21 +106,16 @@ def _shown(value: object) -> str:
 
 
 def _test_table(contrast: Contrast) -> Table:
-    measure, confidence = contrast.measure, contrast.confidence
-    others = [MEASURES[name] for name in contrast.others]
-
-    def row(cell: Cell) -> list[str]:
-        of = cell.summary(measure.name, confidence)
-        spread = [measure.value(of.mean), measure.value(of.sd), measure.interval(of)]
-        means = [other.value(cell.summary(other.name, confidence).mean) for other in others]
-        return [cell.label, str(len(cell.scores)), *spread, *means]
-
-    header = [
-        "Test set",
-        "runs",
-        f"{measure.heading} (decides)",
-        "sd",
-        f"{level(confidence)} interval",
-        *(other.heading for other in others),
+    """Returns the test scores, a row each: few columns fit a terminal."""
+    sides, measure, confidence = (contrast.a, contrast.b), contrast.measure, contrast.confidence
+    summaries = [side.summary(measure.name, confidence) for side in sides]
+    rows = [
+        ["runs", *(str(len(side.scores)) for side in sides)],
+        [f"{measure.heading} (decides)", *(measure.value(of.mean) for of in summaries)],
+        ["its sd", *(measure.value(of.sd) for of in summaries)],
+        [f"its {level(confidence)} interval", *map(measure.interval, summaries)],
     ]
-    return Table(header, [row(contrast.a), row(contrast.b)])
+    for other in (MEASURES[name] for name in contrast.others):
+        means = [side.summary(other.name, confidence).mean for side in sides]
+        rows.append([other.heading, *map(other.value, means)])
+    return Table(["Test set", *(side.label for side in sides)], rows)

@@ -55,7 +55,7 @@ def scored_epochs(history: pd.DataFrame, scores: pd.DataFrame) -> pd.Series[int]
 
 def classes_of(scores: pd.DataFrame) -> int:
     """Returns the number of classes, each of which has its recall; 0 if they are unknown."""
-    return sum(column.startswith(RECALL) for column in scores)
+    return sum(str(column).startswith(RECALL) for column in scores)
 
 
 def write_predictions(variant: str, predictions: Predictions) -> None:

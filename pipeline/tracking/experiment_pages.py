@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, get_args
 
-from pipeline.comparison.measures import MEASURES
+from pipeline.params import Measure
 
 NOTE = "mlflow.note.content"
 TABLE, CURVES = "table", "curves"
 _SECTIONS = {
     "Learning curves": ("train/loss", "validation/loss", "train/accuracy", "validation/accuracy"),
-    "test": tuple(f"test/{measure}" for measure in MEASURES),
+    "test": tuple(f"test/{measure}" for measure in get_args(Measure)),
 }
 # MLflow's names of its own columns: checkbox, name, time and status, duration. Widths in pixels.
 _FIRST_COLUMNS = {"1": 73, "attributes.`Run Name`": 240, "runDateAndNestInfo": 150, "duration": 80}

@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import keras
 import numpy as np
@@ -55,7 +56,7 @@ class Trained:
     dataset: Dataset
     training: Training
 
-    def outputs(self, layer: str, images: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
+    def outputs(self, layer: str, images: NDArray[Any]) -> list[NDArray[np.float32]]:
         """Returns the outputs [images, units], in inference mode, of layers named `layer…`."""
         weights = list(self.weights)
         batches = [_outputs(self.model, layer, weights, images[at]) for at in _batches(len(images))]
@@ -209,7 +210,7 @@ def _outputs(
         return keras.tree.flatten(keras.Model(model.input, outputs)(images, training=False))
 
 
-def _training_batches(trained: Trained) -> list[tuple[NDArray[np.uint8], NDArray[np.uint8]]]:
+def _training_batches(trained: Trained) -> list[tuple[NDArray[Any], NDArray[np.uint8]]]:
     examples, size = trained.dataset.train, trained.training.batch_size
     return [
         (examples.inputs[start : start + size], examples.labels[start : start + size])

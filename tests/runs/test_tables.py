@@ -30,7 +30,7 @@ from pipeline.runs.tables import (
     write_history,
 )
 from pipeline.training.normalization import BatchNorm
-from tests.networks import DENSE, dense
+from tests.networks import dense
 
 pytestmark = pytest.mark.usefixtures("project")
 
@@ -185,7 +185,7 @@ PARAMETERS = {
     "epsilon": 0.01,
     "center": False,
     "scale": True,
-    "network.code": DENSE,
+    "network.code": "networks/other.py",
     "network.hidden_dims": [32, 17],
     "network.activation": "tanh",
     "network.initializer": "he_normal",

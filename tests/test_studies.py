@@ -25,7 +25,7 @@ variants:
   batch_norm:
     {label: With, normalization: batch, momentum: 0.9, epsilon: 0.001, center: true, scale: true}
   no_norm: {label: Without, normalization: none}
-comparison: {baseline: no_norm, candidate: batch_norm, measure: accuracy, confidence: 0.95}
+comparison: {baseline: no_norm, candidate: batch_norm, confidence: 0.95}
 grid: {training.optimizer.learning_rate: [0.1, 1.0]}
 probes: [dead_units]
 rules: [{measure: test_accuracy, expected: greater, at: {learning_rate: 0.1}}]

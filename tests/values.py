@@ -10,6 +10,7 @@ import pytest
 
 from pipeline.comparison.cells import Cell
 from pipeline.comparison.contrast import contrasts
+from pipeline.comparison.measures import MEASURES
 from pipeline.comparison.published import NOTEBOOK
 from pipeline.params import (
     Comparison,
@@ -63,9 +64,14 @@ def make_cell(true_labels):
                 "scores": pd.DataFrame(
                     {
                         "seed": range(seeds),
+                        "epoch": 2,
                         "loss": 1 - np.array(accuracy),
                         "accuracy": accuracy,
+                        "balanced_accuracy": np.array(accuracy) - 0.01,
+                        "macro_f1": np.array(accuracy) - 0.02,
+                        "roc_auc": (1 + np.array(accuracy)) / 2,
                         "expected_calibration_error": 0.01,
+                        **{f"recall_{place}": accuracy for place in range(4)},
                     }
                 ),
                 "predicted": ((true_labels + wrong) % 4).astype(np.uint8),
@@ -81,12 +87,13 @@ def experiment(make_cell, true_labels):
     """Makes the parameters, the cells and the contrast of two variants."""
 
     @functools.cache
-    def compared(candidate, baseline, confidence, diverged):
+    def compared(candidate, baseline, measure, confidence, diverged):
         pair = (
             make_cell("With BN", candidate),
             make_cell("Without BN", baseline, diverged),
         )
-        (contrast,) = contrasts([pair], confidence, {"da7a": true_labels})
+        labels = {"da7a": true_labels}
+        (contrast,) = contrasts([pair], MEASURES[measure], confidence, labels)
         return contrast
 
     def make(
@@ -95,6 +102,7 @@ def experiment(make_cell, true_labels):
         *,
         label="With BN",
         dataset="digits",
+        measure="accuracy",
         confidence=0.95,
         published=(),
         diverged=(),
@@ -108,7 +116,7 @@ def experiment(make_cell, true_labels):
             ),
             variants={},
             comparison=Comparison(
-                baseline="no_norm", candidate="bn", measure="accuracy", confidence=confidence
+                baseline="no_norm", candidate="bn", measure=measure, confidence=confidence
             ),
             tracking=Tracking(experiment="test"),
         )
@@ -121,7 +129,7 @@ def experiment(make_cell, true_labels):
                 "Without BN", baseline, diverged, published=curves["none"], color="#D55E00"
             ),
         }
-        contrast = compared(candidate, baseline, confidence, diverged)
+        contrast = compared(candidate, baseline, measure, confidence, diverged)
         effect, verdict = contrast.effect, changes.pop("verdict", contrast.effect.verdict)
         paired = dataclasses.replace(effect.paired, **changes)
         effect = dataclasses.replace(effect, paired=paired, verdict=verdict)

@@ -6,7 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from pipeline.comparison.cells import Cell, read_cell
-from pipeline.comparison.contrast import Contrast, contrasts, statistics_record
+from pipeline.comparison.contrast import SCORES, Contrast, contrasts, statistics_record
+from pipeline.comparison.measures import MEASURES
 from pipeline.comparison.published import published_curve
 from pipeline.examples.prepared import read_prepared
 from pipeline.files import write_bytes, write_json, write_text
@@ -36,12 +37,12 @@ def run(params: Params) -> None:
         cells[name] = replace(cell, color=color, published=published)
 
     candidate, baseline = cells[params.comparison.candidate], cells[params.comparison.baseline]
-    confidence = params.comparison.confidence
+    confidence, measure = params.comparison.confidence, MEASURES[params.comparison.measure]
     all_cells = list(cells.values())
     with ThreadPoolExecutor(max_workers=1) as aside:
         # Resampling, which is most of the work, lets this thread draw meanwhile.
         labels = {candidate.data_sha256: test.labels}
-        comparing = aside.submit(contrasts, [(candidate, baseline)], confidence, labels)
+        comparing = aside.submit(contrasts, [(candidate, baseline)], measure, confidence, labels)
         pictures = {
             "curves": png(figures.learning_curves(all_cells, confidence)),
             "confusion": png(figures.confusion_matrices(all_cells, test.labels)),
@@ -49,9 +50,7 @@ def run(params: Params) -> None:
             "samples": png(figures.sample_digits(dataset.train)),
         }
         (contrast,) = comparing.result()
-    pictures["paired_differences"] = png(
-        figures.paired_differences(candidate, baseline, contrast.accuracy, confidence)
-    )
+    pictures["paired_differences"] = png(figures.paired_differences(contrast))
     misread = misread_digits(test, all_cells, MOST_DIGITS)
     enclosed = Enclosed(
         labels=test.labels,
@@ -65,7 +64,7 @@ def run(params: Params) -> None:
         write_json(REPORTS / "metrics" / f"{name}.json", _metrics(cell, confidence))
     write_json(REPORTS / "comparison.json", _full(params, cells, contrast))
     write_json(REPORTS / "summary.json", _headline(cells, contrast))
-    write_curves({cell.label: cell.history for cell in all_cells})
+    write_curves({cell.label: cell.held_history() for cell in all_cells})
     for name, content in pictures.items():
         write_bytes(REPORTS / "figures" / f"{name}.png", content)
     write_text(REPORTS / "report.md", report.markdown(params, cells, contrast))
@@ -73,9 +72,8 @@ def run(params: Params) -> None:
 
 
 def _metrics(cell: Cell, confidence: float) -> dict[str, object]:
-    measures = ("accuracy", "loss", "expected_calibration_error")
     return {
-        "test": {measure: vars(cell.summary(measure, confidence)) for measure in measures},
+        "test": {measure: vars(cell.summary(measure, confidence)) for measure in MEASURES},
         "seeds": len(cell.scores),
         "diverged": len(cell.diverged),
     }
@@ -86,11 +84,11 @@ def _full(params: Params, cells: Mapping[str, Cell], contrast: Contrast) -> dict
     return {
         "candidate": params.comparison.candidate,
         "baseline": params.comparison.baseline,
-        "measure": "test accuracy",
+        "measure": contrast.measure.name,
         "confidence": contrast.confidence,
-        **statistics["accuracy"],
+        **statistics[contrast.measure.name],
         "beyond_test_set": statistics["beyond_test_set"],
-        "loss": statistics["loss"],
+        **{name: statistics[name] for name in contrast.others},
         "diverged": {name: len(cell.diverged) for name, cell in cells.items()},
     }
 
@@ -104,11 +102,10 @@ def _headline(cells: Mapping[str, Cell], contrast: Contrast) -> dict[str, object
             for name, cell in cells.items()
         }
 
-    difference = contrast.accuracy
+    difference = contrast.paired
     return {
         "verdict": contrast.effect.verdict,
-        "accuracy": means("accuracy"),
-        "loss": means("loss"),
+        **{name: means(name) for name in dict.fromkeys((*SCORES, contrast.measure.name))},
         "difference": {
             "mean": _rounded(difference.mean),
             "ci_low": _rounded(difference.ci_low),

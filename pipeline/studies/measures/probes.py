@@ -17,6 +17,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from pipeline.evaluation.scores import BESIDES, measures
 from pipeline.examples.dataset import Dataset
 from pipeline.params import Training
 from pipeline.studies.measures.attacks import Attacked
@@ -75,6 +76,14 @@ def dead_units(trained: Trained) -> Measured:
     hidden = trained.outputs("activation_", trained.dataset.test.inputs)
     dead = np.concatenate([(units <= 0).all(axis=0) for units in hidden])
     return {"dead_units": float(np.mean(dead))}
+
+
+def test_scores(trained: Trained) -> Measured:
+    """Returns the test scores besides loss and accuracy; see `evaluation.scores.measures`."""
+    test = trained.dataset.test
+    (logits,) = trained.outputs("logits", test.inputs)
+    found = measures(test.labels, _softmax(logits).numpy())
+    return {f"test_{name}": value for name, value in found.items()}
 
 
 def undone(trained: Trained) -> Measured:
@@ -178,6 +187,11 @@ def robustness(trained: Trained) -> Measured:
 
 
 @_compiled
+def _softmax(logits: tf.Tensor) -> tf.Tensor:
+    return tf.nn.softmax(logits)
+
+
+@_compiled
 def _normalized(
     before: tf.Tensor, statistics: tuple[tf.Tensor, ...], *, epsilon: float
 ) -> tf.Tensor:
@@ -214,6 +228,7 @@ def _by_path(trained: Trained) -> dict[str, NDArray[np.float32]]:
 
 
 PROBES: dict[str, Probe] = {
+    "test_scores": Probe(tuple(f"test_{name}" for name in BESIDES), test_scores),
     "dead_units": Probe(("dead_units",), dead_units),
     "undone": Probe(("identity_error",), undone),
     "percentiles": Probe(tuple(f"percentile_{at}" for at in PERCENTILES), percentiles),

@@ -26,9 +26,10 @@ from pipeline.evaluation.results import Predictions
 from pipeline.examples.prepared import SPLITS
 from pipeline.params import (
     OPTIMIZER_ARGUMENTS,
+    Augmentation,
     Comparison,
     Data,
-    Network,
+    EarlyStopping,
     Optimizer,
     Params,
     Section,
@@ -40,6 +41,7 @@ from pipeline.runs.epochs import EpochScores, Scores
 from pipeline.runs.manifest import Manifest
 from pipeline.runs.tables import history_table
 from pipeline.studies.study import MEASURES, About, Rule
+from pipeline.training.network_file import network_class
 from pipeline.training.normalization import NORMALIZATIONS
 
 # docs/RELIABILITY.md and docs/tutorial.md are written by programs, which have tests of their own.
@@ -91,6 +93,7 @@ BOUNDS = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
 BEYOND_TYPES = {
     "dataset": ", ".join(f"`{name}`" for name in (*DATASETS, OWN_FILE)),
     "baseline": "name of a variant",
+    "code": "path of a Python file",
     "candidate": "name of a variant",
     "normalization": ", ".join(f"`{kind}`" for kind in NORMALIZATIONS),
 }
@@ -107,7 +110,9 @@ def allowed(annotation, constraints=()):
         return allowed(arguments[0], [*inner, *constraints])
     if origin is Literal:
         return ", ".join(f"`{value}`" for value in arguments)
-    if origin is tuple:
+    if origin is list and issubclass(get_args(annotation)[0], Section):
+        return "list of blocks"
+    if origin is list:
         return "list of " + allowed(arguments[0]).replace("number", "numbers")
     if issubclass(annotation, Section):
         return "block"
@@ -143,9 +148,9 @@ def documented(heading, place=0):
     ("heading", "section"),
     [
         ("data", Data),
-        ("network", Network),
         ("training", Training),
         ("training.optimizer", Optimizer),
+        ("training.early_stopping", EarlyStopping),
         ("comparison", Comparison),
         ("tracking", Tracking),
     ],
@@ -154,12 +159,21 @@ def test_every_key_is_told_with_all_that_it_may_be_and_no_other(heading, section
     assert documented(heading) == rows(section)
 
 
+@pytest.mark.parametrize(("place", "code"), enumerate(["networks/dense.py", "networks/conv.py"]))
+def test_every_key_of_a_network_of_the_projects_is_told(place, code):
+    assert documented("network", place) == rows(network_class(code))
+
+
+def test_keys_of_an_augmentation_beside_its_layers_own_are_told():
+    assert documented("training.augmentation") == rows(Augmentation)
+
+
 @pytest.mark.parametrize(
     ("annotation", "words"),
     [
         (Annotated[int, Field(ge=1)], "whole number ≥ 1"),
         (Annotated[float, Field(ge=0, lt=1)] | None, "number ≥ 0, < 1"),
-        (Annotated[tuple[Annotated[int, Field(gt=2)], ...], 1], "list of whole numbers > 2"),
+        (Annotated[list[Annotated[int, Field(gt=2)]], 1], "list of whole numbers > 2"),
         (Literal["a", "b"] | None, "`a`, `b`"),
         (bool, "`true`, `false`"),
     ],

@@ -113,7 +113,6 @@ def project_folder(tmp_path_factory):
     ignored = shutil.ignore_patterns("__pycache__")
     shutil.copytree("pipeline", folder / "pipeline", ignore=ignored)
     shutil.copytree("networks", folder / "networks", ignore=ignored)
-    shutil.copytree("networks", folder / "networks", ignore=ignored)
     for name in ("dvc.yaml", "params.yaml", ".dvcignore"):
         shutil.copy(name, folder)
     for name in MADE:

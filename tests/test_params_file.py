@@ -80,7 +80,7 @@ def test_the_shipped_file_is_read():
         "epsilon": 0.001,
         "center": True,
         "scale": True,
-        "network": {"hidden_dims": [32, 32], "activation": "relu"},
+        "network": {"code": "networks/dense.py", "hidden_dims": [32, 32], "activation": "relu"},
         "training": {
             "epochs": 10,
             "batch_size": 32,
@@ -92,9 +92,9 @@ def test_the_shipped_file_is_read():
 
 
 def test_the_current_folders_file_is_read_unless_told_otherwise(project):
-    (project / "params.yaml").write_bytes(SHIPPED.read_bytes())
+    (project / "params.yaml").write_text(PARAMS, encoding="utf-8")
 
-    assert read_params() == read_params(SHIPPED)
+    assert read_params() == params_of(YAML(typ="safe").load(PARAMS))
 
 
 BAD_VALUES = [
@@ -237,12 +237,17 @@ def test_a_bad_override_is_reported_with_its_variant(complaint, section, overrid
     [
         ("extra", "data, network, training, variants, comparison, tracking", "top level"),
         ("data.extra", "dataset, path, validation_size, label, test_size, split_seed", "data"),
-        ("training.extra", "epochs, steps_per_epoch, batch_size, optimizer, seeds", "training"),
+        (
+            "training.extra",
+            "epochs, steps_per_epoch, batch_size, optimizer, schedule, weight_decay, label_smoothing, "
+            "early_stopping, augmentation, seeds",
+            "training",
+        ),
         ("training.optimizer.extra", "", "training.optimizer"),
         ("variants.no_norm.extra", "label, normalization", "variants.no_norm"),
         ("variants.no_norm.momentum", "label, normalization", "variants.no_norm"),
         ("variants.batch_norm.extra", "momentum, epsilon, center, scale", "variants.batch_norm"),
-        ("comparison.extra", "baseline, candidate, confidence", "comparison"),
+        ("comparison.extra", "baseline, candidate, measure, confidence", "comparison"),
     ],
 )
 def test_an_unknown_key_is_reported_with_the_known_ones(complaint, path, known, place):
@@ -407,7 +412,8 @@ def test_an_override_is_for_its_variant_alone(read):
 
     own, other = params.variants["no_norm"], params.variants["batch_norm"]
     assert own.network.model_dump(exclude_none=True) == {
-        "hidden_dims": (32, 32),
+        "code": "networks/dense.py",
+        "hidden_dims": [32, 32],
         "activation": "tanh",
     }
     assert (own.training.epochs, own.training.batch_size) == (3, 32)

@@ -65,7 +65,9 @@ def _study(name: str, tree: object, *, quick: bool) -> Study:
     about = section(About, own, "")
     base["tracking"] = {"experiment": f"study: {name}"}
     if isinstance(base.get("comparison"), Mapping):
-        # Each rule names its own measure.
+        if "measure" in base["comparison"]:
+            message = "remove `measure`: each rule of a study names its own"
+            raise ParamsError(f"{message} ({PARAMS_FILE}, comparison)")
         base["comparison"] = {**base["comparison"], "measure": "accuracy"}
     steps = {axis: list(_steps(axis, values)) for axis, values in axes.items()}
     study = Study(

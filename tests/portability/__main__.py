@@ -56,8 +56,9 @@ def run(module: str, *arguments: str, processor: str | None, folder: str = ".") 
 
 def shapes_that_differ() -> list[tuple[int, int, int]]:
     """Returns the shapes, of many drawn at random, whose products depend on the caches."""
-    from tests.portability.caches import PROCESSORS, Caches  # noqa: PLC0415
     from tests.training.test_dense import bits, operands, products  # noqa: PLC0415
+
+    from tests.portability.caches import PROCESSORS, Caches  # noqa: PLC0415
 
     products(*operands(64, 512, 64))
     caches, draw, different = Caches(), np.random.default_rng(0), []

@@ -44,7 +44,9 @@ def digest(normalization: str) -> str:
     state = solver.start(seed=0)
     batches = epoch_batches(0, 0, examples=2_000, batch_size=32, steps=STEPS)
     images, labels = tf.constant(images), tf.constant(labels)
-    loss = solver.train_epoch(state, images, labels, tf.constant(batches), tf.fill([len(batches)], ADAM.learning_rate))
+    loss = solver.train_epoch(
+        state, images, labels, tf.constant(batches), tf.fill([len(batches)], ADAM.learning_rate)
+    )
     weights = [weight.numpy() for weight in solver.weights(state)]
     scores = solver.evaluate(weights, images, labels)
     found = hashlib.sha256()

@@ -77,6 +77,11 @@ def test_the_quick_scale_changes_what_it_says_and_nothing_else(write):
 
 BROKEN = {
     "claim": ("claim: Larger", "claims: Larger", "`claim"),
+    "measure of all": (
+        "candidate: batch_norm",
+        "candidate: batch_norm, measure: loss",
+        "remove `measure`",
+    ),
     "early": ("seeds: 7", "seeds: 7, early_stopping: {monitor: loss, patience: 1}", "`early_st"),
     "epochs": ("epochs: 3", "epochs: 0", "`epochs` must be greater than or equal to 1, got 0"),
     "point": ("[0.1, 1.0]", "[0.1, -1.0]", "`learning_rate` must be greater than 0, got -1.0"),

@@ -110,10 +110,8 @@ def allowed(annotation, constraints=()):
         return allowed(arguments[0], [*inner, *constraints])
     if origin is Literal:
         return ", ".join(f"`{value}`" for value in arguments)
-    if origin is list and issubclass(get_args(annotation)[0], Section):
-        return "list of blocks"
     if origin is list:
-        return "list of " + allowed(arguments[0]).replace("number", "numbers")
+        return "list of " + re.sub("number|block", r"\g<0>s", allowed(arguments[0]))
     if issubclass(annotation, Section):
         return "block"
     word = {bool: "`true`, `false`", int: "whole number", float: "number", str: "text"}[annotation]
@@ -159,7 +157,7 @@ def test_every_key_is_told_with_all_that_it_may_be_and_no_other(heading, section
     assert documented(heading) == rows(section)
 
 
-@pytest.mark.parametrize(("place", "code"), enumerate(["networks/dense.py", "networks/conv.py"]))
+@pytest.mark.parametrize(("place", "code"), [(0, "networks/dense.py"), (1, "networks/conv.py")])
 def test_every_key_of_a_network_of_the_projects_is_told(place, code):
     assert documented("network", place) == rows(network_class(code))
 

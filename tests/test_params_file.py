@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
 from pipeline.errors import ParamsError
-from pipeline.params import Params
-from pipeline.params_file import read_params
+from pipeline.params import Params, Training
+from pipeline.params_file import params_of, read_params
+from tests.networks import PARAMS
 
 SHIPPED = Path(__file__).parents[1] / "params.yaml"
 TREE = YAML(typ="safe").load(SHIPPED)
@@ -237,12 +238,7 @@ def test_a_bad_override_is_reported_with_its_variant(complaint, section, overrid
     [
         ("extra", "data, network, training, variants, comparison, tracking", "top level"),
         ("data.extra", "dataset, path, validation_size, label, test_size, split_seed", "data"),
-        (
-            "training.extra",
-            "epochs, steps_per_epoch, batch_size, optimizer, schedule, weight_decay, label_smoothing, "
-            "early_stopping, augmentation, seeds",
-            "training",
-        ),
+        ("training.extra", ", ".join(Training.model_fields), "training"),
         ("training.optimizer.extra", "", "training.optimizer"),
         ("variants.no_norm.extra", "label, normalization", "variants.no_norm"),
         ("variants.no_norm.momentum", "label, normalization", "variants.no_norm"),

@@ -31,6 +31,7 @@ from pipeline.tracking import comparison, recorded
 from pipeline.tracking.records import history_points, run_files, run_record
 from pipeline.tracking.store import RunRecord, Store
 from pipeline.training.normalization import BatchNorm, NoNorm
+from tests.networks import dense
 
 pytestmark = pytest.mark.slow
 

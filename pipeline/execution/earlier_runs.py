@@ -14,10 +14,11 @@ from tempfile import TemporaryDirectory
 
 from pipeline.errors import PipelineError
 from pipeline.execution import under_dvc
-from pipeline.runs.epochs import EpochScores, Scores
+from pipeline.params import EarlyStopping
+from pipeline.runs.epochs import is_over
 from pipeline.runs.manifest import Manifest, read_manifest
 from pipeline.runs.models import read_model
-from pipeline.runs.tables import ARCHITECTURE, RUNS, read_history, run_folder
+from pipeline.runs.tables import ARCHITECTURE, RUNS, epochs_of, read_history, run_folder
 from pipeline.training.trainer import TrainedRun
 
 # Like `dvc repro` without `--pull`, this asks no remote: one that is down would delay training.
@@ -68,21 +69,17 @@ def _restore(runs: Path, root: Path) -> None:
 def _read(manifest: Manifest, root: Path) -> dict[int, TrainedRun]:
     """Returns the runs below `root` that are complete and have a fingerprint of the manifest."""
     earlier = read_manifest(manifest.variant, root)
-    scores = {
-        (row["seed"], row["epoch"], row["split"]): Scores(row["loss"], row["accuracy"])
-        for row in read_history(manifest.variant, root).to_dict("records")
-    }
+    history, training = read_history(manifest.variant, root), manifest.parameters["training"]
+    stopping = training.get("early_stopping")
     runs = {}
     for _, seed in manifest.fingerprints().items() & earlier.fingerprints().items():
         folder = root / run_folder(manifest.variant, seed)
         with suppress(PipelineError, LookupError):
-            history = tuple(
-                EpochScores(
-                    seed, epoch, scores[seed, epoch, "train"], scores[seed, epoch, "validation"]
-                )
-                for epoch in range(manifest.parameters["training"]["epochs"])
-            )
+            epochs = epochs_of(history, seed)
+            is_stopped = is_over(epochs, EarlyStopping(**stopping) if stopping else None)
+            if len(epochs) < training["epochs"] and not is_stopped:
+                continue
             weights = tuple(read_model(folder).get_weights())
             architecture = (folder / ARCHITECTURE).read_text(encoding="utf-8").removesuffix("\n")
-            runs[seed] = TrainedRun(seed, history, architecture, weights)
+            runs[seed] = TrainedRun(seed, tuple(epochs), architecture, weights)
     return runs

@@ -23,7 +23,7 @@ from pipeline.params_file import read_params
 from pipeline.reporting.pictures import write_figure
 
 FOLDER, QUICK_FOLDER = Path("benchmarks"), Path("benchmarks/quick")
-SECTIONS = ("contest", "floor", "growth", "pipeline")
+SECTIONS = ("contest", "convolutions", "floor", "growth", "pipeline")
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -45,6 +45,10 @@ def _measure(section: str, data: Path, *, quick: bool) -> dict[str, Any]:
     match section:
         case "contest":
             return contest.run(_job(data), rounds=2 if quick else 5)
+        case "convolutions":
+            with _prepared(quick=True) as tenth:
+                job = replace(_job(tenth), filters=(16, 32), hidden_dims=(64,))
+                return contest.run(job, 2 if quick else 5, contest.WITH_CONVOLUTIONS)
         case "floor":
             return floor_time.run(quick=quick)
         case "growth":
@@ -68,9 +72,8 @@ def _prepared(*, quick: bool) -> Iterator[Path]:
     dataset = read_prepared()
     with TemporaryDirectory() as folder:
         path = Path(folder) / PREPARED_FILE.name
-        sets = (dataset.train, dataset.validation, dataset.test)
-        fewer = dict(zip(("train", "validation", "test"), map(_tenth, sets), strict=True))
-        write_prepared(path, replace(dataset, **fewer))
+        train, validation, test = map(_tenth, (dataset.train, dataset.validation, dataset.test))
+        write_prepared(path, replace(dataset, train=train, validation=validation, test=test))
         yield path
 
 

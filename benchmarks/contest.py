@@ -83,6 +83,12 @@ CONTESTANTS = (
     Contestant("jax_scan", "JAX lax.scan", "jax_scan", PEERS_PYTHON, seeds=2 * _CORES, epochs=5),
 )
 
+# Of convolutions: one pair takes as long as many of the notebook's.
+WITH_CONVOLUTIONS = (
+    replace(PROJECT, seeds=_CORES, epochs=1),
+    *(one for one in CONTESTANTS if one.name in {"keras_fit", "torch_eager"}),
+)
+
 
 class Entry:
     """A contestant's processes, and what was measured of them."""
@@ -150,14 +156,14 @@ class Entry:
         }
 
 
-def run(job: Job, rounds: int) -> dict[str, Any]:
-    """Returns what was measured of each contestant.
+def run(job: Job, rounds: int, contestants: Sequence[Contestant] = CONTESTANTS) -> dict[str, Any]:
+    """Returns what was measured of each contestant, the project first.
 
     Raises:
         PeerError: if one of them does not learn the same as the project.
     """
     with ExitStack() as stack:
-        entries = [Entry(contestant, job, stack) for contestant in CONTESTANTS]
+        entries = [Entry(contestant, job, stack) for contestant in contestants]
         for entry in entries:
             entry.expect_ready()
         for _ in range(1 + rounds):

@@ -27,7 +27,7 @@ class Job:
     """The notebook's two networks, one normalised, and how they are trained.
 
     Attributes:
-        hidden_dims: widths of the hidden layers.
+        hidden_dims: widths of the hidden dense layers.
         epochs: of each training.
         batch_size: examples in a step.
         learning_rate: of Adam.
@@ -35,6 +35,9 @@ class Job:
         momentum: of the moving averages.
         norm_epsilon: added to the variance.
         data: path of the file that `prepare` wrote.
+        filters: of convolutions before the dense layers, each with its pooling, as in
+            networks/conv.py; none in the notebook.
+        kernel_size: of the filters.
     """
 
     hidden_dims: tuple[int, ...]
@@ -45,11 +48,14 @@ class Job:
     momentum: float
     norm_epsilon: float
     data: str
+    filters: tuple[int, ...] = ()
+    kernel_size: int = 3
 
     @classmethod
     def of(cls, fields: Mapping[str, Any]) -> Job:
         """Returns the job from its JSON, in which tuples are lists."""
-        return cls(**{**fields, "hidden_dims": tuple(fields["hidden_dims"])})
+        lists = {name: tuple(fields[name]) for name in ("hidden_dims", "filters")}
+        return cls(**{**fields, **lists})
 
 
 class Scores(NamedTuple):
@@ -64,7 +70,7 @@ class Scores(NamedTuple):
 class Set(NamedTuple):
     """Images [examples, pixels], float32 in 0…1, and labels [examples], int32."""
 
-    images: NDArray[np.float32]
+    inputs: NDArray[np.float32]
     labels: NDArray[np.int32]
 
 

@@ -40,6 +40,7 @@ def page(results: Results) -> str:
     """Returns everything that was measured, as Markdown."""
     parts = {
         "contest": _contest,
+        "convolutions": _convolutions,
         "floor": _floor,
         "pipeline": _pipeline,
         "growth": _growth,
@@ -139,6 +140,9 @@ def _targets(results: Results) -> Iterator[str]:
         f"times as fast as {peers[name]['label']}": (peers[name]["times_slower"]["median"], target)
         for name, target in _TIMES_AS_FAST.items()
     }
+    keras = results["convolutions"]["contestants"]["keras_fit"]
+    name = f"times as fast as {keras['label']}, with convolutions"
+    at_least[name] = (keras["times_slower"]["median"], 3)
     at_most = {
         f"times the BLAS products, {size['label']}": (size["times_products"]["median"], target)
         for size, target in zip(results["floor"]["sizes"], _TIMES_PRODUCTS, strict=True)
@@ -184,7 +188,23 @@ def _contest(results: Results) -> Iterator[str]:
         "the ratios of each round, not the ratio of two medians. The accuracies are on the "
         "validation set after the first epoch, with and without batch normalisation."
     )
-    yield _table(
+    yield _contestants(contest)
+
+
+def _convolutions(results: Results) -> Iterator[str]:
+    contest = results["convolutions"]
+    yield "## With convolutions"
+    yield (
+        "The same with `networks/conv.py`: convolutions of 16 and 32 filters of 3 by 3 pixels, and "
+        "a dense layer of 64 units, on a tenth of the examples, in "
+        f"{contest['rounds']} rounds. Here too the benchmark fails if a contestant's accuracies "
+        "are not those that further seeds of bnlab would give."
+    )
+    yield _contestants(contest)
+
+
+def _contestants(contest: Results) -> str:
+    return _table(
         ["", "pair-epochs / s", "times slower", "compiling, s", "memory, GB", "accuracies, %"],
         [
             [

@@ -1,5 +1,6 @@
 """Keras `fit` and `evaluate`."""
 
+import math
 from functools import cache
 from typing import Any
 
@@ -51,14 +52,25 @@ class Trainer:
 
 def model_of(job: Job, arrays: Arrays, *, normalized: bool) -> keras.Model:
     """Returns the network from images [batch, pixels] to logits [batch, classes]."""
-    model = keras.Sequential([keras.Input(arrays.train.inputs.shape[1:])])
-    for width in job.hidden_dims:
-        model.add(keras.layers.Dense(width))
+    (pixels,) = arrays.train.inputs.shape[1:]
+    model = keras.Sequential([keras.Input((pixels,))])
+
+    def add(layer: keras.layers.Layer) -> None:
+        model.add(layer)
         if normalized:
             model.add(
                 keras.layers.BatchNormalization(momentum=job.momentum, epsilon=job.norm_epsilon)
             )
         model.add(keras.layers.ReLU())
+
+    if job.filters:
+        model.add(keras.layers.Reshape((math.isqrt(pixels), -1, 1)))
+    for filters in job.filters:
+        add(keras.layers.Conv2D(filters, job.kernel_size, padding="same"))
+        model.add(keras.layers.MaxPooling2D(2, padding="same"))
+    model.add(keras.layers.Flatten())
+    for width in job.hidden_dims:
+        add(keras.layers.Dense(width))
     model.add(keras.layers.Dense(int(arrays.train.labels.max()) + 1))
     return model
 

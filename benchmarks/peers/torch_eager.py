@@ -1,5 +1,6 @@
 """PyTorch, eager."""
 
+import math
 from collections.abc import Callable
 from itertools import pairwise
 
@@ -60,8 +61,8 @@ def _scores(model: nn.Module, images: torch.Tensor, labels: torch.Tensor) -> lis
 
 
 def _model(job: Job, arrays: Arrays, *, normalized: bool) -> nn.Module:
-    widths = [arrays.train.inputs.shape[1], *job.hidden_dims]
-    layers: list[nn.Module] = []
+    layers, pixels = _convolutions(job, arrays.train.inputs.shape[1], normalized=normalized)
+    widths = [pixels, *job.hidden_dims]
     for inputs, width in pairwise(widths):
         layers.append(nn.Linear(inputs, width))
         if normalized:
@@ -70,10 +71,25 @@ def _model(job: Job, arrays: Arrays, *, normalized: bool) -> nn.Module:
         layers.append(nn.ReLU())
     layers.append(nn.Linear(widths[-1], int(arrays.train.labels.max()) + 1))
     for layer in layers:
-        if isinstance(layer, nn.Linear):
+        if isinstance(layer, nn.Linear | nn.Conv2d):
             nn.init.xavier_uniform_(layer.weight)
             nn.init.zeros_(layer.bias)
     return nn.Sequential(*layers)
+
+
+def _convolutions(job: Job, pixels: int, *, normalized: bool) -> tuple[list[nn.Module], int]:
+    """Returns the layers before the dense ones, and how many values they leave."""
+    if not job.filters:
+        return [], pixels
+    side = math.isqrt(pixels)
+    layers: list[nn.Module] = [nn.Unflatten(1, (1, side, side))]
+    for channels, filters in pairwise([1, *job.filters]):
+        layers.append(nn.Conv2d(channels, filters, job.kernel_size, padding="same"))
+        if normalized:
+            layers.append(nn.BatchNorm2d(filters, job.norm_epsilon, 1 - job.momentum))
+        layers += [nn.ReLU(), nn.MaxPool2d(2, ceil_mode=True)]
+        side = -(-side // 2)
+    return [*layers, nn.Flatten()], job.filters[-1] * side * side
 
 
 def _tensors(examples: tuple) -> Tensors:

@@ -65,7 +65,7 @@ def _examine() -> tuple[list[str], list[Finding | Note]]:
         "DVC's files": _dvc,
         "MLflow's store": partial(_store, params),
     }
-    if params:
+    if params and not params.data.is_own:
         checks["mirrors"] = partial(_mirrors, params)
     for name, check in checks.items():
         remarks += _results(name, check)
@@ -132,6 +132,7 @@ def _runs(params: Params | None) -> Iterator[Finding | Note]:
     moved = any(isinstance(move, Finding) for move in moves)
     experiment = tracked_runs.TrackedExperiment(
         params.tracking.experiment if params else None,
+        params.data.dataset if params else None,
         tracked_runs.files_by_fingerprint(params.variants if params else trained_variants()),
     )
     yield from experiment.abandoned()

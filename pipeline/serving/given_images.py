@@ -1,4 +1,4 @@
-"""Reads the images that people pass in: pictures of one digit, and IDX files of many images."""
+"""Reads the images that people pass in: pictures of one example, and IDX files of many images."""
 
 from __future__ import annotations
 
@@ -7,20 +7,22 @@ import warnings
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
-import click
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from pipeline.datasets import idx
-from pipeline.errors import ArgumentError, DataError, MissingInputError, one_line
+from pipeline.errors import DataError, one_line
 from pipeline.serving.drawings import is_blank
+from pipeline.serving.files import beginning, printable_path
 
 # Pillow reads more formats. One of them is EPS, which it hands to another program.
 _FORMATS = ("PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP", "PPM")
-# No digit that we know of needs a larger file, or more pixels a side.
-_MOST_BYTES = 64 * 2**20
+# How a picture is read: the brightness of ink on a background, or as it is, in grey or in colour.
+Mode = Literal["ink", "L", "RGB"]
+# No example that we know of needs more pixels a side.
 _LONGEST_SIDE = 1000
 # Reading takes up to 17 bytes a pixel, with the copies that Pillow makes of a WebP.
 _MOST_PIXELS = 50_000_000
@@ -38,69 +40,37 @@ class GivenImages:
     """The images of a file.
 
     Attributes:
-        path: of the file.
-        images: [images, height, width], uint8.
-        is_picture: whether the file is a picture, which a model cannot take before `as_example`.
+        images: [images, height, width], uint8; of a picture in colour, [1, height, width, 3].
+        is_picture: whether the file is a picture, of any size.
         left_out: how many further images the file holds.
     """
 
-    path: Path
     images: NDArray[np.uint8]
     is_picture: bool
     left_out: int = 0
 
-    @property
-    def names(self) -> list[str]:
-        """A name for each image, to show to people."""
-        name = printable_path(self.path)
-        return [name] if self.is_picture else [f"{name}[{i}]" for i in range(len(self.images))]
 
-
-def read_images(path: Path, first: int) -> GivenImages:
+def read_images(path: Path, first: int, mode: Mode) -> GivenImages:
     """Returns the image of a picture, or the `first` images of an IDX file.
 
     Raises:
         MissingInputError: if the file is not there, or may not be read.
         ArgumentError: if it is not a regular file.
-        DataError: if it is neither a picture with something on it nor an IDX file of images.
+        DataError: if it is neither a picture, in mode `ink` with something on it, nor an IDX file
+            of images.
     """
-    try:
-        beginning = _beginning(path)
-    except OSError as error:
-        raise MissingInputError(
-            f"{printable_path(path)} cannot be read: {error.strerror}"
-        ) from None
-    if beginning.startswith(idx.GZIP) or _is_idx(beginning):
+    start = beginning(path, "a picture, or an IDX file")
+    if start.startswith(idx.GZIP) or _is_idx(start):
         return _read_idx(path, first)
-    return GivenImages(path, _read_picture(path)[None], is_picture=True)
+    picture = _read_picture(path)
+    drawn = _ink(path, picture) if mode == "ink" else np.asarray(_on("white", picture, mode))
+    return GivenImages(drawn[None], is_picture=True)
 
 
-def printable_path(path: Path) -> str:
-    """Returns the path in one line that a terminal can show."""
-    return one_line(click.format_filename(path))
-
-
-def _beginning(path: Path) -> bytes:
-    if path.is_dir():
-        raise ArgumentError(f"{printable_path(path)} is a folder: name the pictures in it")
-    if not path.exists():
-        raise MissingInputError(
-            f"{printable_path(path)} is not here: name a picture, or an IDX file"
-        )
-    if not path.is_file():
-        raise ArgumentError(
-            f"{printable_path(path)} is not a regular file: save its content in one"
-        )
-    if path.stat().st_size > _MOST_BYTES:
-        raise DataError(f"{printable_path(path)} is larger than 64 MB: give a smaller one")
-    with path.open("rb") as file:
-        return file.read(4)
-
-
-def _is_idx(beginning: bytes) -> bool:
+def _is_idx(start: bytes) -> bool:
     # Two zero bytes, a type, the number of dimensions. Icons start alike, but with a type of 1 or
     # 2, which IDX does not have.
-    return len(beginning) == 4 and beginning[:2] == b"\0\0" and 8 <= beginning[2] <= 14
+    return len(start) == 4 and start[:2] == b"\0\0" and 8 <= start[2] <= 14
 
 
 def _read_idx(path: Path, first: int) -> GivenImages:
@@ -120,15 +90,15 @@ def _read_idx(path: Path, first: int) -> GivenImages:
     if images.size == 0:
         raise DataError(f"{printable_path(path)} holds no images")
     left_out = max(0, len(images) - first)
-    return GivenImages(path, images[:first], is_picture=False, left_out=left_out)
+    return GivenImages(images[:first], is_picture=False, left_out=left_out)
 
 
-def _read_picture(path: Path) -> NDArray[np.uint8]:
-    """Returns the picture's brightness, [height, width], on a background that shows its ink."""
+def _read_picture(path: Path) -> Image.Image:
+    """Returns the picture with its transparency, no larger than any example."""
     try:
         picture = _upright(path)
         picture.thumbnail((_LONGEST_SIDE, _LONGEST_SIDE))
-        picture = picture.convert("RGBA")
+        return picture.convert("RGBA")
     except UnidentifiedImageError:
         formats = ", ".join(_FORMATS)
         raise DataError(
@@ -143,15 +113,23 @@ def _read_picture(path: Path) -> NDArray[np.uint8]:
         raise DataError(
             f"{printable_path(path)} is damaged: {one_line(error)}; save the picture again"
         ) from None
+
+
+def _ink(path: Path, picture: Image.Image) -> NDArray[np.uint8]:
+    """Returns the picture's brightness, [height, width], on a background that shows its ink."""
     for paper in ("white", "black"):
         # White ink on a transparent background shows on black only.
-        background = Image.new("RGBA", picture.size, paper)
-        grey = np.asarray(Image.alpha_composite(background, picture).convert("L"))
+        grey = np.asarray(_on(paper, picture, "L"))
         if not is_blank(grey):
             return grey
     raise DataError(
         f"{printable_path(path)} is blank, or too faint: draw a digit on it, away from its border"
     )
+
+
+def _on(paper: str, picture: Image.Image, mode: str) -> Image.Image:
+    background = Image.new("RGBA", picture.size, paper)
+    return Image.alpha_composite(background, picture).convert(mode)
 
 
 def _upright(path: Path) -> Image.Image:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from textwrap import fill
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -74,7 +75,9 @@ def feature_means(dataset: Dataset, scale: Scale) -> Figure:
     axis.set_xticks(range(len(columns)), columns, rotation=90)
     axis.set_yticks(range(len(rows)), rows)
     figure.colorbar(picture, label="Standard deviations", pad=0.01)
-    axis.set_title("Mean of each class, from the mean\nof all training rows", fontsize=11)
+    some = f" of the first {len(rows)} classes" if len(rows) < len(dataset.classes) else " class"
+    title = f"Mean of each{some}, from the mean of all training rows"
+    axis.set_title(fill(title, 5 * len(columns) + 20), fontsize=11)
     return figure
 
 

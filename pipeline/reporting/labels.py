@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from matplotlib import font_manager
 
-from pipeline.reporting.words import shortened
+from pipeline.reporting.words import short_names
 
 # In characters.
 _LONGEST = 22
@@ -27,10 +27,9 @@ def shown_names(
 
     A name that the font has no glyphs for is replaced by `instead` and its place.
     """
+    short = short_names(names, longest)
     return [
-        literal(shortened(names[place], longest))
-        if _glyphs().issuperset(names[place])
-        else f"{instead} {place}"
+        literal(short[place]) if _glyphs().issuperset(names[place]) else f"{instead} {place}"
         for place in places
     ]
 

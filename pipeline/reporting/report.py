@@ -22,7 +22,7 @@ from pipeline.comparison.words import (
 )
 from pipeline.params import Data, Params, flat
 from pipeline.reporting.certainty import certainty, diverged, without_diverged
-from pipeline.reporting.words import Words, escaped, shortened
+from pipeline.reporting.words import Words, escaped
 
 # A correlation closer to 0 than this changes no interval noticeably.
 _CORRELATED = 0.2
@@ -138,7 +138,7 @@ def environment(*, autoescape: bool) -> Environment:
     )
     templates.filters |= {
         "percent": percent, "number": number, "p_value": p_value, "interval": interval,
-        "escaped": escaped, "shortened": shortened,
+        "escaped": escaped,
     }  # fmt: skip
     return templates
 

@@ -17,10 +17,12 @@ from pipeline.reporting.confusion import Confusions
 from pipeline.reporting.curves import PANELS, counted
 from pipeline.reporting.features import Feature
 from pipeline.reporting.misread import Misread
-from pipeline.reporting.words import Words
+from pipeline.reporting.words import Words, short_names
 
 # Colours that cannot be seen on a dark page, and their replacements there.
 ON_DARK = {"#000000": "#FFFFFF"}
+# In characters, of the name of a class at the head of a row or column.
+_LONGEST_HEAD = 22
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,6 +73,7 @@ def html(params: Params, cells: Mapping[str, Cell], contrast: Contrast, enclosed
         epochs=_epochs(all_cells, confidence),
         seeds=sorted({int(seed) for cell in all_cells for seed in cell.history["seed"]}),
         classes=enclosed.classes,
+        short=short_names(enclosed.classes, _LONGEST_HEAD),
         confusions=enclosed.confusions,
         looks=[
             (example, _data_url(look), ()) if isinstance(look, bytes) else (example, None, look)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pipeline.errors import printable
@@ -41,6 +43,19 @@ def shortened(name: str, most: int) -> str:
     line = printable(" ".join(name.split()))
     half = most // 2
     return line if len(line) <= most else f"{line[: most - half]}…{line[len(line) - half + 1 :]}"
+
+
+def short_names(names: Sequence[str], most: int) -> list[str]:
+    """Returns names of at most `most` characters; those that would be equal begin with a number.
+
+    It is the name's place, counted from 0.
+    """
+    short = [shortened(name, most) for name in names]
+    times = Counter(short)
+    return [
+        name if times[name] == 1 else shortened(f"{place}: {names[place]}", most)
+        for place, name in enumerate(short)
+    ]
 
 
 def escaped(text: str) -> str:

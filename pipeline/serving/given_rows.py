@@ -69,7 +69,10 @@ def _csv(
 ) -> tuple[pd.DataFrame, int, Sequence[str]]:
     """Returns the first rows of the features, how many rows there are, and all columns."""
     # As text, so that what is not a number can be shown as it was written.
-    as_text = {"dtype": str, "keep_default_na": False, "encoding": "utf-8-sig", "index_col": False}
+    as_text = {
+        "dtype": str, "na_filter": False, "skipinitialspace": True, "index_col": False,
+        "encoding": "utf-8-sig", "compression": None,
+    }  # fmt: skip
     columns = pd.read_csv(path, nrows=0, **as_text).columns.tolist()
     _expect_columns(path, columns, features)
     table = pd.read_csv(path, nrows=first, usecols=list(features), **as_text)

@@ -45,7 +45,9 @@ def tracked_runs(store):
     """What `track` makes of two variants' runs."""
     images = np.zeros((4, 8, 8), np.uint8)
     examples = Examples(images, images[:, 0, 0])
-    data = data_of("digits", "da7a" * 16, Dataset(examples, examples, examples, tuple("0123456789")))
+    data = data_of(
+        "digits", "da7a" * 16, Dataset(examples, examples, examples, tuple("0123456789"))
+    )
     for variant, better in (("batch_norm", 0.05), ("no_norm", 0)):
         manifest = made_from(variant)
         for seed in manifest.seeds:
@@ -88,7 +90,9 @@ def places(tmp_path_factory, empty_store):
         runs = list(tracked_runs(store))
         result = {"mean": 0.05, "ci_low": 0.04, "ci_high": 0.06, "wins": 2, "n": 2}
         result["verdict"] = "candidate_better"
-        compared = Comparison(baseline="no_norm", candidate="batch_norm", measure="accuracy", confidence=0.95)
+        compared = Comparison(
+            baseline="no_norm", candidate="batch_norm", measure="accuracy", confidence=0.95
+        )
         record = comparison.record(compared, result, REPORT, ["f"], LINEAGE)
         points = comparison.points(result)
         comparison.mirror(store, record, points, REPORT, runs)

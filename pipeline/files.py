@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from pipeline.errors import CannotCreateError, DataError, MissingInputError, WriteError
 
 # Every error that NumPy and zipfile were seen to raise for files with flipped bytes.
-_NPZ_ERRORS = (
+NPZ_ERRORS = (
     zipfile.BadZipFile, zlib.error, LookupError, ValueError, EOFError, OSError, TypeError,
     RuntimeError, MemoryError,
 )  # fmt: skip
@@ -135,11 +135,22 @@ def read_arrays(path: Path, names: Iterable[str]) -> dict[str, NDArray[Any]]:
     """
     try:
         with zipfile.ZipFile(path) as archive:
-            return {name: _read_array(archive, name) for name in names}
+            return {name: read_member(archive, name) for name in names}
     except FileNotFoundError:
         raise missing(path) from None
-    except _NPZ_ERRORS as error:
+    except NPZ_ERRORS as error:
         raise damaged(path, error) from None
+
+
+def read_member(archive: zipfile.ZipFile, name: str) -> NDArray[Any]:
+    """Returns an array of an open `.npz`; raises one of `NPZ_ERRORS`."""
+    # First read to the end, where the checksum is verified. NumPy stops where the array's header
+    # tells it to, and the header itself may be damaged.
+    with archive.open(f"{name}.npy") as member:
+        while member.read(_CHUNK):
+            pass
+    with archive.open(f"{name}.npy") as member:
+        return np.lib.format.read_array(member, allow_pickle=False)
 
 
 def damaged(path: object, error: object) -> DataError:
@@ -184,13 +195,3 @@ def _locked(folder: Path, how: int = fcntl.LOCK_EX) -> Iterator[None]:
         yield
     finally:
         os.close(handle)
-
-
-def _read_array(archive: zipfile.ZipFile, name: str) -> NDArray[Any]:
-    # First read to the end, where the checksum is verified. NumPy stops where the array's header
-    # tells it to, and the header itself may be damaged.
-    with archive.open(f"{name}.npy") as member:
-        while member.read(_CHUNK):
-            pass
-    with archive.open(f"{name}.npy") as member:
-        return np.lib.format.read_array(member, allow_pickle=False)

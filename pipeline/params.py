@@ -40,7 +40,8 @@ OPTIMIZER_ARGUMENTS: dict[str, frozenset[str]] = {
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
-Natural = Annotated[int, Field(ge=0)]
+# What NumPy's and scikit-learn's generators take.
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
 
 def _checked_label(text: str) -> str:
@@ -70,11 +71,11 @@ class Data(Section):
     """
 
     dataset: str
-    path: Annotated[str, Field(min_length=1)]
+    path: Annotated[str, Field(min_length=1, pattern=r"^[^\x00]*$")]
     validation_size: Count
     label: str | None = None
     test_size: Count | None = None
-    split_seed: Natural | None = None
+    split_seed: Seed | None = None
 
     @property
     def is_own(self) -> bool:

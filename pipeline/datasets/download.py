@@ -1,6 +1,6 @@
 """Fetches the dataset's published files and verifies them."""
 
-from pipeline.datasets.catalogue import DATASETS, RAW_FOLDER
+from pipeline.datasets.catalogue import DATASETS, OWN_FILE, RAW_FOLDER
 from pipeline.datasets.fetching import fetch
 from pipeline.datasets.mirrors import Mirror, mirrors_for
 from pipeline.datasets.packages import suppliers
@@ -12,12 +12,18 @@ from pipeline.params import Params
 def run(params: Params) -> None:
     """Fills `data/raw` with the files of `data.dataset`, unpacked.
 
+    For files of the user's own, the folder is left empty.
+
     Raises:
         UnavailableError: if no source delivers a file.
         CannotCreateError: if the folder or a file cannot be created.
         WriteError: if writing fails half-way, for instance on a full disk.
     """
     name = params.data.dataset
+    if name == OWN_FILE:
+        RAW_FOLDER.mkdir(parents=True, exist_ok=True)
+        clear(RAW_FOLDER, keep=())
+        return
     source = DATASETS[name]
     mirrors = mirrors_for(name, source.mirrors())
     # Earlier versions kept the files packed.

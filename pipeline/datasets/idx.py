@@ -53,7 +53,7 @@ def read_examples(images_path: Path, labels_path: Path) -> Labelled:
     return Labelled(images, labels)
 
 
-def read_array(path: Path, *, dimensions: int) -> NDArray[np.uint8]:
+def read_array(path: Path, *, dimensions: int, most_bytes: int = _MOST_BYTES) -> NDArray[np.uint8]:
     """Returns the array [d0, d1, …] of unsigned bytes in one IDX file, gzipped or not.
 
     Raises:
@@ -61,7 +61,7 @@ def read_array(path: Path, *, dimensions: int) -> NDArray[np.uint8]:
     """
     try:
         with open_unpacked(path) as file:
-            return array_in(file, path.name, dimensions=dimensions)
+            return array_in(file, path.name, dimensions=dimensions, most_bytes=most_bytes)
     except FileNotFoundError:
         raise missing(path) from None
 
@@ -73,19 +73,22 @@ def open_unpacked(path: Path) -> BufferedIOBase:
     return gzip.open(path) if is_gzip else path.open("rb")
 
 
-def array_in(file: BufferedIOBase, name: str, *, dimensions: int) -> NDArray[np.uint8]:
+def array_in(
+    file: BufferedIOBase, name: str, *, dimensions: int, most_bytes: int = _MOST_BYTES
+) -> NDArray[np.uint8]:
     """Returns the array [d0, d1, …] of unsigned bytes in an open IDX file.
 
     Args:
         file: open at its beginning; reading it yields unpacked bytes.
         name: the file's name, for messages.
         dimensions: how many the array must have.
+        most_bytes: that it may have.
 
     Raises:
         DataError: if the file is damaged; the message names the file and the fault.
     """
     try:
-        shape = _read_header(file, name, dimensions)
+        shape = _read_header(file, name, dimensions, most_bytes)
         expected = math.prod(shape)
         # Read one byte more than promised, to notice trailing bytes.
         values = file.read(expected + 1)
@@ -97,7 +100,9 @@ def array_in(file: BufferedIOBase, name: str, *, dimensions: int) -> NDArray[np.
     return np.frombuffer(values, np.uint8).reshape(shape)
 
 
-def _read_header(file: BufferedIOBase, name: str, dimensions: int) -> tuple[int, ...]:
+def _read_header(
+    file: BufferedIOBase, name: str, dimensions: int, most_bytes: int
+) -> tuple[int, ...]:
     size = 4 * (1 + dimensions)
     header = file.read(size)
     if len(header) < size:
@@ -108,7 +113,7 @@ def _read_header(file: BufferedIOBase, name: str, dimensions: int) -> tuple[int,
         message = f"{name} has magic number 0x{magic:08x}, expected 0x{expected:08x}"
         raise DataError(message)
     # Count a dimension of 0 as 1: NumPy rejects a shape whose other dimensions are too large.
-    if math.prod(max(size, 1) for size in shape) > _MOST_BYTES:
-        message = f"{name} claims {shape} values, more than any known file"
+    if math.prod(max(size, 1) for size in shape) > most_bytes:
+        message = f"{name} claims {shape} values, more than {most_bytes // 2**20} MB"
         raise DataError(message)
     return tuple(shape)

@@ -4,20 +4,17 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.datasets.catalogue import DATASETS, read_published
+from pipeline.datasets.catalogue import DATASETS, OWN_FILE, read_published
 from pipeline.datasets.idx import Labelled
 from pipeline.examples.dataset import Dataset, Examples
 from pipeline.examples.prepared import PREPARED_FILE, write_prepared
 from pipeline.files import write_json
-from pipeline.params import Params
+from pipeline.params import Data, Params
 
 
 def run(params: Params) -> None:
     """Writes `data/prepared.npz` and the class counts."""
-    source = DATASETS[params.data.dataset]
-    training_file, test_file = read_published(params.data.dataset)
-
-    dataset = split(training_file, test_file, params.data.validation_size, source.classes)
+    dataset = _dataset(params.data)
 
     write_prepared(PREPARED_FILE, dataset)
     write_json(Path("reports/data.json"), class_counts(dataset))
@@ -39,11 +36,23 @@ def split(
 def class_counts(dataset: Dataset) -> dict[str, dict[str, int]]:
     """Returns the number of examples per split and class: `{split: {class: count}}`."""
     splits = {"train": dataset.train, "validation": dataset.validation, "test": dataset.test}
-    classes = 1 + max(int(examples.labels.max()) for examples in splits.values())
     return {
-        name: {
-            str(digit): int(count)
-            for digit, count in enumerate(np.bincount(examples.labels, minlength=classes))
-        }
+        name: dict(
+            zip(
+                dataset.classes,
+                np.bincount(examples.labels, minlength=len(dataset.classes)).tolist(),
+                strict=True,
+            )
+        )
         for name, examples in splits.items()
     }
+
+
+def _dataset(data: Data) -> Dataset:
+    if data.dataset == OWN_FILE:
+        # Pandas and scikit-learn take longer to import than the rest takes.
+        from pipeline.datasets.own.read import read_own  # noqa: PLC0415
+
+        return read_own(data)
+    training_file, test_file = read_published(data.dataset)
+    return split(training_file, test_file, data.validation_size, DATASETS[data.dataset].classes)

@@ -65,7 +65,7 @@ def _examine() -> tuple[list[str], list[Finding | Note]]:
         "DVC's files": _dvc,
         "MLflow's store": partial(_store, params),
     }
-    if params and not params.data.is_own:
+    if params:
         checks["mirrors"] = partial(_mirrors, params)
     for name, check in checks.items():
         remarks += _results(name, check)
@@ -104,9 +104,11 @@ def _dvc() -> Iterator[Finding]:
 
 
 def _mirrors(params: Params) -> Iterator[Finding | Note]:
+    from pipeline.datasets.catalogue import OWN_FILE
     from pipeline.health import download_mirrors
 
-    return download_mirrors.findings(params.data.dataset)
+    name = params.data.dataset
+    return iter(()) if name == OWN_FILE else download_mirrors.findings(name)
 
 
 def _store(params: Params | None) -> Iterator[Finding | Note]:

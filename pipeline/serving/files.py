@@ -4,12 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import click
-
-from pipeline.errors import ArgumentError, DataError, MissingInputError, one_line
-
-# No picture or table that we know of needs a larger file.
-_MOST_BYTES = 64 * 2**20
+from pipeline.datasets.picture_file import MOST_BYTES, printable_path
+from pipeline.errors import ArgumentError, DataError, MissingInputError
 
 
 def beginning(path: Path, wanted: str) -> bytes:
@@ -32,14 +28,9 @@ def beginning(path: Path, wanted: str) -> bytes:
             raise MissingInputError(f"{name} is not here: name {wanted}")
         if not path.is_file():
             raise ArgumentError(f"{name} is not a regular file: save its content in one")
-        if path.stat().st_size > _MOST_BYTES:
+        if path.stat().st_size > MOST_BYTES:
             raise DataError(f"{name} is larger than 64 MB: give a smaller one")
         with path.open("rb") as file:
             return file.read(4)
     except OSError as error:
         raise MissingInputError(f"{name} cannot be read: {error.strerror}") from None
-
-
-def printable_path(path: Path) -> str:
-    """Returns the path in one line that a terminal can show."""
-    return one_line(click.format_filename(path))

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from pipeline.datasets.picture_file import printable_path
 from pipeline.errors import DataError
 from pipeline.serving.drawings import as_example
-from pipeline.serving.files import printable_path
 from pipeline.serving.given_images import Mode, read_images
 from pipeline.serving.given_rows import read_rows
 from pipeline.tracking.trained_on import TrainedOn

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import struct
-import warnings
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,28 +9,26 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from pipeline.datasets import idx
+from pipeline.datasets.picture_file import (
+    FORMATS,
+    printable_path,
+    read_colors,
+    told_in_a_line,
+    upright,
+)
 from pipeline.errors import DataError, one_line
 from pipeline.serving.drawings import is_blank
-from pipeline.serving.files import beginning, printable_path
+from pipeline.serving.files import beginning
 
-# Pillow reads more formats. One of them is EPS, which it hands to another program.
-_FORMATS = ("PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP", "PPM")
 # How a picture is read: the brightness of ink on a background, or as it is, in grey or in colour.
 Mode = Literal["ink", "L", "RGB"]
-# No example that we know of needs more pixels a side.
+# No digit that we know of needs more pixels a side.
 _LONGEST_SIDE = 1000
-# Reading takes up to 17 bytes a pixel, with the copies that Pillow makes of a WebP.
-_MOST_PIXELS = 50_000_000
 # The beginning of an IDX file of bytes in one dimension.
 _LABELS = b"\0\0\x08\x01"
-# What Pillow was seen to raise for files that are cut short or have flipped bytes.
-_DAMAGED = (
-    OSError, SyntaxError, ValueError, LookupError, TypeError, EOFError, struct.error, zlib.error,
-    OverflowError, RuntimeError, MemoryError, AttributeError,
-)  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,9 +58,14 @@ def read_images(path: Path, first: int, mode: Mode) -> GivenImages:
     start = beginning(path, "a picture, or an IDX file")
     if start.startswith(idx.GZIP) or _is_idx(start):
         return _read_idx(path, first)
-    picture = _read_picture(path)
-    drawn = _ink(path, picture) if mode == "ink" else np.asarray(_on("white", picture, mode))
-    return GivenImages(drawn[None], is_picture=True)
+    try:
+        picture = _ink(path) if mode == "ink" else _as_it_is(path, mode)
+    except UnidentifiedImageError:
+        formats = ", ".join(FORMATS)
+        raise DataError(
+            f"{printable_path(path)} is neither a picture ({formats}) nor an IDX file"
+        ) from None
+    return GivenImages(picture[None], is_picture=True)
 
 
 def _is_idx(start: bytes) -> bool:
@@ -93,63 +94,22 @@ def _read_idx(path: Path, first: int) -> GivenImages:
     return GivenImages(images[:first], is_picture=False, left_out=left_out)
 
 
-def _read_picture(path: Path) -> Image.Image:
-    """Returns the picture with its transparency, no larger than any example."""
-    try:
-        picture = _upright(path)
-        picture.thumbnail((_LONGEST_SIDE, _LONGEST_SIDE))
-        return picture.convert("RGBA")
-    except UnidentifiedImageError:
-        formats = ", ".join(_FORMATS)
-        raise DataError(
-            f"{printable_path(path)} is neither a picture ({formats}) nor an IDX file"
-        ) from None
-    except Image.DecompressionBombError:
-        raise DataError(
-            f"{printable_path(path)} decompresses to more than 50 million pixels: "
-            "give a smaller one"
-        ) from None
-    except _DAMAGED as error:
-        raise DataError(
-            f"{printable_path(path)} is damaged: {one_line(error)}; save the picture again"
-        ) from None
+def _as_it_is(path: Path, mode: Mode) -> NDArray[np.uint8]:
+    return np.asarray(Image.fromarray(read_colors(path)).convert(mode))
 
 
-def _ink(path: Path, picture: Image.Image) -> NDArray[np.uint8]:
+def _ink(path: Path) -> NDArray[np.uint8]:
     """Returns the picture's brightness, [height, width], on a background that shows its ink."""
+    with told_in_a_line(path):
+        picture = upright(path)
+        picture.thumbnail((_LONGEST_SIDE, _LONGEST_SIDE))
+        picture = picture.convert("RGBA")
     for paper in ("white", "black"):
         # White ink on a transparent background shows on black only.
-        grey = np.asarray(_on(paper, picture, "L"))
+        background = Image.new("RGBA", picture.size, paper)
+        grey = np.asarray(Image.alpha_composite(background, picture).convert("L"))
         if not is_blank(grey):
             return grey
     raise DataError(
         f"{printable_path(path)} is blank, or too faint: draw a digit on it, away from its border"
     )
-
-
-def _on(paper: str, picture: Image.Image, mode: str) -> Image.Image:
-    background = Image.new("RGBA", picture.size, paper)
-    return Image.alpha_composite(background, picture).convert(mode)
-
-
-def _upright(path: Path) -> Image.Image:
-    """Returns the picture the right way up, in a mode that can be scaled down."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        with Image.open(path, formats=_FORMATS) as file:
-            # Pillow's own limit is higher.
-            if file.width * file.height > _MOST_PIXELS:
-                raise Image.DecompressionBombError
-            ImageOps.exif_transpose(file, in_place=True)
-            file.load()
-            if file.mode.startswith("I;16") or (file.mode == "I" and file.format == "PPM"):
-                # Pillow would clip 16 bits at 255.
-                return file.point(lambda level: level / 256).convert("L")
-            if file.mode in ("I", "F"):
-                raise DataError(
-                    f"{printable_path(path)} has pixels of 32 bits: save the picture with 8 or 16"
-                )
-            # Palette indices cannot be averaged, nor can a colour that stands for transparency.
-            if file.mode in ("1", "P", "PA") or "transparency" in file.info:
-                return file.convert("RGBA")
-            return file

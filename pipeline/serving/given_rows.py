@@ -12,8 +12,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from pyarrow import parquet
 
+from pipeline.datasets.picture_file import printable_path
 from pipeline.errors import DataError, one_line, printable
-from pipeline.serving.files import beginning, printable_path
+from pipeline.serving.files import beginning
 
 _WANTED = "a table (.csv or .parquet)"
 # Parquet is packed, and may unpack to far more than the file's own size.
@@ -85,10 +86,12 @@ def _parquet(
 ) -> tuple[pd.DataFrame, int, Sequence[str]]:
     """Returns the same of a Parquet file."""
     with parquet.ParquetFile(path) as file:
-        groups = range(file.metadata.num_row_groups)
-        if sum(file.metadata.row_group(i).total_byte_size for i in groups) > _MOST_UNPACKED:
-            raise DataError(f"{printable_path(path)} unpacks to more than 1 GB: give a smaller one")
         columns, count = file.schema_arrow.names, file.metadata.num_rows
+        groups = range(file.metadata.num_row_groups)
+        unpacked = sum(file.metadata.row_group(i).total_byte_size for i in groups)
+        # Repeated values take no place in the file, but eight bytes each in memory.
+        if max(unpacked, 8 * min(first, count) * len(features)) > _MOST_UNPACKED:
+            raise DataError(f"{printable_path(path)} unpacks to more than 1 GB: give a smaller one")
         _expect_columns(path, columns, features)
         batches = file.iter_batches(min(first, max(count, 1)), columns=list(features))
         batch = next(batches, None)

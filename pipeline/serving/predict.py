@@ -12,6 +12,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.datasets.picture_file import printable_path
 from pipeline.errors import ArgumentError, DataError, PendingError, one_line
 from pipeline.examples.prepared import PREPARED_FILE
 from pipeline.files import sha256
@@ -20,7 +21,6 @@ from pipeline.reporting import pages
 from pipeline.runs.manifest import read_manifest
 from pipeline.runs.models import read_model
 from pipeline.runs.tables import run_folder
-from pipeline.serving.files import printable_path
 from pipeline.serving.given import Given
 from pipeline.serving.given_rows import listed
 from pipeline.tracking.trained_on import TrainedOn

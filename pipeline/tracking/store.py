@@ -279,8 +279,6 @@ class Store:
                 raise missing(path)
         with tempfile.TemporaryDirectory() as temporary:
             saved = f"{temporary}/model"
-            described = Path(temporary, TRAINED_ON)
-            described.write_text(data.to_json(), encoding="utf-8")
             mlflow.pyfunc.save_model(
                 saved,
                 mlflow_model=Model(
@@ -290,8 +288,7 @@ class Store:
                     model_id=model.model_id,
                 ),
                 python_model=str(_SERVED_MODEL),
-                artifacts={name: str(folder / name) for name in _MODEL_FILES}
-                | {TRAINED_ON: str(described)},
+                artifacts={name: str(folder / name) for name in _MODEL_FILES},
                 signature=ModelSignature(
                     _input_schema(data),
                     Schema([TensorSpec(np.dtype(np.float32), (-1, len(data.classes)))]),
@@ -300,6 +297,9 @@ class Store:
                 # Listed, because MLflow would import TensorFlow to infer them.
                 pip_requirements=[f"{name}=={version(name)}" for name in _SERVING_PACKAGES],
             )
+            # Beside the others, but not by way of MLflow, which would record its temporary path.
+            beside = Path(saved, "artifacts", TRAINED_ON)
+            beside.write_text(data.to_json(), encoding="utf-8")
             self._client.log_model_artifacts(model.model_id, saved)
 
     @_patient

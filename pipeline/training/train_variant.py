@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pipeline.errors import ParamsError
 from pipeline.examples.prepared import PREPARED_FILE, read_prepared
 from pipeline.files import sha256
-from pipeline.params import Params
+from pipeline.params import Params, Variant
 from pipeline.runs.code import code_sha256
 from pipeline.runs.manifest import Manifest, write_manifest
 from pipeline.runs.models import write_model
@@ -34,9 +35,13 @@ def train_variant(params: Params, manifest: Manifest, hooks: Hooks, pool: Pool) 
         manifest: as returned by `manifest_of`.
         hooks: what else happens around each run; cannot change a result.
         pool: runs the seeds; cannot change a result.
+
+    Raises:
+        ParamsError: if there are fewer examples to train on than a batch has.
     """
-    variant = params.variants[manifest.variant]
-    return train_seeds(variant, manifest.seeds, Trainer(read_prepared(), hooks), pool)
+    variant, dataset = params.variants[manifest.variant], read_prepared()
+    _expect_a_batch(variant, manifest.variant, len(dataset.train))
+    return train_seeds(variant, manifest.seeds, Trainer(dataset, hooks), pool)
 
 
 def write_runs(manifest: Manifest, trained: Sequence[TrainedRun]) -> None:
@@ -46,3 +51,12 @@ def write_runs(manifest: Manifest, trained: Sequence[TrainedRun]) -> None:
         write_model(run_folder(manifest.variant, run.seed), run.architecture, run.weights)
     write_history(manifest.variant, [scores for run in trained for scores in run.history])
     write_manifest(manifest)
+
+
+def _expect_a_batch(variant: Variant, name: str, examples: int) -> None:
+    # Of files of the user's own, nobody knows before how many examples they hold.
+    if (size := variant.training.batch_size) > examples:
+        raise ParamsError(
+            f"`batch_size` must be at most the {examples} examples trained on, got {size} "
+            f"(params.yaml, variants.{name}.training)"
+        )

@@ -1,5 +1,6 @@
 import io
 import struct
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -79,11 +80,33 @@ def test_mnist_takes_test_examples_from_the_t10k_files(tmp_path):
     assert (test.images.shape, test.images.min(), test.labels[0]) == ((1, 28, 28), 1, 1)
 
 
+def test_the_names_of_clothes_are_in_the_order_of_their_labels():
+    # From the table in the dataset's own README.
+    assert DATASETS["fashion_mnist"].classes == (
+        "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag",
+        "Ankle boot",
+    )  # fmt: skip
+
+
+INSTALLED = Path("/usr/share/datasets/fashion-mnist")
+
+
+@pytest.mark.skipif(not INSTALLED.is_dir(), reason="apt-get install dataset-fashion-mnist")
+def test_clothes_come_from_the_package_of_debian(tmp_path):
+    fetch(DATASETS["fashion_mnist"].files, [Mirror(str(INSTALLED))], tmp_path)
+
+    training, test = read_published("fashion_mnist", tmp_path)
+
+    assert np.bincount(training.labels).tolist() == [6000] * 10
+    assert np.bincount(test.labels).tolist() == [1000] * 10
+
+
 @pytest.mark.parametrize("source", DATASETS.values(), ids=DATASETS)
 def test_files_have_hashes_and_mirrors(source):
     assert len({file.sha256 for file in source.files}) == len(source.files)
     assert all(len(file.sha256) == 64 and file.size > 0 for file in source.files)
-    assert all(mirror.startswith(("https://", "/")) for mirror in source.mirrors())
+    # What comes by http is verified all the same.
+    assert all(mirror.startswith(("https://", "http://", "/")) for mirror in source.mirrors())
 
 
 def test_files_that_differ_from_the_published_ones_are_refused(tmp_path):
@@ -103,7 +126,9 @@ def examples(first, count):
     return Examples(images, np.arange(count, dtype=np.uint8))
 
 
-DATASET = Dataset(train=examples(0, 4), validation=examples(100, 2), test=examples(200, 3))
+DATASET = Dataset(
+    train=examples(0, 4), validation=examples(100, 2), test=examples(200, 3), classes=tuple("abcd")
+)
 
 
 def test_prepared_arrays_survive_writing_and_reading(tmp_path):
@@ -112,7 +137,7 @@ def test_prepared_arrays_survive_writing_and_reading(tmp_path):
     again = read_prepared(tmp_path / "prepared.npz")
 
     for name in ("train", "validation", "test"):
-        for part in ("images", "labels"):
+        for part in ("inputs", "labels"):
             expected, actual = (
                 getattr(getattr(DATASET, name), part),
                 getattr(getattr(again, name), part),
@@ -133,7 +158,7 @@ def prepared_bytes():
     parts = [
         f"{name}_{part}"
         for name in ("train", "validation", "test")
-        for part in ("images", "labels")
+        for part in ("inputs", "labels")
     ]
     np.savez(buffer, **dict.fromkeys(parts, np.arange(5, dtype=np.uint8)))
     return buffer.getvalue()
@@ -141,7 +166,7 @@ def prepared_bytes():
 
 def pickled_objects():
     buffer = io.BytesIO()
-    np.savez(buffer, allow_pickle=True, train_images=np.array([{"any": "object"}]))
+    np.savez(buffer, allow_pickle=True, train_inputs=np.array([{"any": "object"}]))
     return buffer.getvalue()
 
 
@@ -193,23 +218,25 @@ def test_damaged_arrays_name_the_command_that_remakes_them(tmp_path, content):
     "changes",
     [
         {"test_labels": np.zeros(4, np.uint8)},
-        {"validation_images": np.zeros((2, 6), np.uint8)},
-        {"train_images": np.zeros((4, 2, 3))},
+        {"validation_inputs": np.zeros((2, 6), np.uint8)},
+        {"train_inputs": np.zeros((4, 2, 3))},
         {"train_labels": np.zeros(4, np.int64)},
     ],
     ids=lambda changes: next(iter(changes)),
 )
-def test_arrays_that_are_not_images_with_labels_are_reported(tmp_path, changes):
+def test_arrays_that_are_not_examples_with_labels_are_reported(tmp_path, changes):
     write_prepared(tmp_path / "prepared.npz", DATASET)
     with np.load(tmp_path / "prepared.npz") as arrays:
         np.savez(tmp_path / "prepared.npz", **(dict(arrays) | changes))
 
-    with pytest.raises(DataError, match=r"prepared\.npz is damaged: \w+ holds .* not images with"):
+    with pytest.raises(
+        DataError, match=r"prepared\.npz is damaged: \w+ holds .* not examples with"
+    ):
         read_prepared(tmp_path / "prepared.npz")
 
 
 def test_a_missing_array_is_reported(tmp_path):
-    np.savez(tmp_path / "prepared.npz", train_images=np.zeros(3, np.uint8))
+    np.savez(tmp_path / "prepared.npz", train_inputs=np.zeros(3, np.uint8))
 
     with pytest.raises(DataError, match="train_labels"):
         read_prepared(tmp_path / "prepared.npz")

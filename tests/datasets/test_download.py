@@ -47,6 +47,18 @@ def test_packed_files_of_an_earlier_version_are_unpacked(params, packed, project
     }
 
 
+def test_files_of_ones_own_are_not_fetched_and_leave_an_empty_folder(params, project):
+    raw = project / "data" / "raw"
+    raw.mkdir(parents=True)
+    (raw / "digits.csv").write_bytes(b"of the catalogue")
+    data = params.data.model_copy(update={"dataset": "file", "path": "my.csv"})
+
+    for _ in range(2):
+        download.run(params.model_copy(update={"data": data}))
+
+        assert list(raw.iterdir()) == []
+
+
 def test_files_of_another_dataset_are_removed(params, project):
     raw = project / "data" / "raw"
     raw.mkdir(parents=True)

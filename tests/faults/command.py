@@ -5,8 +5,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.networks import DENSE
+
 CHECKOUT = Path(__file__).parents[2]
-PARAMS = (CHECKOUT / "params.yaml").read_text(encoding="utf-8")
+PARAMS = (CHECKOUT / "params.yaml").read_text(encoding="utf-8").replace("networks/dense.py", DENSE)
 DIGITS = PARAMS.replace("dataset: mnist ", "dataset: digits ").replace(": 5000", ": 200")
 
 

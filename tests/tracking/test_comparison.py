@@ -13,7 +13,9 @@ from pipeline.provenance.lineage import Lineage
 from pipeline.tracking import comparison as records
 from pipeline.tracking.store import RunRecord, Store
 
-COMPARED = Comparison(baseline="no_norm", candidate="batch_norm", measure="accuracy", confidence=0.95)
+COMPARED = Comparison(
+    baseline="no_norm", candidate="batch_norm", measure="accuracy", confidence=0.95
+)
 RESULT = {
     "mean": 0.5, "ci_low": None, "ci_high": 0.75, "wins": 2, "n": 2, "verdict": "not_settled",
     "p": 0.3,

@@ -104,7 +104,9 @@ def test_a_run_names_its_data_by_split():
         for name, count in (("train", 5), ("validation", 2), ("test", 3))
     }
 
-    data = records.data_of("digits", "0123456789abcdef", Dataset(**sets, classes=tuple("0123456789")))
+    data = records.data_of(
+        "digits", "0123456789abcdef", Dataset(**sets, classes=tuple("0123456789"))
+    )
 
     assert {split: one.name for split, one in data.items()} == {
         "train": "digits-train", "validation": "digits-validation", "test": "digits-test",

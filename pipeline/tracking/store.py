@@ -375,7 +375,9 @@ def _input_example(
     if not data.features:
         return example
     # By way of text, for 0.1 as float32 is 0.10000000149 as float64.
-    return pd.DataFrame(example.astype(str).astype(np.float64), columns=list(data.features))
+    values = example.astype(str).astype(np.float64)
+    # Of text as pandas stores it by default, MLflow asks what pandas warns of.
+    return pd.DataFrame(values, columns=pd.Index(data.features, dtype=object))
 
 
 def is_finished(run: Run) -> bool:

@@ -59,6 +59,7 @@ def test_a_comparison_shows_its_variants_and_its_results(mirrored):
     assert run.info.status == "FINISHED"
     assert run.data.params == {
         "baseline": "no_norm", "candidate": "batch_norm", "confidence": "0.95",
+        "measure": "accuracy",
     }  # fmt: skip
     assert run.data.tags["verdict"] == "not_settled"
     assert run.data.tags["mlflow.source.name"] == "compare"

@@ -597,7 +597,7 @@ def test_a_model_of_a_table_takes_its_columns_by_name_in_any_order(store, tmp_pa
 
     assert loaded.metadata.get_input_schema().input_names() == list(features)
     table = pd.DataFrame(rows.astype(float), columns=features)
-    given = table[list(reversed(features))].assign(label="benign")
+    given = table[[*features[::-1]]].assign(label="benign")
     np.testing.assert_allclose(loaded.predict(given), softmax(network(rows)), rtol=1e-5)
     # What MLflow keeps as an example is what it would send to a server.
     (stored,) = (tmp_path / "mlartifacts").rglob("MLmodel")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
@@ -75,6 +76,16 @@ class Data(Section):
     label: str | None = None
     test_size: Count | None = None
     split_seed: Seed | None = None
+
+    @property
+    def is_own(self) -> bool:
+        """Whether the files are the user's own."""
+        return self.dataset == "file"
+
+    @property
+    def name(self) -> str:
+        """What people call the dataset: its name in the catalogue, or that of its file."""
+        return Path(self.path).stem if self.is_own else self.dataset
 
 
 # Keras' own names of initializers without further arguments, and `random_normal`, which takes a

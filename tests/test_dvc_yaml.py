@@ -100,7 +100,7 @@ MADE = (
     "reports/report.md", "reports/report.html", "reports/curves/train.csv",
     "reports/curves/validation.csv", "reports/figures/curves.png", "reports/figures/samples.png",
     "reports/figures/paired_differences.png", "reports/figures/confusion.png",
-    "reports/figures/divided_digits.png", "mlflow.tracked",
+    "reports/figures/divided_examples.png", "mlflow.tracked",
 )  # fmt: skip
 TRAIN = {"train@batch_norm", "train@no_norm"}
 ALL = {"download", "prepare", "evaluate", "compare", "track"} | TRAIN

@@ -12,6 +12,7 @@ from pipeline.comparison.cells import Cell
 from pipeline.comparison.contrast import contrasts
 from pipeline.comparison.measures import MEASURES
 from pipeline.comparison.published import NOTEBOOK
+from pipeline.examples.dataset import Dataset, Examples
 from pipeline.params import (
     Comparison,
     Data,
@@ -21,6 +22,12 @@ from pipeline.params import (
     Training,
     Variant,
 )
+from pipeline.reporting.confusion import confusions
+from pipeline.reporting.features import Scale
+from pipeline.reporting.misread import misread_examples
+from pipeline.reporting.pictures import thumbnail_png
+from pipeline.reporting.report_page import Enclosed
+from pipeline.reporting.words import words_for
 from pipeline.studies.study import About, Point, Study
 from pipeline.training.normalization import NoNorm
 from tests.networks import dense
@@ -83,6 +90,59 @@ def make_cell(true_labels):
 
 
 @pytest.fixture(scope="session")
+def make_dataset(true_labels):
+    """Makes a dataset of four classes whose test examples have the true labels.
+
+    Its inputs are grey images, images in colour, or rows of thirty features; at each place in the
+    test set they are the same each time.
+    """
+    shapes = {"grey": (8, 8), "colour": (8, 6, 3), "rows": (30,)}
+
+    def make(kind, classes=tuple("0123"), features=None):
+        rng, shape = np.random.default_rng(0), (len(true_labels), *shapes[kind])
+        if kind == "rows":
+            inputs = (rng.normal(size=shape) + true_labels[:, None]).astype(np.float32)
+            features = features or tuple(f"feature {i}" for i in range(30))
+        else:
+            inputs = rng.integers(0, 256, shape, np.uint8)
+        examples = Examples(inputs, true_labels)
+        return Dataset(examples, examples, examples, tuple(classes), features or ())
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def enclose():
+    """Makes what a page embeds of a dataset beside the results of its cells."""
+
+    def make(params, cells, dataset, *, most=100, program="window.vegaEmbed = 1;", **fields):
+        cells, test = list(cells.values()), dataset.test
+        words = words_for(params.data, has_images=dataset.has_images)
+        misread = misread_examples(test, cells, most)
+        scale = Scale(dataset.train, dataset.features)
+        looks = [
+            thumbnail_png(example.input, is_ink=False)
+            if dataset.has_images
+            else scale.unusual(example.input, 3)
+            for example in misread.examples
+        ]
+        return Enclosed(
+            **{
+                "words": words,
+                "classes": dataset.classes,
+                "confusions": confusions(cells, test.labels, len(dataset.classes)),
+                "misread": misread,
+                "looks": looks,
+                "figures": {"paired_differences": b"pairs", "curves": b"curves"},
+                "program": program,
+            }
+            | fields
+        )
+
+    return make
+
+
+@pytest.fixture(scope="session")
 def experiment(make_cell, true_labels):
     """Makes the parameters, the cells and the contrast of two variants."""
 
@@ -103,13 +163,14 @@ def experiment(make_cell, true_labels):
         label="With BN",
         dataset="digits",
         measure="accuracy",
+        path="data/raw",
         confidence=0.95,
         published=(),
         diverged=(),
         **changes,
     ):
         params = Params(
-            data=Data(dataset=dataset, path="data/raw", validation_size=300),
+            data=Data(dataset=dataset, path=path, validation_size=300),
             network=dense(hidden_dims=[4], activation="relu"),
             training=Training(
                 epochs=3, batch_size=8, optimizer=Optimizer(name="sgd", learning_rate=0.1), seeds=8

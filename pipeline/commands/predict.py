@@ -1,7 +1,8 @@
-"""Predicts the digits in pictures."""
+"""Predicts the classes of pictures and of the rows of tables."""
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 
 import click
@@ -11,8 +12,8 @@ from pipeline.commands.lean_tensorflow import lean_tensorflow
 
 @click.command()
 @click.argument(
-    "images",
-    metavar="IMAGE...",
+    "paths",
+    metavar="FILE...",
     nargs=-1,
     required=True,
     # An unreadable file gets the same kind of message as any other bad file.
@@ -25,36 +26,51 @@ from pipeline.commands.lean_tensorflow import lean_tensorflow
     default=10,
     show_default=True,
     type=click.IntRange(min=1),
-    help="How many images to take from an IDX file.",
+    help="How many examples to take from an IDX file or a table.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(
-    images: tuple[Path, ...], seed: int | None, first: int, *, registered: bool, as_json: bool
+    paths: tuple[Path, ...], seed: int | None, first: int, *, registered: bool, as_json: bool
 ) -> None:
-    """Say which digit each IMAGE shows, and with what confidence.
+    """Say which class each FILE shows, and with what confidence.
 
     \b
     Examples:
       python -m pipeline predict seven.png three.jpg
       python -m pipeline predict data/raw/t10k-images-idx3-ubyte --first 20
       python -m pipeline predict seven.png --registered
+      python -m pipeline predict patients.csv
 
-    Uses the models of all variants, side by side, or the registered model. IMAGE is a picture of
-    one digit, of any size, dark on light or light on dark, or an IDX file of many images. A picture
-    is prepared as MNIST's were: the digit is cut out, scaled and centred. All files are read before
-    anything is printed.
+    Uses the models of all variants, side by side, or the registered model. FILE is what they were
+    trained on. For images it is a picture of any size, or an IDX file of many images. A picture is
+    scaled; one of a digit, dark on light or light on dark, is prepared as MNIST's were: cut out,
+    scaled and centred. For a table it is a .csv or .parquet file with the same columns, in any
+    order. All files are read before anything is printed.
     """
     if registered and seed is not None:
         raise click.UsageError("--registered and --seed exclude each other")
+    from pipeline.examples.prepared import read_prepared
     from pipeline.params_file import read_params
-    from pipeline.serving.given_images import read_images
+    from pipeline.serving.given import read_given
+    from pipeline.tracking.trained_on import TrainedOn, read_trained_on
 
     params = read_params()
-    given = [read_images(path, first) for path in images]
-    with lean_tensorflow():
-        from pipeline.serving import predict
-    if registered:
-        predictors = [predict.champion_predictor(params)]
-    else:
-        predictors = predict.predictors_of_runs(params, seed or 0)
-    predict.run(predictors, given, as_json=as_json)
+    with ExitStack() as stack:
+        champion = None
+        if registered:
+            # MLflow takes three seconds to import.
+            from pipeline.tracking.registry import Registry
+
+            registry = Registry(params.tracking.experiment)
+            champion = stack.enter_context(registry.champion_folder())
+            data = read_trained_on(*champion)
+        else:
+            data = TrainedOn.of(params.data.dataset, read_prepared())
+        given = [read_given(path, first, data) for path in paths]
+        with lean_tensorflow():
+            from pipeline.serving import predict
+        if champion:
+            predictors = [predict.champion_predictor(*champion)]
+        else:
+            predictors = predict.predictors_of_runs(params, seed or 0)
+    predict.run(predictors, data, given, as_json=as_json)

@@ -134,6 +134,7 @@ def _runs(params: Params | None) -> Iterator[Finding | Note]:
     moved = any(isinstance(move, Finding) for move in moves)
     experiment = tracked_runs.TrackedExperiment(
         params.tracking.experiment if params else None,
+        params.data.dataset if params else None,
         tracked_runs.files_by_fingerprint(params.variants if params else trained_variants()),
     )
     yield from experiment.abandoned()

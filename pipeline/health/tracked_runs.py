@@ -21,6 +21,7 @@ from pipeline.provenance.places import tracking_uri
 from pipeline.runs.manifest import read_manifest, trained_variants
 from pipeline.runs.tables import run_folder
 from pipeline.tracking.store import FINGERPRINT, Store, asking, paged
+from pipeline.tracking.trained_on import TrainedOn
 
 # Tags that say which process opened the run and works on it.
 HOST, PROCESS, STARTED = "process.host", "process.id", "process.started"
@@ -60,10 +61,12 @@ class TrackedExperiment:
 
     Attributes:
         name: of the experiment; None if it is not known.
+        dataset: as in `TrainedOn`; None if it is not known.
         files: the trained runs on disk, by fingerprint.
     """
 
     name: str | None
+    dataset: str | None
     files: Mapping[str, RunFiles]
 
     def abandoned(self) -> Iterator[Finding | Note]:
@@ -109,12 +112,12 @@ class TrackedExperiment:
             yield Finding(what, f"{remedy}MLFLOW_TRACKING_URI={without_passwords(tracking_uri())}")
 
     def _write_models(self, lost: list[tuple[RunFiles, LoggedModel]]) -> None:
-        test = read_prepared().test
+        dataset = read_prepared()
+        trained_on = TrainedOn.of(str(self.dataset), dataset)
         with asking():
             store = Store(str(self.name))
             for files, model in lost:
-                classes = int(test.labels.max()) + 1
-                store.write_model(model, files.folder, test.inputs[:2], classes)
+                store.write_model(model, files.folder, trained_on, dataset.test.inputs[:2])
 
     def _experiment_id(self, client: MlflowClient) -> str | None:
         experiment = client.get_experiment_by_name(self.name) if self.name else None

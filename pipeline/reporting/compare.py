@@ -9,26 +9,31 @@ from pipeline.comparison.cells import Cell, read_cell
 from pipeline.comparison.contrast import SCORES, Contrast, contrasts, statistics_record
 from pipeline.comparison.measures import MEASURES
 from pipeline.comparison.published import published_curve
+from pipeline.examples.dataset import Dataset
 from pipeline.examples.prepared import read_prepared
 from pipeline.files import write_bytes, write_json, write_text
 from pipeline.params import Params
-from pipeline.reporting import figures, report
+from pipeline.reporting import example_figures, figures, report
 from pipeline.reporting.colors import variant_colors
+from pipeline.reporting.confusion import confusions
 from pipeline.reporting.curves import write_curves
 from pipeline.reporting.drawing import program
-from pipeline.reporting.misread import misread_digits
-from pipeline.reporting.pictures import ink_png, png
+from pipeline.reporting.features import Scale
+from pipeline.reporting.misread import misread_examples
+from pipeline.reporting.pictures import png, thumbnail_png
 from pipeline.reporting.report_page import Enclosed, html
+from pipeline.reporting.words import DIGITS, Words, words_for
 
 REPORTS = Path("reports")
-# How many misread digits the page has for browsing.
-MOST_DIGITS = 300
+# How many misread examples the page has for browsing, and how many features of each row.
+MOST_EXAMPLES, MOST_FEATURES = 300, 3
 
 
 def run(params: Params) -> None:
     """Writes the metrics, the comparison, the figures and both reports."""
     dataset = read_prepared()
-    test = dataset.test
+    words = words_for(params.data, has_images=dataset.has_images)
+    scale = None if dataset.has_images else Scale(dataset.train, dataset.features)
     cells = {}
     for name, color in variant_colors(params.variants).items():
         variant = params.variants[name]
@@ -41,21 +46,28 @@ def run(params: Params) -> None:
     all_cells = list(cells.values())
     with ThreadPoolExecutor(max_workers=1) as aside:
         # Resampling, which is most of the work, lets this thread draw meanwhile.
-        labels = {candidate.data_sha256: test.labels}
+        labels = {candidate.data_sha256: dataset.test.labels}
         comparing = aside.submit(contrasts, [(candidate, baseline)], measure, confidence, labels)
+        confused = confusions(all_cells, dataset.test.labels, len(dataset.classes))
         pictures = {
             "curves": png(figures.learning_curves(all_cells, confidence)),
-            "confusion": png(figures.confusion_matrices(all_cells, test.labels)),
-            "divided_digits": png(figures.divided_digits(test, candidate, baseline)),
-            "samples": png(figures.sample_digits(dataset.train)),
+            "confusion": png(figures.confusion_matrices(confused, dataset.classes, words)),
         }
+        pictures |= _of_examples(dataset, candidate, baseline, words, scale)
         (contrast,) = comparing.result()
     pictures["paired_differences"] = png(figures.paired_differences(contrast))
-    misread = misread_digits(test, all_cells, MOST_DIGITS)
+    misread = misread_examples(dataset.test, all_cells, MOST_EXAMPLES)
     enclosed = Enclosed(
-        labels=test.labels,
+        words=words,
+        classes=dataset.classes,
+        confusions=confused,
         misread=misread,
-        thumbnails=[ink_png(digit.image) for digit in misread.digits],
+        looks=[
+            scale.unusual(example.input, MOST_FEATURES)
+            if scale
+            else thumbnail_png(example.input, is_ink=words is DIGITS)
+            for example in misread.examples
+        ],
         figures=pictures,
         program=program(),
     )
@@ -67,8 +79,21 @@ def run(params: Params) -> None:
     write_curves({cell.label: cell.held_history() for cell in all_cells})
     for name, content in pictures.items():
         write_bytes(REPORTS / "figures" / f"{name}.png", content)
-    write_text(REPORTS / "report.md", report.markdown(params, cells, contrast))
+    write_text(REPORTS / "report.md", report.markdown(params, cells, contrast, words))
     write_text(REPORTS / "report.html", html(params, cells, contrast, enclosed))
+
+
+def _of_examples(
+    dataset: Dataset, candidate: Cell, baseline: Cell, words: Words, scale: Scale | None
+) -> dict[str, bytes]:
+    """Returns the figures of training examples and of those that divide two variants, as PNGs."""
+    if scale:
+        samples = example_figures.feature_means(dataset, scale)
+        divided = example_figures.divided_rows(dataset, candidate, baseline, scale)
+    else:
+        samples = example_figures.sample_images(dataset, words)
+        divided = example_figures.divided_images(dataset, candidate, baseline, words)
+    return {"divided_examples": png(divided), "samples": png(samples)}
 
 
 def _metrics(cell: Cell, confidence: float) -> dict[str, object]:

@@ -10,33 +10,18 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
-from numpy.typing import NDArray
 
 from pipeline.comparison.cells import Cell
 from pipeline.comparison.contrast import Contrast
-from pipeline.examples.dataset import Examples
 from pipeline.reporting.colors import COLORS
+from pipeline.reporting.confusion import Confusions
 from pipeline.reporting.curves import PANELS, counted, most_of, printed
+from pipeline.reporting.labels import literal, room_for, shown_names
+from pipeline.reporting.words import Words
 
 _GREY = "#666666"
 # In characters: what fits below half a panel, and above a whole one.
 _LABEL_WIDTH, _TITLE_WIDTH = 20, 56
-
-
-def sample_digits(examples: Examples, each: int = 20) -> Figure:
-    """Shows the first examples of every class, one row per class."""
-    classes = np.unique(examples.labels)
-    border = examples.inputs.shape[1] // 8
-    rows = [examples.inputs[examples.labels == digit][:each] for digit in classes]
-    images = np.concatenate([_padded(row, each) for row in rows])
-    images = np.pad(images, ((0, 0), (border, border), (border, border)))
-    figure = Figure(figsize=(8, 8 * len(classes) / each + 0.5), layout="constrained")
-    axis = figure.subplots()
-    _draw_images(axis, images, each)
-    axis.set_title("The first training digits of each class", fontsize=11)
-    axis.set_yticks((np.arange(len(classes)) + 0.5) * images.shape[1], map(str, classes))
-    axis.set_xticks([])
-    return figure
 
 
 def learning_curves(cells: Sequence[Cell], confidence: float) -> Figure:
@@ -83,86 +68,39 @@ def contrasts(pairs: Sequence[Contrast]) -> Figure:
     return figure
 
 
-def confusion_matrices(cells: Sequence[Cell], labels: NDArray[np.uint8]) -> Figure:
-    """Shows what each variant takes each digit for; `labels` [images] are the true classes."""
-    confusions = {cell.label: cell.mean_confusion(labels) for cell in cells}
-    shares = {
-        label: 100 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-        for label, counts in confusions.items()
-    }
-    # Only mistakes are coloured: on one scale with the diagonal they would be invisible.
-    mistakes = {label: np.where(np.eye(len(s)) > 0, np.nan, s) for label, s in shares.items()}
-    worst = max(float(np.nanmax(m)) for m in mistakes.values())
-    figure = Figure(figsize=(5.6 * len(shares), 5.4), layout="constrained")
+def confusion_matrices(confusions: Confusions, names: Sequence[str], words: Words) -> Figure:
+    """Shows what each variant takes each class for; `names` are those of the classes."""
+    variants, places = confusions.variants, confusions.places
+    ticks = shown_names(names, places, "class")
+    # Ten classes fit in the smallest, whose names are a digit each.
+    side = 5.6 + 0.34 * max(0, len(places) - 10) + room_for(ticks)
+    figure = Figure(figsize=(side * len(variants), side - 0.2), layout="constrained")
+    shown = f"the {len(places)} most confused of {confusions.total} classes, "
     figure.suptitle(
-        "What each digit is taken for: per cent of its test images, mean of all runs", fontsize=11
+        f"What each {words.category} is taken for: "
+        f"{shown if len(places) < confusions.total else ''}"
+        f"per cent of its test {words.input}s, mean of all runs",
+        fontsize=11,
     )
-    for axis, (label, share) in zip(
-        figure.subplots(1, len(shares), squeeze=False)[0], shares.items(), strict=True
+    turned = 90 if room_for(ticks) else 0
+    for axis, variant in zip(
+        figure.subplots(1, len(variants), squeeze=False)[0], variants, strict=True
     ):
-        axis.imshow(mistakes[label], cmap="Reds", vmin=0, vmax=worst)
-        for (row, column), value in np.ndenumerate(share):
+        mistakes = np.where(np.eye(len(places)) > 0, np.nan, variant.heat)
+        axis.imshow(mistakes, cmap="Reds", vmin=0, vmax=1)
+        for (row, column), value in np.ndenumerate(variant.shares):
             shown = f"{value:.1f}" if value >= 0.05 else ""
-            dark = row != column and value > 0.6 * worst
+            dark = row != column and variant.heat[row, column] > 0.6
             axis.text(
                 column, row, shown, ha="center", va="center", fontsize=7.5,
                 color="white" if dark else "black", fontweight="bold" if row == column else None,
             )  # fmt: skip
-        axis.set_title(label, fontsize=11)
-        axis.set_xticks(range(len(share)))
-        axis.set_yticks(range(len(share)))
+        axis.set_title(literal(variant.label), fontsize=11)
+        axis.set_xticks(range(len(ticks)), ticks, rotation=turned)
+        axis.set_yticks(range(len(ticks)), ticks)
         axis.set_xlabel("Predicted")
         axis.set_ylabel("True")
     return figure
-
-
-def divided_digits(test: Examples, candidate: Cell, baseline: Cell, columns: int = 6) -> Figure:
-    """Shows the digits on which two variants differ most, two rows where each does better."""
-    labels = (candidate.label, baseline.label)
-    shares = [(cell.predicted == test.labels).mean(axis=0) for cell in (candidate, baseline)]
-    each = 2 * columns
-    height, width = test.inputs.shape[1:]
-    figure = Figure(figsize=(1.35 * columns, 7.3), layout="constrained")
-    for axis, side in zip(figure.subplots(2, 1), (0, 1), strict=True):
-        ahead = shares[side] - shares[1 - side]
-        # A stable order puts the earlier of equal images first.
-        order = np.argsort(-ahead, kind="stable")[:each]
-        chosen = order[ahead[order] > 0]
-        caption = height // 3 + 1
-        room = np.pad(test.inputs[chosen], ((0, 0), (caption, 0), (0, 0)))
-        _draw_images(axis, _padded(room, each), columns)
-        for place, i in enumerate(chosen):
-            row, column = divmod(place, columns)
-            axis.text(
-                (column + 0.5) * width - 0.5, row * (height + caption) + 0.6 * caption,
-                f"{test.labels[i]}:  {shares[side][i]:.0%} · {shares[1 - side][i]:.0%}",
-                fontsize=8.5, ha="center", va="center",
-            )  # fmt: skip
-        axis.set_title(
-            f"{labels[side]} does better.  "
-            f"Captions: the digit, share of runs right: {labels[side]} · {labels[1 - side]}",
-            fontsize=10,
-        )
-        axis.set_axis_off()
-    return figure
-
-
-def literal(label: str) -> str:
-    """Returns a label that Matplotlib draws as it is: its dollars start no mathematics."""
-    return label.replace("$", r"\$")
-
-
-def _padded(images: NDArray[np.uint8], count: int) -> NDArray[np.uint8]:
-    """Returns exactly `count` images, padded with blank ones."""
-    return np.concatenate([images, np.zeros((count - len(images), *images.shape[1:]), np.uint8)])
-
-
-def _draw_images(axis: Axes, images: NDArray[np.uint8], columns: int) -> None:
-    """Draws images [rows * columns, height, width] as one picture, which is far faster."""
-    _, height, width = images.shape
-    grid = images.reshape(-1, columns, height, width).swapaxes(1, 2).reshape(-1, columns * width)
-    axis.imshow(grid, cmap="gray_r", vmin=0, vmax=255)
-    axis.spines[:].set_visible(False)
 
 
 def _draw_contrast(part: SubFigure, contrast: Contrast) -> None:

@@ -18,8 +18,8 @@ from pipeline.comparison.measures import Measure
 from pipeline.comparison.statistics import PairedComparison, Summary
 from pipeline.comparison.words import level
 from pipeline.reporting.colors import variant_colors
-from pipeline.reporting.figures import literal
 from pipeline.reporting.grid_report import baseline_label
+from pipeline.reporting.labels import literal
 
 # In inches: a cell, a line of a label, the gap between groups, and everything but the rows.
 _CELL, _LINE, _BETWEEN, _REST = 0.24, 0.17, 0.12, 1.1

@@ -1,4 +1,4 @@
-"""Test digits that were misread, and what each variant took them for."""
+"""Test examples that were misread, and what each variant took them for."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from pipeline.examples.dataset import Examples
 
 
 @dataclass(frozen=True, eq=False)
-class MisreadDigit:
-    """A digit that at least one run misread.
+class MisreadExample:
+    """An example that at least one run misread.
 
     Attributes:
-        place: its index among the test images.
-        image: [height, width] in 0…255.
+        place: its index among the test examples.
+        input: as in `Examples.inputs`.
         label: its true class.
         readings: per variant, `(class, number of runs that read it so)`, most frequent first.
     """
 
     place: int
-    image: NDArray[np.uint8]
+    input: NDArray[np.uint8] | NDArray[np.float32]
     label: int
     readings: tuple[tuple[tuple[int, int], ...], ...]
 
@@ -41,34 +41,34 @@ class MisreadDigit:
 
 @dataclass(frozen=True, eq=False)
 class Misread:
-    """The digits most often misread, and how many digits were misread by any run."""
+    """The examples most often misread, and how many were misread by any run."""
 
-    digits: Sequence[MisreadDigit]
+    examples: Sequence[MisreadExample]
     total: int
 
 
-def misread_digits(test: Examples, cells: Sequence[Cell], most: int) -> Misread:
-    """Returns the digits that the largest share of a variant's runs misread.
+def misread_examples(test: Examples, cells: Sequence[Cell], most: int) -> Misread:
+    """Returns the examples that the largest share of a variant's runs misread.
 
     Args:
-        test: images and labels.
+        test: inputs and labels.
         cells: the variants.
-        most: how many digits to return at most.
+        most: how many examples to return at most.
     """
     wrong = np.array([(cell.predicted != test.labels).mean(axis=0) for cell in cells])
-    # Ties: first the digit misread by more runs of all variants, then the earlier image.
+    # Ties: first the example misread by more runs of all variants, then the earlier.
     order = np.lexsort((-wrong.sum(axis=0), -wrong.max(axis=0)))
     total = int((wrong.max(axis=0) > 0).sum())
-    digits = [
-        MisreadDigit(
+    examples = [
+        MisreadExample(
             place=int(i),
-            image=test.inputs[i],
+            input=test.inputs[i],
             label=int(test.labels[i]),
             readings=tuple(_readings(cell.predicted[:, i]) for cell in cells),
         )
         for i in order[: min(most, total)]
     ]
-    return Misread(digits, total)
+    return Misread(examples, total)
 
 
 def _readings(predicted: NDArray[np.uint8]) -> tuple[tuple[int, int], ...]:

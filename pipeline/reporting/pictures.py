@@ -7,16 +7,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import matplotlib as mpl
+import numpy as np
 from PIL import Image
 
 from pipeline.files import write_bytes
 
 if TYPE_CHECKING:
-    import numpy as np
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
 _DOTS_PER_INCH = 130
+# Channels that are red, green and blue.
+_COLORS = 3
+# In pixels.
+THUMBNAIL = 56
 # A user's own style would give other figures, or need a LaTeX that is not there.
 mpl.rcdefaults()
 
@@ -33,8 +37,21 @@ def png(figure: Figure) -> bytes:
     return content.getvalue()
 
 
-def ink_png(image: NDArray[np.uint8]) -> bytes:
-    """Returns a small PNG of an image [height, width] in 0…255, drawn dark on white."""
+def drawable(images: NDArray[np.number]) -> NDArray[np.uint8]:
+    """Returns images of three channels as they are, others as grey ones [images, height, width]."""
+    if images.ndim > 3 and images.shape[-1] != _COLORS:
+        images = images.mean(axis=-1).round()
+    return images.astype(np.uint8)
+
+
+def thumbnail_png(image: NDArray[np.number], *, is_ink: bool) -> bytes:
+    """Returns a small PNG of an image [height, width] or [height, width, channels].
+
+    Ink is bright in the image, and dark on white in the picture.
+    """
+    (pixels,) = drawable(image[None])
+    picture = Image.fromarray(255 - pixels if is_ink else pixels)
+    picture.thumbnail((THUMBNAIL, THUMBNAIL))
     content = BytesIO()
-    Image.fromarray(255 - image).save(content, format="png", optimize=True)
+    picture.save(content, format="png", optimize=True)
     return content.getvalue()

@@ -21,8 +21,9 @@ from pipeline.comparison.words import (
     percent,
     verdict_sentence,
 )
-from pipeline.params import Params, flat
+from pipeline.params import Data, Params, flat
 from pipeline.reporting.certainty import certainty, diverged, without_diverged
+from pipeline.reporting.words import Words, escaped
 
 # A correlation closer to 0 than this changes no interval noticeably.
 _CORRELATED = 0.2
@@ -51,23 +52,29 @@ def divergence(cells: Sequence[Cell], contrast: Contrast) -> str:
     )
 
 
-def markdown(params: Params, cells: Mapping[str, Cell], contrast: Contrast) -> str:
+def markdown(params: Params, cells: Mapping[str, Cell], contrast: Contrast, words: Words) -> str:
     """Returns the report, which links its pictures as `figures/<name>.png`.
 
     Args:
         params: those of the whole experiment.
         cells: all variants, by name.
         contrast: of the candidate and the baseline.
+        words: what the dataset's examples are called.
     """
-    return _ENVIRONMENT.get_template("report.md.j2").render(shared(params, cells, contrast))
+    values = shared(params, cells, contrast, words)
+    return _ENVIRONMENT.get_template("report.md.j2").render(values)
 
 
-def shared(params: Params, cells: Mapping[str, Cell], contrast: Contrast) -> dict[str, Any]:
+def shared(
+    params: Params, cells: Mapping[str, Cell], contrast: Contrast, words: Words
+) -> dict[str, Any]:
     """Returns the values that both reports show, by the names in their templates."""
     all_cells, confidence = list(cells.values()), contrast.confidence
     measure = contrast.measure
     return {
         "params": params,
+        "words": words,
+        "validation": validation(params.data),
         "cells": cells,
         "candidate": cells[params.comparison.candidate],
         "baseline": cells[params.comparison.baseline],
@@ -93,6 +100,11 @@ def shared(params: Params, cells: Mapping[str, Cell], contrast: Contrast) -> dic
         "rule": rule_in_words(confidence, contrast.effect.family),
         "settings": settings(all_cells),
     }
+
+
+def validation(data: Data) -> str:
+    """Returns which examples are kept for validation."""
+    return f"{'' if data.is_own else 'the first '}{data.validation_size} training examples"
 
 
 def pairing(result: PairedComparison) -> str:
@@ -136,6 +148,7 @@ def environment(*, autoescape: bool) -> Environment:
     )
     templates.filters |= {
         "percent": percent, "number": number, "p_value": p_value, "interval": interval,
+        "escaped": escaped,
     }  # fmt: skip
     return templates
 

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pipeline.comparison.cells import Cell
 from pipeline.comparison.contrast import Contrast
@@ -16,11 +15,16 @@ from pipeline.comparison.words import number, percent
 from pipeline.params import Params
 from pipeline.reporting import charts, report
 from pipeline.reporting.charts import finite
+from pipeline.reporting.confusion import Confusions
 from pipeline.reporting.curves import PANELS, counted
+from pipeline.reporting.features import Feature
 from pipeline.reporting.misread import Misread
+from pipeline.reporting.words import Words, short_names
 
 # Colours that cannot be seen on a dark page, and their replacements there.
 ON_DARK = {"#000000": "#FFFFFF"}
+# In characters, of the name of a class at the head of a row or column.
+_LONGEST_HEAD = 22
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,33 +32,22 @@ class Enclosed:
     """What the page embeds besides the results.
 
     Attributes:
-        labels: [images], the true classes of the test set.
-        misread: the digits to browse.
-        thumbnails: a PNG of each of these digits.
+        words: what the dataset's examples are called.
+        classes: the names of the classes.
+        confusions: what the variants take the classes for.
+        misread: the examples to browse.
+        looks: of each of these examples, a PNG if it is an image, else its unusual features.
         figures: PNGs of `paired_differences` and `curves`, shown where scripts are off.
         program: JavaScript that defines `vegaEmbed`.
     """
 
-    labels: NDArray[np.uint8]
+    words: Words
+    classes: Sequence[str]
+    confusions: Confusions
     misread: Misread
-    thumbnails: Sequence[bytes]
+    looks: Sequence[bytes | Sequence[Feature]]
     figures: Mapping[str, bytes]
     program: str
-
-
-@dataclass(frozen=True, eq=False)
-class Confusion:
-    """What a variant takes each digit for.
-
-    Attributes:
-        label: the variant's.
-        shares: [classes, classes], in per cent of the images of a class, averaged over all runs.
-        heat: [classes, classes], each mistake relative to the largest of any variant, 0 to 1.
-    """
-
-    label: str
-    shares: NDArray[np.float64]
-    heat: NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -71,7 +64,7 @@ def html(params: Params, cells: Mapping[str, Cell], contrast: Contrast, enclosed
     all_cells, confidence = list(cells.values()), contrast.confidence
     candidate = cells[params.comparison.candidate]
     baseline = cells[params.comparison.baseline]
-    values = report.shared(params, cells, contrast)
+    values = report.shared(params, cells, contrast, enclosed.words)
     # No line break before a percent sign.
     unbroken = "\N{NO-BREAK SPACE}%"
     values |= {"level": values["level"].replace(" %", unbroken), "unbroken": unbroken}
@@ -81,8 +74,13 @@ def html(params: Params, cells: Mapping[str, Cell], contrast: Contrast, enclosed
         panels=[_panel(all_cells, panel, confidence) for panel in PANELS],
         epochs=_epochs(all_cells, confidence),
         seeds=sorted({int(seed) for cell in all_cells for seed in cell.history["seed"]}),
-        confusions=_confusions(all_cells, enclosed.labels),
-        digits=list(zip(enclosed.misread.digits, map(_data_url, enclosed.thumbnails), strict=True)),
+        classes=enclosed.classes,
+        short=short_names(enclosed.classes, _LONGEST_HEAD),
+        confusions=enclosed.confusions,
+        looks=[
+            (example, _data_url(look), ()) if isinstance(look, bytes) else (example, None, look)
+            for example, look in zip(enclosed.misread.examples, enclosed.looks, strict=True)
+        ],
         misread=enclosed.misread.total,
         differing=[(key, row) for key, row in values["settings"] if len(set(row)) > 1],
         shared=[(key, row[0]) for key, row in values["settings"] if len(set(row)) == 1],
@@ -141,18 +139,6 @@ def _epochs(cells: Sequence[Cell], confidence: float) -> list[tuple[int, list[st
 def _score(measure: str, value: float) -> str:
     known = finite(value)
     return f"{percent(known)} %" if measure == "accuracy" else number(known)
-
-
-def _confusions(cells: Sequence[Cell], labels: NDArray[np.uint8]) -> list[Confusion]:
-    counts = [cell.mean_confusion(labels) for cell in cells]
-    shares = [100 * count / np.maximum(count.sum(axis=1, keepdims=True), 1) for count in counts]
-    # Only mistakes are coloured: on one scale with the diagonal they would be invisible.
-    mistakes = [share * (1 - np.eye(len(share))) for share in shares]
-    worst = max(float(mistake.max()) for mistake in mistakes) or 1.0
-    return [
-        Confusion(cell.label, share, mistake / worst)
-        for cell, share, mistake in zip(cells, shares, mistakes, strict=True)
-    ]
 
 
 def _origins(cells: Sequence[Cell]) -> list[tuple[str, str, list[str]]]:

@@ -1,10 +1,11 @@
-"""Reads the images that people pass in: pictures of one digit, and IDX files of many images."""
+"""Reads the images that people pass in: pictures of one example, and IDX files of many images."""
 
 from __future__ import annotations
 
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,14 +14,17 @@ from PIL import Image, UnidentifiedImageError
 from pipeline.datasets import idx
 from pipeline.datasets.picture_file import (
     FORMATS,
-    MOST_BYTES,
     printable_path,
+    read_colors,
     told_in_a_line,
     upright,
 )
-from pipeline.errors import ArgumentError, DataError, MissingInputError, one_line
+from pipeline.errors import DataError, one_line
 from pipeline.serving.drawings import is_blank
+from pipeline.serving.files import beginning
 
+# How a picture is read: the brightness of ink on a background, or as it is, in grey or in colour.
+Mode = Literal["ink", "L", "RGB"]
 # No digit that we know of needs more pixels a side.
 _LONGEST_SIDE = 1000
 # The beginning of an IDX file of bytes in one dimension.
@@ -32,64 +36,42 @@ class GivenImages:
     """The images of a file.
 
     Attributes:
-        path: of the file.
-        images: [images, height, width], uint8.
-        is_picture: whether the file is a picture, which a model cannot take before `as_example`.
+        images: [images, height, width], uint8; of a picture in colour, [1, height, width, 3].
+        is_picture: whether the file is a picture, of any size.
         left_out: how many further images the file holds.
     """
 
-    path: Path
     images: NDArray[np.uint8]
     is_picture: bool
     left_out: int = 0
 
-    @property
-    def names(self) -> list[str]:
-        """A name for each image, to show to people."""
-        name = printable_path(self.path)
-        return [name] if self.is_picture else [f"{name}[{i}]" for i in range(len(self.images))]
 
-
-def read_images(path: Path, first: int) -> GivenImages:
+def read_images(path: Path, first: int, mode: Mode) -> GivenImages:
     """Returns the image of a picture, or the `first` images of an IDX file.
 
     Raises:
         MissingInputError: if the file is not there, or may not be read.
         ArgumentError: if it is not a regular file.
-        DataError: if it is neither a picture with something on it nor an IDX file of images.
+        DataError: if it is neither a picture, in mode `ink` with something on it, nor an IDX file
+            of images.
     """
-    try:
-        beginning = _beginning(path)
-    except OSError as error:
-        raise MissingInputError(
-            f"{printable_path(path)} cannot be read: {error.strerror}"
-        ) from None
-    if beginning.startswith(idx.GZIP) or _is_idx(beginning):
+    start = beginning(path, "a picture, or an IDX file")
+    if start.startswith(idx.GZIP) or _is_idx(start):
         return _read_idx(path, first)
-    return GivenImages(path, _read_picture(path)[None], is_picture=True)
+    try:
+        picture = _ink(path) if mode == "ink" else _as_it_is(path, mode)
+    except UnidentifiedImageError:
+        formats = ", ".join(FORMATS)
+        raise DataError(
+            f"{printable_path(path)} is neither a picture ({formats}) nor an IDX file"
+        ) from None
+    return GivenImages(picture[None], is_picture=True)
 
 
-def _beginning(path: Path) -> bytes:
-    if path.is_dir():
-        raise ArgumentError(f"{printable_path(path)} is a folder: name the pictures in it")
-    if not path.exists():
-        raise MissingInputError(
-            f"{printable_path(path)} is not here: name a picture, or an IDX file"
-        )
-    if not path.is_file():
-        raise ArgumentError(
-            f"{printable_path(path)} is not a regular file: save its content in one"
-        )
-    if path.stat().st_size > MOST_BYTES:
-        raise DataError(f"{printable_path(path)} is larger than 64 MB: give a smaller one")
-    with path.open("rb") as file:
-        return file.read(4)
-
-
-def _is_idx(beginning: bytes) -> bool:
+def _is_idx(start: bytes) -> bool:
     # Two zero bytes, a type, the number of dimensions. Icons start alike, but with a type of 1 or
     # 2, which IDX does not have.
-    return len(beginning) == 4 and beginning[:2] == b"\0\0" and 8 <= beginning[2] <= 14
+    return len(start) == 4 and start[:2] == b"\0\0" and 8 <= start[2] <= 14
 
 
 def _read_idx(path: Path, first: int) -> GivenImages:
@@ -109,21 +91,19 @@ def _read_idx(path: Path, first: int) -> GivenImages:
     if images.size == 0:
         raise DataError(f"{printable_path(path)} holds no images")
     left_out = max(0, len(images) - first)
-    return GivenImages(path, images[:first], is_picture=False, left_out=left_out)
+    return GivenImages(images[:first], is_picture=False, left_out=left_out)
 
 
-def _read_picture(path: Path) -> NDArray[np.uint8]:
+def _as_it_is(path: Path, mode: Mode) -> NDArray[np.uint8]:
+    return np.asarray(Image.fromarray(read_colors(path)).convert(mode))
+
+
+def _ink(path: Path) -> NDArray[np.uint8]:
     """Returns the picture's brightness, [height, width], on a background that shows its ink."""
-    try:
-        with told_in_a_line(path):
-            picture = upright(path)
-            picture.thumbnail((_LONGEST_SIDE, _LONGEST_SIDE))
-            picture = picture.convert("RGBA")
-    except UnidentifiedImageError:
-        formats = ", ".join(FORMATS)
-        raise DataError(
-            f"{printable_path(path)} is neither a picture ({formats}) nor an IDX file"
-        ) from None
+    with told_in_a_line(path):
+        picture = upright(path)
+        picture.thumbnail((_LONGEST_SIDE, _LONGEST_SIDE))
+        picture = picture.convert("RGBA")
     for paper in ("white", "black"):
         # White ink on a transparent background shows on black only.
         background = Image.new("RGBA", picture.size, paper)

@@ -1,26 +1,33 @@
-"""Predicts the digits in images, by the models of all variants or by the registered model."""
+"""Predicts the classes of examples, by the models of all variants or by the registered model."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.errors import ArgumentError, DataError
+from pipeline.datasets.picture_file import printable_path
+from pipeline.errors import ArgumentError, DataError, PendingError, one_line
+from pipeline.examples.prepared import PREPARED_FILE
+from pipeline.files import sha256
 from pipeline.params import Params
 from pipeline.reporting import pages
+from pipeline.runs.manifest import read_manifest
 from pipeline.runs.models import read_model
 from pipeline.runs.tables import run_folder
-from pipeline.serving.drawings import as_example
-from pipeline.serving.given_images import GivenImages, printable_path
+from pipeline.serving.given import Given
+from pipeline.serving.given_rows import listed
+from pipeline.tracking.trained_on import TrainedOn
 
 # Below this confidence, the second guess is shown as well.
 _SURE = 0.9
+_DIGITS = tuple("0123456789")
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +38,7 @@ class Predictor:
         name: in JSON.
         label: for people.
         source: where it was read from.
-        model: gives logits [images, digits].
+        model: gives logits [examples, classes].
     """
 
     name: str
@@ -39,14 +46,13 @@ class Predictor:
     source: str
     model: keras.Model
 
-    def probabilities(self, given: GivenImages) -> NDArray[np.float32]:
-        """Returns the probability of each digit, [images, digits]; nan if training diverged."""
-        images = _examples(given, self.model.input_shape[1:])
-        logits = self.model(images, training=False)
+    def probabilities(self, given: Given) -> NDArray[np.float32]:
+        """Returns the probability of each class, [examples, classes]; nan if training diverged."""
+        logits = self.model(given.inputs, training=False)
         return keras.ops.convert_to_numpy(keras.ops.softmax(logits))
 
 
-# The probabilities [images, digits] of one file, by the name of the predictor.
+# The probabilities [examples, classes] of one file, by the name of the predictor.
 _Predictions = dict[str, NDArray[np.float32]]
 
 
@@ -56,11 +62,19 @@ def predictors_of_runs(params: Params, seed: int) -> list[Predictor]:
     Raises:
         ArgumentError: if a variant has no such seed.
         MissingInputError: if one is not trained yet.
+        PendingError: if one was trained on other data than are prepared now.
     """
     for name, variant in params.variants.items():
         if seed >= variant.training.seeds:
             last = variant.training.seeds - 1
             raise ArgumentError(f"{name} has no seed {seed}: its last is {last} (params.yaml)")
+    prepared = sha256(PREPARED_FILE)
+    for name in params.variants:
+        if read_manifest(name).data_sha256 != prepared:
+            raise PendingError(
+                f"{name} was trained on other data than {PREPARED_FILE} holds: `dvc repro` trains "
+                "it again"
+            )
     folders = {name: run_folder(name, seed) for name in params.variants}
     return [
         Predictor(name, params.variants[name].label, str(folder), read_model(folder))
@@ -68,25 +82,24 @@ def predictors_of_runs(params: Params, seed: int) -> list[Predictor]:
     ]
 
 
-def champion_predictor(params: Params) -> Predictor:
-    """Returns the registered model.
+def champion_predictor(source: str, folder: Path) -> Predictor:
+    """Returns the registered model, which is in this folder."""
+    return Predictor("champion", source, source, read_model(folder))
+
+
+def run(
+    predictors: Sequence[Predictor], data: TrainedOn, given: Sequence[Given], *, as_json: bool
+) -> None:
+    """Prints the class that each predictor takes each example for, and its confidence.
+
+    Args:
+        predictors: the models.
+        data: what they were trained on.
+        given: the examples of each file.
+        as_json: whether to print one JSON object, instead of text.
 
     Raises:
-        MissingInputError: if there is none.
-        PendingError: if MLflow does not answer.
-    """
-    # MLflow takes three seconds to import.
-    from pipeline.tracking.registry import CHAMPION, Registry
-
-    with Registry(params.tracking.experiment).champion_folder() as (source, folder):
-        return Predictor(CHAMPION, source, source, read_model(folder))
-
-
-def run(predictors: Sequence[Predictor], given: Sequence[GivenImages], *, as_json: bool) -> None:
-    """Prints the digit that each predictor sees in each image, and its confidence.
-
-    Raises:
-        DataError: if all predictors diverged in training, or cannot take images of this size.
+        DataError: if all predictors diverged in training.
     """
     predictions = [{one.name: one.probabilities(file) for one in predictors} for file in given]
     if not any(_is_finite(array) for of_file in predictions for array in of_file.values()):
@@ -94,32 +107,21 @@ def run(predictors: Sequence[Predictor], given: Sequence[GivenImages], *, as_jso
         raise DataError(
             f"nothing can be predicted: training diverged in {sources}; choose another --seed"
         )
-    print((_json if as_json else _text)(predictors, given, predictions), end="")
-
-
-def _examples(given: GivenImages, shape: tuple[int, int]) -> NDArray[np.uint8]:
-    if given.is_picture:
-        return np.stack([as_example(picture, shape) for picture in given.images])
-    if given.images.shape[1:] != shape:
-        has, takes = (" by ".join(map(str, sides)) for sides in (given.images.shape[1:], shape))
-        raise DataError(
-            f"{printable_path(given.path)} has images of {has} pixels, the model takes {takes}: "
-            "give another file, or single pictures, which are scaled"
-        )
-    return given.images
+    print((_json if as_json else _text)(predictors, data, given, predictions), end="")
 
 
 def _text(
     predictors: Sequence[Predictor],
-    given: Sequence[GivenImages],
+    data: TrainedOn,
+    given: Sequence[Given],
     predictions: Sequence[_Predictions],
 ) -> str:
     rows = [
-        [name, *(_guess(of_file[predictor.name][i]) for predictor in predictors)]
+        [name, *(_guess(of_file[predictor.name][i], data.classes) for predictor in predictors)]
         for file, of_file in zip(given, predictions, strict=True)
         for i, name in enumerate(file.names)
     ]
-    head = ["image", *(predictor.label for predictor in predictors)]
+    head = ["row" if data.features else "image", *(predictor.label for predictor in predictors)]
     page: list[pages.Block] = [pages.Table(head, rows)]
     page += [
         pages.Paragraph(
@@ -128,6 +130,14 @@ def _text(
         for file in given
         if file.left_out
     ]
+    page += [
+        pages.Paragraph(
+            f"{printable_path(file.path)}: columns that the model does not know are left aside: "
+            f"{listed(file.unknown)}."
+        )
+        for file in given
+        if file.unknown
+    ]
     return pages.text(page)
 
 
@@ -135,14 +145,12 @@ def _is_finite(probabilities: NDArray[np.float32]) -> bool:
     return bool(np.isfinite(probabilities).all())
 
 
-def _guess(probabilities: NDArray[np.float32]) -> str:
+def _guess(probabilities: NDArray[np.float32], classes: Sequence[str]) -> str:
     if not _is_finite(probabilities):
         return "diverged"
-    second, first = (int(digit) for digit in np.argsort(probabilities, kind="stable")[-2:])
-    guess = f"{first}  {_percent(probabilities[first])}"
-    if probabilities[first] < _SURE:
-        guess += f", or {second}  {_percent(probabilities[second])}"
-    return guess
+    second, first = np.argsort(probabilities, kind="stable")[-2:]
+    told = [f"{one_line(classes[i])}  {_percent(probabilities[i])}" for i in (first, second)]
+    return ", or ".join(told if probabilities[first] < _SURE else told[:1])
 
 
 def _percent(probability: float) -> str:
@@ -153,31 +161,39 @@ def _percent(probability: float) -> str:
 
 def _json(
     predictors: Sequence[Predictor],
-    given: Sequence[GivenImages],
+    data: TrainedOn,
+    given: Sequence[Given],
     predictions: Sequence[_Predictions],
 ) -> str:
     record = {
         "models": {one.name: {"label": one.label, "from": one.source} for one in predictors},
-        "images": [
+        "classes": data.classes,
+        "rows" if data.features else "images": [
             {
                 "file": str(file.path),
-                "place": None if file.is_picture else i,
-                "predictions": {name: _record(array[i]) for name, array in of_file.items()},
+                "place": None if file.is_single else i,
+                "predictions": {
+                    name: _record(array[i], data.classes) for name, array in of_file.items()
+                },
             }
             for file, of_file in zip(given, predictions, strict=True)
-            for i in range(len(file.images))
+            for i in range(len(file.inputs))
         ],
         "left_out": {str(file.path): file.left_out for file in given if file.left_out},
+        "unknown": {str(file.path): file.unknown for file in given if file.unknown},
     }
     return json.dumps(record, indent=2, allow_nan=False) + "\n"
 
 
-def _record(probabilities: NDArray[np.float32]) -> dict[str, Any] | None:
+def _record(probabilities: NDArray[np.float32], classes: Sequence[str]) -> dict[str, Any] | None:
     if not _is_finite(probabilities):
         return None
-    digit = int(probabilities.argmax())
+    place = int(probabilities.argmax())
+    # What programs read before there were other classes.
+    digit = {"digit": place} if tuple(classes) == _DIGITS else {}
     return {
-        "digit": digit,
-        "confidence": float(probabilities[digit]),
+        "class": classes[place],
+        **digit,
+        "confidence": float(probabilities[place]),
         "probabilities": [float(probability) for probability in probabilities],
     }

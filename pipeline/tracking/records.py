@@ -117,13 +117,13 @@ def source_tags(stage: str) -> dict[str, str]:
 
 
 def _dataset(name: str, data_sha256: str, examples: Examples) -> Dataset:
-    images = TensorSpec(examples.inputs.dtype, (-1, *examples.inputs.shape[1:]))
+    inputs = TensorSpec(examples.inputs.dtype, (-1, *examples.inputs.shape[1:]))
     labels = TensorSpec(examples.labels.dtype, (-1,))
     return Dataset(
         name=name,
         digest=data_sha256[:_DIGEST],
         source_type="local",
         source=json.dumps({"uri": str(PREPARED_FILE)}),
-        schema=json.dumps(TensorDatasetSchema(Schema([images]), Schema([labels])).to_dict()),
+        schema=json.dumps(TensorDatasetSchema(Schema([inputs]), Schema([labels])).to_dict()),
         profile=json.dumps({"examples": len(examples)}),
     )

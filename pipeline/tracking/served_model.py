@@ -12,8 +12,12 @@ import numpy as np
 from mlflow.models import set_model
 
 
-class DigitClassifier(mlflow.pyfunc.PythonModel):
-    """Raw images [examples, height, width], uint8, to probabilities [examples, classes]."""
+class Classifier(mlflow.pyfunc.PythonModel):
+    """Raw inputs to probabilities [examples, classes].
+
+    Inputs are images [examples, height, width] or [examples, height, width, channels], uint8, or a
+    table with a column for each feature, by name.
+    """
 
     def load_context(self, context: Any) -> None:
         """Builds the network and loads its weights."""
@@ -34,8 +38,9 @@ class DigitClassifier(mlflow.pyfunc.PythonModel):
         """Returns the probability of each class."""
         import keras
 
-        logits = self._model(np.asarray(model_input, np.uint8), training=False)
+        inputs = np.asarray(model_input, self._model.input.dtype)
+        logits = self._model(inputs, training=False)
         return keras.ops.convert_to_numpy(keras.ops.softmax(logits))
 
 
-set_model(DigitClassifier())
+set_model(Classifier())

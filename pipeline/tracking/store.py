@@ -16,6 +16,7 @@ from typing import Any, Literal, ParamSpec, TypeVar
 
 import mlflow
 import numpy as np
+import pandas as pd
 import psutil
 from filelock import FileLock
 from mlflow.entities import (
@@ -33,7 +34,7 @@ from mlflow.entities import (
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model, ModelSignature
 from mlflow.tracking import MlflowClient
-from mlflow.types import Schema, TensorSpec
+from mlflow.types import ColSpec, Schema, TensorSpec
 from numpy.typing import NDArray
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -43,6 +44,7 @@ from pipeline.provenance.places import database, project_root, tracking_uri
 from pipeline.runs.tables import ARCHITECTURE, WEIGHTS
 from pipeline.tracking.database import HalfMadeError, check, is_there, make
 from pipeline.tracking.experiment_pages import NOTE
+from pipeline.tracking.trained_on import TRAINED_ON, TrainedOn
 
 # The errors of a store that is gone, locked, damaged, half made or lacks its driver.
 TRACKING_ERRORS = (MlflowException, SQLAlchemyError, HalfMadeError, OSError, ImportError)
@@ -228,7 +230,9 @@ class Store:
             self._client.log_batch(run.info.run_id, metrics=batch)
 
     @_patient
-    def log_model(self, run: Run, folder: Path, images: NDArray[np.uint8], classes: int) -> str:
+    def log_model(
+        self, run: Run, folder: Path, data: TrainedOn, example: NDArray[np.generic]
+    ) -> str:
         """Logs a run's model, if it has none yet, so that `mlflow.pyfunc.load_model` loads it.
 
         Does not call `mlflow.pyfunc.log_model`, which would load TensorFlow and each model to try
@@ -237,8 +241,8 @@ class Store:
         Args:
             run: the model's run.
             folder: has the model's architecture and weights.
-            images: [examples, height, width], an example of the model's input.
-            classes: number of probabilities that the model returns for each image.
+            data: what the model was trained on.
+            example: [examples, ...], an example of the model's input.
 
         Returns:
             The model's id.
@@ -252,7 +256,7 @@ class Store:
         model = partial or self._client.create_logged_model(
             self._experiment_id, run.info.run_name, source_run_id=run_id, params=run.data.params
         )
-        self.write_model(model, folder, images, classes)
+        self.write_model(model, folder, data, example)
         if partial is None or model.model_id not in self._outputs(run):
             self._client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=0)])
         self._client.finalize_logged_model(model.model_id, "READY")
@@ -262,8 +266,8 @@ class Store:
         self,
         model: LoggedModel,
         folder: Path,
-        images: NDArray[np.uint8],
-        classes: int,
+        data: TrainedOn,
+        example: NDArray[np.generic],
     ) -> None:
         """Puts the files of a logged model where MLflow looks for them; see `log_model`.
 
@@ -286,13 +290,16 @@ class Store:
                 python_model=str(_SERVED_MODEL),
                 artifacts={name: str(folder / name) for name in _MODEL_FILES},
                 signature=ModelSignature(
-                    Schema([TensorSpec(np.dtype(np.uint8), (-1, *images.shape[1:]))]),
-                    Schema([TensorSpec(np.dtype(np.float32), (-1, classes))]),
+                    _input_schema(data),
+                    Schema([TensorSpec(np.dtype(np.float32), (-1, len(data.classes)))]),
                 ),
-                input_example=images,
+                input_example=_input_example(data, example),
                 # Listed, because MLflow would import TensorFlow to infer them.
                 pip_requirements=[f"{name}=={version(name)}" for name in _SERVING_PACKAGES],
             )
+            # Beside the others, but not by way of MLflow, which would record its temporary path.
+            beside = Path(saved, "artifacts", TRAINED_ON)
+            beside.write_text(data.to_json(), encoding="utf-8")
             self._client.log_model_artifacts(model.model_id, saved)
 
     @_patient
@@ -353,6 +360,24 @@ class Store:
             )
         }
         return [point for point in points if latest.get((point.key, point.step)) != point.value]
+
+
+def _input_schema(data: TrainedOn) -> Schema:
+    """Returns what the server takes: images as an array, features as columns with their names."""
+    if data.features:
+        return Schema([ColSpec("double", name) for name in data.features])
+    return Schema([TensorSpec(np.dtype(np.uint8), (-1, *data.shape))])
+
+
+def _input_example(
+    data: TrainedOn, example: NDArray[np.generic]
+) -> NDArray[np.generic] | pd.DataFrame:
+    if not data.features:
+        return example
+    # By way of text, for 0.1 as float32 is 0.10000000149 as float64.
+    values = example.astype(str).astype(np.float64)
+    # Of text as pandas stores it by default, MLflow asks what pandas warns of.
+    return pd.DataFrame(values, columns=pd.Index(data.features, dtype=object))
 
 
 def is_finished(run: Run) -> bool:

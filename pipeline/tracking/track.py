@@ -14,7 +14,7 @@ from pipeline.evaluation.results import read_test_scores
 from pipeline.examples.dataset import Dataset
 from pipeline.examples.prepared import read_prepared
 from pipeline.files import read_json, write_text
-from pipeline.params import Params
+from pipeline.params import Data, Params
 from pipeline.provenance.lineage import Lineage, present_lineage, read_journal
 from pipeline.runs.manifest import Manifest, read_manifest
 from pipeline.runs.tables import read_history, run_folder
@@ -29,6 +29,7 @@ from pipeline.tracking.records import (
     test_points,
 )
 from pipeline.tracking.store import TRACKING_ERRORS, Point, Store, is_finished, shows
+from pipeline.tracking.trained_on import TrainedOn
 
 logger = logging.getLogger(__name__)
 
@@ -59,7 +60,7 @@ def run(params: Params) -> None:
     mirrored: dict[str, Run] = {}
     try:
         store = Store(params.tracking.experiment, of_runs)
-        _mirror_runs(store, runs, _Data(params.data.dataset, dataset), mirrored)
+        _mirror_runs(store, runs, _Data(params.data, dataset), mirrored)
         points = comparison_records.points(comparison)
         comparison_records.mirror(store, record, points, report, list(mirrored.values()))
     except TRACKING_ERRORS as error:
@@ -95,9 +96,9 @@ class _RunOnDisk:
 
 @dataclass(frozen=True)
 class _Data:
-    """The prepared data and the name of the dataset."""
+    """The prepared data, and where it came from."""
 
-    name: str
+    source: Data
     dataset: Dataset
 
 
@@ -141,7 +142,7 @@ def _mirror_run(store: Store, on_disk: _RunOnDisk, data: _Data) -> tuple[Run, bo
         record = replace(
             run_record(manifest, seed, lineage, diverged=on_disk.diverged),
             description=run_description(on_disk.test, diverged=on_disk.diverged),
-            data=data_of(data.name, manifest.data_sha256, data.dataset),
+            data=data_of(data.source.name, manifest.data_sha256, data.dataset),
         )
         run = store.open(record)
         if is_finished(run):
@@ -150,8 +151,8 @@ def _mirror_run(store: Store, on_disk: _RunOnDisk, data: _Data) -> tuple[Run, bo
             if shows(run, on_disk.test):
                 return run, True
         folder = run_folder(manifest.variant, seed)
-        test = data.dataset.test
-        model_id = store.log_model(run, folder, test.inputs[:2], int(test.labels.max()) + 1)
+        trained_on = TrainedOn.of(data.source.dataset, data.dataset)
+        model_id = store.log_model(run, folder, trained_on, data.dataset.test.inputs[:2])
         scores = [replace(point, model_id=model_id) for point in on_disk.test]
         store.log(run, [*on_disk.history, *scores])
         if is_finished(run):

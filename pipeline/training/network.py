@@ -93,7 +93,7 @@ def _logits(
     return layer(units)
 
 
-def moments_of(features: NDArray[np.floating]) -> Moments:
+def moments_of(features: NDArray[Any]) -> Moments:
     """Returns mean and variance of each feature, given features [examples, features].
 
     The variance of a feature that never changes is 1, so that it is scaled to 0.

@@ -141,12 +141,13 @@ def times(
 
     In all products both operands lie in memory row by row: Eigen packs transposed ones slowly.
     """
+    rows: Any = inputs.shape[0]
     transposed = _turned(kernel)
 
     def gradients(outer: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         turned = _turned(outer)
         of_kernel = tf.transpose(_product(turned, inputs))
-        if inputs.shape[0] > _TALL:
+        if rows > _TALL:
             return tf.transpose(_product(kernel, turned)), of_kernel
         return _product(outer, transposed), of_kernel
 

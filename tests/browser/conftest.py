@@ -6,11 +6,9 @@ import shutil
 
 import pytest
 
-from pipeline.examples.dataset import Examples
 from pipeline.reporting.drawing import program
-from pipeline.reporting.misread import misread_digits
-from pipeline.reporting.pictures import ink_png
-from pipeline.reporting.report_page import Enclosed, html
+from pipeline.reporting.pictures import thumbnail_png
+from pipeline.reporting.report_page import html
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
 # The first keeps all names from being resolved, so that nothing outside can be reached.
@@ -32,21 +30,16 @@ def chromium():
 
 
 @pytest.fixture(scope="session")
-def write_page(experiment, true_labels, tmp_path_factory):
+def write_page(experiment, make_dataset, enclose, tmp_path_factory):
     """Writes the page of two variants into a file of its own."""
     vega = program()
 
-    def write(javascript=vega, **kwargs):
+    def write(javascript=vega, kind="grey", classes=tuple("0123"), **kwargs):
         params, cells, contrast = experiment(**kwargs)
-        images = true_labels[:, None, None].repeat(8, 1).repeat(8, 2) * 60
-        misread = misread_digits(Examples(images, true_labels), list(cells.values()), 100)
-        enclosed = Enclosed(
-            labels=true_labels,
-            misread=misread,
-            thumbnails=[ink_png(digit.image) for digit in misread.digits],
-            figures=dict.fromkeys(("paired_differences", "curves"), ink_png(images[1])),
-            program=javascript,
-        )
+        dataset = make_dataset(kind, classes)
+        still = thumbnail_png(make_dataset("grey").test.inputs[1], is_ink=True)
+        figures = dict.fromkeys(("paired_differences", "curves"), still)
+        enclosed = enclose(params, cells, dataset, program=javascript, figures=figures)
         path = tmp_path_factory.mktemp("page") / "report.html"
         path.write_text(html(params, cells, contrast, enclosed), encoding="utf-8")
         return path

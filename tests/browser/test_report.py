@@ -30,7 +30,7 @@ def settle(page):
 
 
 def shown(page):
-    return page.locator(".digits > li:visible")
+    return page.locator(".misread > li:visible")
 
 
 def test_every_chart_is_drawn(page, specs):

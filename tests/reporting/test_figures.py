@@ -1,3 +1,5 @@
+import itertools
+
 import numpy as np
 import pytest
 from matplotlib.colors import to_hex
@@ -7,18 +9,15 @@ from scipy import stats
 from pipeline.comparison.contrast import contrasts
 from pipeline.comparison.measures import MEASURES
 from pipeline.comparison.published import NOTEBOOK
-from pipeline.examples.dataset import Examples
+from pipeline.params import Data
 from pipeline.reporting import figures
 from pipeline.reporting.colors import COLORS, variant_colors
+from pipeline.reporting.confusion import confusions
+from pipeline.reporting.words import DIGITS, words_for
 
 ACCURACY = MEASURES["accuracy"]
+IMAGES = words_for(Data(dataset="file", path="a.npz", validation_size=1), has_images=True)
 PANELS = ["Train loss", "Validation loss", "Train accuracy", "Validation accuracy"]
-
-
-@pytest.fixture
-def test_set(true_labels):
-    """A hundred images; every pixel of image i is i + 1."""
-    return Examples(np.tile(np.arange(1, 101, dtype=np.uint8), (8, 8, 1)).T, true_labels)
 
 
 def drawn(axis):
@@ -37,21 +36,13 @@ def tick_labels(axis):
     return [label.get_text() for label in axis.get_xticklabels()]
 
 
-def shown_values(picture):
-    """Returns the grey of each image in a row of a grid, from left to right."""
-    middle = picture[len(picture) * 3 // 4]
-    return [int(grey) for grey in dict.fromkeys(middle) if grey]
-
-
-def test_figures_are_free_of_pyplot(make_cell, true_labels, test_set):
+def test_figures_are_free_of_pyplot(make_cell, true_labels):
     with_bn, without = make_cell("With", [0.9] * 3), make_cell("Without", [0.8] * 3)
     (contrast,) = contrasts([(with_bn, without)], ACCURACY, 0.95)
     for figure in (
-        figures.sample_digits(test_set),
         figures.learning_curves([with_bn, without], 0.95),
         figures.paired_differences(contrast),
-        figures.confusion_matrices([with_bn, without], true_labels),
-        figures.divided_digits(test_set, with_bn, without),
+        draw_confusion([with_bn, without], true_labels, "0123"),
     ):
         assert isinstance(figure, Figure)
         assert figure.canvas.manager is None
@@ -288,60 +279,43 @@ def test_long_labels_are_broken_before_mean_and_interval(make_cell):
     assert max(map(len, title.splitlines())) <= 60
 
 
+def draw_confusion(cells, labels, names, words=DIGITS):
+    return figures.confusion_matrices(confusions(cells, labels, len(names)), names, words)
+
+
 def test_confusion_shows_shares_of_each_true_class(make_cell):
     predicted = np.array([[0, 1, 1, 1], [0, 0, 1, 1]], np.uint8)
     results = [make_cell(label, [1, 1], predicted=predicted) for label in ("A", "B", "C")]
-    figure = figures.confusion_matrices(results, np.array([0, 0, 1, 1], np.uint8))
+    figure = draw_confusion(results, np.array([0, 0, 1, 1], np.uint8), ("0", "1"))
     assert [axis.get_title() for axis in figure.axes] == ["A", "B", "C"]
     for axis in figure.axes:
         assert (axis.get_xlabel(), axis.get_ylabel()) == ("Predicted", "True")
         assert [text.get_text() for text in axis.texts] == ["75.0", "25.0", "", "100.0"]
         mistakes = np.ma.filled(axis.images[0].get_array(), np.nan)
-        np.testing.assert_array_equal(mistakes, [[np.nan, 25], [0, np.nan]])
+        np.testing.assert_array_equal(mistakes, [[np.nan, 1], [0, np.nan]])
 
 
 def test_confusion_without_a_mistake_can_be_drawn(make_cell, true_labels):
-    figures.confusion_matrices([make_cell("With", [1.0])], true_labels).draw_without_rendering()
+    draw_confusion([make_cell("With", [1.0])], true_labels, "0123").draw_without_rendering()
 
 
-def test_divided_digits_are_those_that_one_variant_gets_more_often(make_cell, test_set):
-    # Each run gets the first images right: candidates 0 … 89, baselines 0 … 79 and 84.
-    candidate, baseline = (
-        make_cell("With", [0.9, 0.9]),
-        make_cell("Without", [0.80, 0.85]),
-    )
-    figure = figures.divided_digits(test_set, candidate, baseline, columns=3)
-    ahead, behind = figure.axes
-    # Image 85 is the first that only candidates get right; labels go 0, 1, 2, 3, 0, …
-    assert [text.get_text() for text in ahead.texts] == [
-        "1:  100% · 0%",
-        "2:  100% · 0%",
-        "3:  100% · 0%",
-        "0:  100% · 0%",
-        "1:  100% · 0%",
-        "0:  100% · 50%",
-    ]
-    picture = ahead.images[0].get_array()
-    top, bottom = np.split(picture, 2)
-    assert shown_values(top) + shown_values(bottom) == [86, 87, 88, 89, 90, 81]
-    assert ahead.get_title().startswith("With does better.")
-    assert behind.get_title().startswith("Without does better.")
-    assert not behind.texts
-    assert not behind.images[0].get_array().any()
-
-
-def test_samples_are_the_first_of_each_class_one_row_per_class(test_set):
-    (axis,) = figures.sample_digits(test_set, each=3).axes
-    rows = np.split(axis.images[0].get_array(), 4)
-    assert [shown_values(row) for row in rows] == [[1, 5, 9], [2, 6, 10], [3, 7, 11], [4, 8, 12]]
-    assert [label.get_text() for label in axis.get_yticklabels()] == ["0", "1", "2", "3"]
-
-
-def test_samples_of_a_small_class_leave_blanks(test_set):
-    few = Examples(test_set.images[:5], test_set.labels[:5])
-    (axis,) = figures.sample_digits(few, each=3).axes
-    rows = np.split(axis.images[0].get_array(), 4)
-    assert [shown_values(row) for row in rows] == [[1, 5], [2], [3], [4]]
+@pytest.mark.parametrize("count", [2, 9, 100, 256])
+def test_names_in_a_confusion_overlap_neither_each_other_nor_the_edge(make_cell, count):
+    names = [f"the species of the number {place}, as we call it" for place in range(count)]
+    labels = np.tile(np.arange(count, dtype=np.uint8), 2)
+    predicted = np.random.default_rng(0).permuted(labels)[None]
+    cells = [make_cell(label, [1.0], predicted=predicted) for label in "AB"]
+    figure = draw_confusion(cells, labels, names, IMAGES)
+    figure.draw_without_rendering()
+    edge = figure.bbox.get_points()
+    for axis in figure.axes:
+        for ticks in (axis.get_xticklabels(), axis.get_yticklabels()):
+            assert len({tick.get_text() for tick in ticks}) == len(ticks) == min(count, 20)
+            boxes = [tick.get_window_extent() for tick in ticks]
+            assert not any(a.overlaps(b) for a, b in itertools.combinations(boxes, 2))
+            assert all((box.get_points() >= edge[0]).all() for box in boxes)
+            assert all((box.get_points() <= edge[1]).all() for box in boxes)
+    assert ("the 20 most confused" in figure.get_suptitle()) == (count > 20)
 
 
 def test_variants_have_their_own_colours_as_long_as_there_are_any():

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from pipeline.examples.dataset import Examples
-from pipeline.reporting.misread import misread_digits
+from pipeline.reporting.misread import misread_examples
 
 
 @pytest.fixture
@@ -22,26 +22,28 @@ def results(make_cell):
     ]
 
 
-def test_the_worst_come_first_and_digits_all_got_right_are_left_out(test_set, results):
-    misread = misread_digits(test_set, results, 10)
+def test_the_worst_come_first_and_examples_all_got_right_are_left_out(test_set, results):
+    misread = misread_examples(test_set, results, 10)
     # Shares of runs of A and B that are wrong: 2/3 and 1, 0 and 2/3, 1/3 and 1/3, 1/3 and 0.
-    assert [digit.place for digit in misread.digits] == [0, 2, 4, 3]
+    assert [example.place for example in misread.examples] == [0, 2, 4, 3]
     assert misread.total == 4
 
 
-def test_at_most_the_requested_digits_are_returned_and_all_counted(test_set, results):
-    misread = misread_digits(test_set, results, 2)
-    assert [digit.place for digit in misread.digits] == [0, 2]
+def test_at_most_the_requested_examples_are_returned_and_all_counted(test_set, results):
+    misread = misread_examples(test_set, results, 2)
+    assert [example.place for example in misread.examples] == [0, 2]
     assert misread.total == 4
 
 
-def test_a_digit_has_its_image_label_and_readings(test_set, results):
-    digit = misread_digits(test_set, results, 1).digits[0]
-    assert digit.label == 7
-    assert digit.image.tolist() == test_set.images[0].tolist()
-    assert digit.readings == (((1, 2), (7, 1)), ((9, 2), (1, 1)))
+def test_an_example_has_its_input_label_and_readings(test_set, results):
+    example = misread_examples(test_set, results, 1).examples[0]
+    assert example.label == 7
+    assert example.input.tolist() == test_set.inputs[0].tolist()
+    assert example.readings == (((1, 2), (7, 1)), ((9, 2), (1, 1)))
 
 
 def test_the_variant_with_most_correct_runs_is_best_unless_tied(test_set, results):
-    best = {digit.place: digit.best for digit in misread_digits(test_set, results, 10).digits}
+    best = {
+        example.place: example.best for example in misread_examples(test_set, results, 10).examples
+    }
     assert best == {0: 0, 2: 0, 3: 1, 4: None}

@@ -5,7 +5,7 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from pipeline.reporting.pictures import ink_png, write_figure
+from pipeline.reporting.pictures import thumbnail_png, write_figure
 from pipeline.tracking.comparison import smaller_png
 
 
@@ -39,9 +39,30 @@ def test_a_picture_is_the_same_bytes_each_time(tmp_path, figure):
 
 def test_ink_is_dark_on_white_and_as_large_as_the_image():
     image = np.array([[0, 255, 0], [10, 0, 255]], np.uint8)
-    with Image.open(BytesIO(ink_png(image))) as picture:
+    with Image.open(BytesIO(thumbnail_png(image, is_ink=True))) as picture:
         assert np.array(picture).tolist() == [[255, 0, 255], [245, 255, 0]]
         assert not picture.info
+
+
+@pytest.mark.parametrize("shape", [(2, 3), (2, 3, 3)], ids=["grey", "colour"])
+def test_an_image_that_is_no_ink_is_shown_as_it_is(shape):
+    image = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+    with Image.open(BytesIO(thumbnail_png(image, is_ink=False))) as picture:
+        np.testing.assert_array_equal(np.array(picture), image)
+
+
+@pytest.mark.parametrize("channels", [1, 2, 4])
+def test_channels_that_are_no_colours_are_shown_by_their_mean(channels):
+    image = np.arange(2 * 3 * channels, dtype=np.uint8).reshape(2, 3, channels)
+    with Image.open(BytesIO(thumbnail_png(image, is_ink=False))) as picture:
+        np.testing.assert_array_equal(np.array(picture), image.mean(axis=2).round())
+
+
+def test_a_large_image_is_made_smaller_in_its_proportions():
+    image = np.full((200, 100, 3), 7, np.uint8)
+    with Image.open(BytesIO(thumbnail_png(image, is_ink=False))) as picture:
+        assert picture.size == (28, 56)
+        assert np.unique(np.array(picture)) == [7]
 
 
 @pytest.mark.parametrize(

@@ -1,18 +1,23 @@
+import html
 from dataclasses import replace
 
+import markdown_it
 import pytest
 
 from pipeline.comparison.statistics import Interval
 from pipeline.comparison.words import interval, number, percent
 from pipeline.reporting import report
+from pipeline.reporting.words import words_for
 
 
 @pytest.fixture(scope="module")
 def make(experiment):
     """Renders the report of two variants as Markdown."""
 
-    def make(*args, **kwargs):
-        return report.markdown(*experiment(*args, **kwargs))
+    def make(*args, has_images=True, **kwargs):
+        params, cells, contrast = experiment(*args, **kwargs)
+        words = words_for(params.data, has_images=has_images)
+        return report.markdown(params, cells, contrast, words)
 
     return make
 
@@ -145,6 +150,27 @@ def test_the_notebooks_scores_are_beside_ours_where_there_are_any(make, dataset,
     assert f"on the {dataset} test set" in text
     assert ("notebook" in text) == bool(published)
     assert table["With BN"][9:] + table["Without BN"][9:] == column
+
+
+@pytest.mark.parametrize(
+    ("dataset", "has_images", "alt", "kept"),
+    [
+        ("mnist", True, "Digits", "mnist, the first 300 training examples"),
+        ("fashion_mnist", True, "Images", "fashion\\_mnist, the first 300 training examples"),
+        ("file", False, "Rows", "wine, 300 training examples"),
+    ],
+)
+def test_words_are_those_of_the_dataset(make, dataset, has_images, alt, kept):
+    text = make(dataset=dataset, path="data/wine.csv", has_images=has_images)
+    assert f"![{alt} that one variant gets right and the other does not]" in text
+    assert f"Data: {kept} kept for validation." in text
+
+
+def test_the_name_of_a_file_is_shown_as_it_is(make):
+    name = "<b>*my* [data](x) | `a`_b"
+    text = make(dataset="file", path=f"data/{name}.csv")
+    shown = markdown_it.MarkdownIt("commonmark").enable("table").render(text)
+    assert f"on the {html.escape(name, quote=False)} test set" in shown
 
 
 def test_settings_show_a_dash_for_a_parameter_that_a_variant_lacks(make):

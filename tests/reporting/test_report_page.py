@@ -8,12 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy import stats
 
-from pipeline.examples.dataset import Examples
 from pipeline.reporting import report_page
 from pipeline.reporting.colors import COLORS
-from pipeline.reporting.misread import misread_digits
-from pipeline.reporting.report_page import Enclosed
+from pipeline.reporting.pictures import thumbnail_png
 
 CSS = Path(report_page.__file__).with_name("templates") / "report.css"
 HOSTILE = [
@@ -52,22 +51,13 @@ class Page(HTMLParser):
 
 
 @pytest.fixture(scope="module")
-def make(experiment, true_labels):
-    """Renders the page of two variants."""
+def make(experiment, make_dataset, enclose):
+    """Renders the page of two variants, on images of digits or on a dataset of the user's own."""
 
-    def make(*args, program="window.vegaEmbed = 1;", most=100, **kwargs):
+    def make(*args, kind="grey", classes=tuple("0123"), features=None, most=100, **kwargs):
         params, cells, contrast = experiment(*args, **kwargs)
         cells = {name: replace(cell, code_sha256=f"c0de of {name}") for name, cell in cells.items()}
-        rng = np.random.default_rng(0)
-        images = rng.integers(0, 256, (len(true_labels), 8, 8), np.uint8)
-        misread = misread_digits(Examples(images, true_labels), list(cells.values()), most)
-        enclosed = Enclosed(
-            labels=true_labels,
-            misread=misread,
-            thumbnails=[f"digit {digit.place}".encode() for digit in misread.digits],
-            figures={"paired_differences": b"pairs", "curves": b"curves"},
-            program=program,
-        )
+        enclosed = enclose(params, cells, make_dataset(kind, classes, features), most=most)
         return report_page.html(params, cells, contrast, enclosed)
 
     return make
@@ -187,7 +177,7 @@ def test_confusions_are_shares_of_each_class(page):
     assert np.mean([float(cell) for cell in cells[:4]]) == pytest.approx(97, abs=0.1)
 
 
-def test_each_digit_says_what_it_is_and_was_read_as(make):
+def test_each_digit_says_what_it_is_and_was_read_as(make, make_dataset):
     page = make(most=3)
     digits = re.findall(r'<li data-label="(\d)" data-best="(\d?)" data-readings="([^"]+)"', page)
     assert len(digits) == 3
@@ -196,7 +186,8 @@ def test_each_digit_says_what_it_is_and_was_read_as(make):
         read = {tuple(reading.split(":")) for reading in readings.split()}
         assert ("1", str((int(label) + 1) % 4)) in read
     assert "Of 7 test digits that any run misread, the 3 that" in page
-    assert base64.b64encode(b"digit 99").decode() in page
+    picture = thumbnail_png(make_dataset("grey").test.inputs[99], is_ink=False)
+    assert base64.b64encode(picture).decode() in page
 
 
 def test_there_is_nothing_to_browse_where_every_run_is_right(make):
@@ -255,6 +246,73 @@ def test_one_pair_says_little(make):
     assert "A single pair says little: set <code>training.seeds</code> to at least 6." in page
     assert "nan" not in page.lower()
     assert ">None<" not in page
+
+
+OWN = {"dataset": "file", "path": "data/<i>my fruit.npz"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "example"), [("grey", "image"), ("colour", "image"), ("rows", "row")]
+)
+def test_only_digits_are_called_so(make, kind, example):
+    page = make(kind=kind, **OWN)
+    text = page.partition("</style>")[2].partition('<script type="application/json"')[0]
+    assert "digit" not in text.lower()
+    assert f'<h3 id="misread">Misread {example}s</h3>' in text
+    assert f'data-example="{example}"' in text
+    mistakes = text.partition('<h2 id="mistakes">')[2].partition('<h2 id="settings">')[0]
+    assert ("image" in mistakes) == (kind != "rows")
+
+
+def test_a_row_shows_its_features_farthest_from_the_mean(make, make_dataset):
+    page = make(kind="rows", **OWN)
+    dataset = make_dataset("rows")
+    rows = dataset.train.inputs.astype(float)
+    distances = stats.zscore(rows)
+    for place, features in re.findall(r"<span>row (\d+)</span>(.*?)<strong>", page, re.DOTALL):
+        told = re.findall(r"feature (\d+) <span>(\S+) \((\S+) sd\)</span>", features)
+        farthest = np.argsort(-abs(distances[int(place)]))[:3]
+        assert [int(one) for one, _, _ in told] == farthest.tolist()
+        for one, value, distance in told:
+            assert float(value) == pytest.approx(rows[int(place), int(one)], rel=1e-3, abs=1e-3)
+            assert float(distance) == pytest.approx(distances[int(place), int(one)], abs=0.06)
+    assert "<img" not in page.partition("Misread rows")[2]
+
+
+@pytest.mark.parametrize("name", [*HOSTILE, "'; alert(1) //", "a" * 300])
+@pytest.mark.parametrize("kind", ["colour", "rows"])
+def test_names_of_classes_and_features_are_shown_as_they_are(make, kind, name):
+    features = (name, *(f"f{i}" for i in range(29))) if kind == "rows" else None
+    page = make(kind=kind, classes=(name, "b", "c", "d"), features=features, **OWN)
+    taken = Page(page)
+    assert not taken.open
+    assert "i" not in {tag for tag, _ in taken.elements}
+    assert len(taken.all("script")) == 3
+    options = [html.unescape(text) for text in re.findall(r"<option.*?>(.*?)</option>", page)]
+    assert options.count(name) == 2
+    assert name in {element.get("title") for element in taken.all("span")}
+    kicker = re.search(r'<p class="kicker">bnlab: (.*?), ', page).group(1)
+    assert html.unescape(kicker) == "<i>my fruit"
+
+
+def test_long_names_are_cut_at_the_heads_of_a_matrix_and_stay_apart(make):
+    classes = [f"the species of the number {place}, as we call it" for place in range(4)]
+    page = make(kind="rows", classes=classes, **OWN)
+    heads = re.findall(r'<th scope="row"><span title="(.*?)">(.*?)</span></th>', page)
+    assert [title for title, _ in heads] == 2 * classes
+    assert len({short for _, short in heads}) == 4
+    assert max(len(short) for _, short in heads) <= 22
+
+
+def test_of_many_classes_the_most_confused_are_shown_and_all_can_be_chosen(make):
+    classes = [f"class {place}" for place in range(100)]
+    page = make(kind="rows", classes=classes, **OWN)
+    assert "Of 100 classes these are the 20 with the most frequent mistakes." in page
+    shown = re.findall(r'<th scope="row"><span title="class (\d+)"', page)
+    assert len(shown) == 40
+    # All mistakes are among the first four classes.
+    assert shown[:4] == ["0", "1", "2", "3"]
+    assert page.count('<option value="99">class 99</option>') == 2
 
 
 def luminance(color):

@@ -30,6 +30,7 @@ from pipeline.runs.tables import read_history, run_folder
 from pipeline.tracking import comparison, recorded
 from pipeline.tracking.records import history_points, run_files, run_record
 from pipeline.tracking.store import RunRecord, Store
+from pipeline.tracking.trained_on import TrainedOn
 from pipeline.training.normalization import BatchNorm, NoNorm
 from tests.networks import dense
 
@@ -89,7 +90,8 @@ def trained(tmp_path_factory, empty_store):
                 lineage = read_journal(manifest.fingerprint(seed))
                 run = store.open(run_record(manifest, seed, lineage))
                 store.log(run, history_points(history, seed))
-                store.log_model(run, run_folder(name, seed), read_prepared().test.inputs, 3)
+                data = TrainedOn.of("digits", read_prepared())
+                store.log_model(run, run_folder(name, seed), data, read_prepared().test.inputs)
                 store.log_files(run, run_files(manifest, seed, lineage))
                 store.finish(run)
                 ids.append(run.info.run_id)

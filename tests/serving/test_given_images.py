@@ -9,7 +9,7 @@ from PIL import Image
 
 from pipeline.datasets import picture_file
 from pipeline.errors import ArgumentError, DataError, MissingInputError
-from pipeline.serving import given_images
+from pipeline.serving import files
 from pipeline.serving.given_images import read_images
 
 PICTURE = np.full((40, 30, 3), 255, np.uint8)
@@ -47,7 +47,7 @@ def written(tmp_path):
 def refusal(path, kind=DataError):
     """Returns the one-line error about a file, without the file's name."""
     with pytest.raises(kind) as told:
-        read_images(path, 10)
+        read_images(path, 10, "ink")
     (line,) = str(told.value).splitlines()
     assert line.startswith(f"{path} ")
     return line.removeprefix(f"{path} ")
@@ -55,17 +55,16 @@ def refusal(path, kind=DataError):
 
 @pytest.mark.parametrize("name", ["a.png", "a.bmp", "a.tiff", "a.ppm", "a.gif", "a"])
 def test_a_picture_is_read_whatever_its_format(saved, name):
-    given = read_images(saved(name, format="png" if name == "a" else None), 10)
+    given = read_images(saved(name, format="png" if name == "a" else None), 10, "ink")
 
     assert given.is_picture
     assert given.left_out == 0
-    assert given.names == [str(given.path)]
     np.testing.assert_array_equal(given.images, [GREY])
 
 
 @pytest.mark.parametrize("name", ["a.jpg", "a.webp"])
 def test_compression_changes_little(saved, name):
-    (image,) = read_images(saved(name), 10).images
+    (image,) = read_images(saved(name), 10, "ink").images
 
     assert np.abs(image.astype(int) - GREY).mean() < 5
 
@@ -74,7 +73,7 @@ def test_colours_become_their_brightness(saved):
     red = PICTURE.copy()
     red[10:30, 10:15] = 255, 0, 0
 
-    (image,) = read_images(saved("red.png", red), 10).images
+    (image,) = read_images(saved("red.png", red), 10, "ink").images
 
     # ITU-R 601-2: 0.299 of red.
     assert image[20, 12] == 76
@@ -88,14 +87,14 @@ def transparent(ink):
 
 @pytest.mark.parametrize(("ink", "paper"), [(0, 255), (255, 0), (200, 255)])
 def test_a_transparent_background_becomes_paper_that_shows_the_ink(saved, ink, paper):
-    (image,) = read_images(saved("a.png", transparent(ink)), 10).images
+    (image,) = read_images(saved("a.png", transparent(ink)), 10, "ink").images
 
     assert image[0, 0] == paper
     assert image[20, 12] == ink
 
 
 def test_sixteen_bits_become_eight(saved):
-    (image,) = read_images(saved("a.png", GREY.astype(np.uint16) * 257), 10).images
+    (image,) = read_images(saved("a.png", GREY.astype(np.uint16) * 257), 10, "ink").images
 
     np.testing.assert_array_equal(image, GREY)
 
@@ -104,13 +103,15 @@ def test_sixteen_bits_become_eight(saved):
 def test_sixteen_bits_of_a_pgm_become_eight(written, most):
     levels = (GREY.astype(np.uint32) * most // 255).astype(">u2")
 
-    (image,) = read_images(written("a.pgm", b"P5 30 40 %d\n" % most + levels.tobytes()), 10).images
+    (image,) = read_images(
+        written("a.pgm", b"P5 30 40 %d\n" % most + levels.tobytes()), 10, "ink"
+    ).images
 
     np.testing.assert_array_equal(image, GREY)
 
 
 def test_a_colour_that_stands_for_transparency_is_paper(saved):
-    given = read_images(saved("a.png", 255 - PICTURE, transparency=(0, 0, 0)), 10)
+    given = read_images(saved("a.png", 255 - PICTURE, transparency=(0, 0, 0)), 10, "ink")
 
     # White on a transparent background shows on black.
     np.testing.assert_array_equal(given.images, [255 - GREY])
@@ -120,7 +121,7 @@ def test_a_photograph_is_turned_upright(saved):
     exif = Image.Exif()
     exif[0x0112] = 6  # The camera was turned: the top is at the right.
 
-    (image,) = read_images(saved("a.png", exif=exif), 10).images
+    (image,) = read_images(saved("a.png", exif=exif), 10, "ink").images
 
     np.testing.assert_array_equal(image, np.rot90(GREY, -1))
 
@@ -128,7 +129,7 @@ def test_a_photograph_is_turned_upright(saved):
 def test_a_large_picture_is_scaled_down(saved):
     large = np.kron(GREY, np.ones((50, 50), np.uint8))
 
-    (image,) = read_images(saved("a.png", large), 10).images
+    (image,) = read_images(saved("a.png", large), 10, "ink").images
 
     assert image.shape == (1000, 750)
 
@@ -137,16 +138,15 @@ def test_a_large_picture_is_scaled_down(saved):
 def test_the_first_images_of_an_idx_file_are_read(written, pack):
     path = written("images", pack(idx(5, 2, 3)))
 
-    given = read_images(path, 2)
+    given = read_images(path, 2, "ink")
 
     assert not given.is_picture
     assert given.left_out == 3
-    assert given.names == [f"{path}[0]", f"{path}[1]"]
     assert given.images.tolist() == [[[0, 1, 2], [3, 4, 5]], [[6, 7, 8], [9, 10, 11]]]
 
 
 def test_an_idx_file_of_few_images_leaves_none_out(written):
-    given = read_images(written("images", idx(5, 2, 3)), 10)
+    given = read_images(written("images", idx(5, 2, 3)), 10, "ink")
 
     assert (len(given.images), given.left_out) == (5, 0)
 
@@ -206,7 +206,7 @@ def test_a_picture_of_too_many_pixels_is_reported(saved, monkeypatch, of, limit)
 
 
 def test_a_file_that_is_too_large_is_reported(written, monkeypatch):
-    monkeypatch.setattr(given_images, "MOST_BYTES", 5)
+    monkeypatch.setattr(files, "MOST_BYTES", 5)
 
     assert refusal(written("a.png", b"123456")) == "is larger than 64 MB: give a smaller one"
 
@@ -217,11 +217,11 @@ def test_a_missing_file_is_reported(tmp_path):
 
 def test_a_file_that_cannot_be_read_is_reported(tmp_path):
     with pytest.raises(MissingInputError, match=r"aa\.png cannot be read: File name too long"):
-        read_images(tmp_path / f"{'a' * 300}.png", 10)
+        read_images(tmp_path / f"{'a' * 300}.png", 10, "ink")
 
 
 def test_a_folder_is_reported(tmp_path):
-    assert refusal(tmp_path, ArgumentError) == "is a folder: name the pictures in it"
+    assert refusal(tmp_path, ArgumentError) == "is a folder: name the files in it"
 
 
 def test_a_pipe_is_refused_at_once(tmp_path):
@@ -232,9 +232,38 @@ def test_a_pipe_is_refused_at_once(tmp_path):
 
 def test_a_name_that_cannot_be_printed_is_reported_in_one_line(tmp_path):
     with pytest.raises(MissingInputError) as told:
-        read_images(tmp_path / "a\n\udcff\x1b[31m.png", 10)
+        read_images(tmp_path / "a\n\udcff\x1b[31m.png", 10, "ink")
 
     assert str(told.value).isprintable()
 
     assert len(str(told.value).splitlines()) == 1
     assert str(told.value).encode()
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.bmp"])
+def test_a_picture_can_be_read_as_it_is_in_colour_or_in_grey(saved, name):
+    picture = np.random.default_rng(0).integers(0, 256, (4, 5, 3), np.uint8)
+    path = saved(name, picture)
+
+    (color,) = read_images(path, 10, "RGB").images
+    (grey,) = read_images(path, 10, "L").images
+
+    np.testing.assert_array_equal(color, picture)
+    # Rec. 601's weights of red, green and blue.
+    np.testing.assert_allclose(grey, picture @ [0.299, 0.587, 0.114], atol=1)
+
+
+def test_what_is_transparent_is_white(saved):
+    picture = np.zeros((2, 2, 4), np.uint8)
+    picture[0, 0] = (10, 20, 30, 255)
+
+    (color,) = read_images(saved("a.png", picture), 10, "RGB").images
+
+    assert color.tolist() == [[[10, 20, 30], [255] * 3], [[255] * 3, [255] * 3]]
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+def test_a_picture_of_one_colour_is_no_blank_drawing(saved, mode):
+    given = read_images(saved("a.png", np.full((9, 9, 3), 7, np.uint8)), 10, mode)
+
+    assert np.unique(given.images).tolist() == [7]

@@ -9,15 +9,20 @@ from click.testing import CliRunner
 from PIL import Image
 
 from pipeline import cli
-from pipeline.errors import ArgumentError, DataError, MissingInputError
+from pipeline.errors import ArgumentError, DataError, MissingInputError, PendingError
+from pipeline.examples.dataset import Dataset, Examples
+from pipeline.examples.prepared import PREPARED_FILE, write_prepared
+from pipeline.files import sha256
 from pipeline.params_file import read_params
 from pipeline.provenance.lineage import Lineage
-from pipeline.runs.manifest import Manifest
+from pipeline.runs.manifest import Manifest, write_manifest
 from pipeline.runs.models import write_model
 from pipeline.runs.tables import run_folder
 from pipeline.tracking.records import run_record
 from pipeline.tracking.registry import Registry
 from pipeline.tracking.store import Store
+from pipeline.tracking.trained_on import TrainedOn
+from tests.test_cli import CHECKOUT
 from tests.test_cli import PARAMS as PARAMS_FILE
 
 PARAMS = read_params()
@@ -38,10 +43,20 @@ def write(variant, seed, kernel=None, **odds):
     write_model(run_folder(variant, seed), model.to_json(), [weights, biases])
 
 
+def prepare(dataset):
+    """Writes the prepared data, and that both variants were trained on them."""
+    write_prepared(PREPARED_FILE, dataset)
+    for variant in PARAMS.variants:
+        write_manifest(Manifest(variant, {}, (0, 1), sha256(PREPARED_FILE), "c0de"))
+
+
 @pytest.fixture
 def trained(project):
     """A project with two runs of both variants, and two files of images."""
+    shutil.copytree(CHECKOUT / "networks", project / "networks")
     (project / "params.yaml").write_text(PARAMS_FILE, encoding="utf-8")
+    few = Examples(np.zeros((10, 28, 28), np.uint8), np.arange(10, dtype=np.uint8))
+    prepare(Dataset(few, few, few, tuple("0123456789")))
     # 91 of 100, and 9 + 3 + 8 = 20 parts.
     write("batch_norm", 0, _4=91)
     write("no_norm", 0, _4=9, _7=3)
@@ -99,7 +114,9 @@ def test_json_has_all_probabilities():
         *(("images-idx3", place) for place in range(10)),
     ]
     found = told["images"][0]["predictions"]["no_norm"]
-    assert (found["digit"], found["confidence"]) == (4, pytest.approx(0.45))
+    assert told["classes"] == list("0123456789")
+    assert (found["class"], found["digit"]) == ("4", 4)
+    assert found["confidence"] == pytest.approx(0.45)
     assert found["probabilities"] == pytest.approx(
         4 * [0.05] + [0.45, 0.05, 0.05, 0.15, 0.05, 0.05]
     )
@@ -165,7 +182,8 @@ def crowned(tracked_project, trained):
     manifest = Manifest("no_norm", {"normalization": "none"}, (0,), "da7a", "c0de")
     run = store.open(run_record(manifest, 0, Lineage({})))
     images = np.zeros((2, 28, 28), np.uint8)
-    model_id = store.log_model(run, run_folder("no_norm", 0), images, 10)
+    data = TrainedOn("mnist", (28, 28), tuple("0123456789"), ())
+    model_id = store.log_model(run, run_folder("no_norm", 0), data, images)
     store.finish(run)
     Registry(NAME).crown(model_id, run.info.run_id, {})
     assert trained == tracked_project
@@ -174,8 +192,9 @@ def crowned(tracked_project, trained):
 
 @pytest.mark.usefixtures("crowned")
 def test_the_registered_model_is_the_champion():
-    # The prediction comes from MLflow's copy.
-    write("no_norm", 0, _1=99)
+    # The prediction comes from MLflow's copy, and needs nothing else.
+    shutil.rmtree("runs")
+    shutil.rmtree("data")
 
     assert predict("stroke.png", "--registered").output.splitlines() == [
         f"image       {NAME}@champion, version 1",
@@ -203,3 +222,102 @@ def test_without_a_store_none_is_made(trained):
         predict("stroke.png", "--registered")
 
     assert not (trained / "mlflow.db").exists()
+
+
+def write_linear(variant, seed, inputs, kernel, biases):
+    """Writes a run whose model has these logits of raw inputs."""
+    units = keras.layers.Flatten(name="flat")(inputs)
+    model = keras.Model(inputs, keras.layers.Dense(len(biases), name="logits")(units))
+    write_model(run_folder(variant, seed), model.to_json(), [kernel, np.array(biases, np.float32)])
+
+
+NAMES = ("benign", "malign | <b>", "a\x1b[31m red one")
+
+
+@pytest.fixture
+def table(trained):
+    """A project whose models take two features, of which x decides, and a file of three rows."""
+    few = Examples(np.zeros((3, 2), np.float32), np.arange(3, dtype=np.uint8))
+    prepare(Dataset(few, few, few, NAMES, ("x", "y")))
+    for variant in PARAMS.variants:
+        kernel = np.array([[9, -9, 0], [0, 0, 0]], np.float32)
+        write_linear(variant, 0, keras.Input((2,), name="features"), kernel, [0, 0, 1])
+    (trained / "rows.csv").write_text("id,y,x\n7,0,1\n8,0,-1\n9,5,0\n", encoding="utf-8")
+    return trained
+
+
+@pytest.mark.usefixtures("table")
+def test_rows_of_a_table_are_predicted_by_the_names_of_its_columns():
+    assert predict("rows.csv", "--first", "2").output.splitlines() == [
+        "row          With BN                Without BN",
+        "rows.csv[0]  benign  >99.9 %        benign  >99.9 %",
+        "rows.csv[1]  malign | <b>  >99.9 %  malign | <b>  >99.9 %",
+        "",
+        "rows.csv: 1 more left out; --first shows them.",
+        "",
+        "rows.csv: columns that the model does not know are left aside: id.",
+    ]
+
+
+@pytest.mark.usefixtures("table")
+def test_json_of_a_table_has_rows_and_the_names_of_classes():
+    told = json.loads(predict("rows.csv", "--json").output)
+
+    assert told["classes"] == list(NAMES)
+    assert told["unknown"] == {"rows.csv": ["id"]}
+    assert [row["place"] for row in told["rows"]] == [0, 1, 2]
+    found = [row["predictions"]["batch_norm"] for row in told["rows"]]
+    assert [one["class"] for one in found] == list(NAMES)
+    assert "digit" not in found[0]
+    # Logits of 0, 0 and 1.
+    assert found[2]["probabilities"] == pytest.approx(
+        [1 / (2 + np.e), 1 / (2 + np.e), np.e / (2 + np.e)]
+    )
+
+
+@pytest.mark.usefixtures("table")
+def test_names_of_classes_cannot_control_the_terminal():
+    assert "a?[31m red one  57.6 %, or " in predict("rows.csv").output
+
+
+@pytest.mark.usefixtures("table")
+def test_a_picture_is_of_no_use_to_a_model_of_a_table():
+    with pytest.raises(DataError, match=r"stroke\.png is not a table \(\.csv or \.parquet\)"):
+        predict("stroke.png")
+
+
+def test_pictures_in_colour_are_predicted_in_colour(trained):
+    few = Examples(np.zeros((2, 4, 4, 3), np.uint8), np.arange(2, dtype=np.uint8))
+    prepare(Dataset(few, few, few, ("red", "blue")))
+    own = PARAMS_FILE.replace("mnist  ", "file  ").replace("data/raw", "data/own.npz")
+    (trained / "params.yaml").write_text(
+        own.replace("  validation", "  split_seed: 0\n  validation")
+    )
+    kernel = np.tile(np.array([[1, 0], [0, 0], [0, 1]], np.float32), (16, 1))
+    for variant in PARAMS.variants:
+        write_linear(variant, 0, keras.Input((4, 4, 3), dtype="uint8"), kernel, [0, 0])
+    for name, color in (("red", (255, 0, 9)), ("blue", (0, 99, 200))):
+        Image.new("RGB", (30, 20), color).save(f"{name}.png")
+
+    assert predict("red.png", "blue.png").output.splitlines() == [
+        "image     With BN        Without BN",
+        "red.png   red  >99.9 %   red  >99.9 %",
+        "blue.png  blue  >99.9 %  blue  >99.9 %",
+    ]
+
+
+@pytest.mark.usefixtures("trained")
+def test_runs_of_other_data_are_reported():
+    few = Examples(np.zeros((10, 28, 28), np.uint8), np.arange(10, dtype=np.uint8))
+    write_prepared(PREPARED_FILE, Dataset(few, few, few, tuple("abcdefghij")))
+
+    with pytest.raises(PendingError, match=r"batch_norm was trained on other data than data/prep"):
+        predict("stroke.png")
+
+
+@pytest.mark.usefixtures("trained")
+def test_without_the_prepared_data_the_error_says_what_makes_them():
+    PREPARED_FILE.unlink()
+
+    with pytest.raises(MissingInputError, match=r"data/prepared\.npz is not here: `dvc repro`"):
+        predict("stroke.png")

@@ -16,6 +16,7 @@ from pipeline.serving import promote
 from pipeline.tracking import comparison as comparison_records
 from pipeline.tracking.records import run_record
 from pipeline.tracking.store import RunRecord, Store
+from pipeline.tracking.trained_on import TrainedOn
 
 PARAMS = read_params()
 NAME = PARAMS.tracking.experiment
@@ -62,7 +63,7 @@ def tracked(tracked_project):
         for seed in manifest.seeds:
             run = store.open(run_record(manifest, seed, Lineage({})))
             if manifest.variant == "batch_norm":
-                store.log_model(run, run_folder(manifest.variant, seed), IMAGES, 10)
+                store.log_model(run, run_folder(manifest.variant, seed), DATA, IMAGES)
             store.finish(run)
             fingerprints.append(manifest.fingerprint(seed))
 
@@ -79,6 +80,7 @@ def tracked(tracked_project):
     return report
 
 
+DATA = TrainedOn("mnist", (4, 3), tuple("0123456789"), ())
 IMAGES = np.zeros((2, 4, 3), np.uint8)
 
 

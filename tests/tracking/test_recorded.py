@@ -12,6 +12,7 @@ from pipeline.tracking import comparison, recorded
 from pipeline.tracking.records import run_files, run_record
 from pipeline.tracking.store import Point, RunRecord, Store
 from pipeline.training.normalization import BatchNorm
+from tests.networks import DENSE
 
 PARAMETERS = {
     "normalization": "batch",
@@ -19,7 +20,7 @@ PARAMETERS = {
     "epsilon": 0.001,
     "center": True,
     "scale": True,
-    "network": {"hidden_dims": [32, 16], "activation": "relu"},
+    "network": {"code": DENSE, "hidden_dims": [32, 16], "activation": "relu"},
     "training": {
         "epochs": 2,
         "batch_size": 32,
@@ -129,10 +130,18 @@ def test_the_variant_is_rebuilt_from_what_was_recorded(store):
 
     assert variant.parameters == PARAMETERS
     assert variant.normalization == BatchNorm(momentum=0.99, epsilon=0.001, center=True, scale=True)
-    assert variant.network.hidden_dims == (32, 16)
+    assert variant.network.hidden_dims == [32, 16]
 
 
-@pytest.mark.parametrize("change", [{"normalization": "group"}, {"network": {}}, {"color": "red"}])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"normalization": "group"},
+        {"network": {}},
+        {"network": {"code": DENSE, "depth": 3}},
+        {"color": "red"},
+    ],
+)
 def test_parameters_unknown_to_this_version_are_reported(store, change):
     manifest = Manifest("batch_norm", PARAMETERS | change, (0,), "da7a", "c0de")
     read = recorded.read(recorded.find(record(store, 0, manifest)))

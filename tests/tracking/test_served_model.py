@@ -7,14 +7,14 @@ import pytest
 
 from pipeline.runs.models import write_model
 from pipeline.tracking import served_model
-from pipeline.tracking.served_model import DigitClassifier
+from pipeline.tracking.served_model import Classifier
 
 
 @pytest.fixture
 def classifier(model, tmp_path):
     write_model(tmp_path, model.to_json(), model.get_weights())
     names = ("model.json", "model.weights.h5")
-    loaded = DigitClassifier()
+    loaded = Classifier()
     loaded.load_context(SimpleNamespace(artifacts={name: str(tmp_path / name) for name in names}))
     return loaded
 

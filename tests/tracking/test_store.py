@@ -15,16 +15,22 @@ from pathlib import Path
 
 import mlflow
 import numpy as np
+import pandas as pd
 import psutil
 import pytest
 from mlflow.entities import Dataset
 from mlflow.exceptions import MlflowException
+from mlflow.models import Model
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
 from pipeline.runs.models import write_model
 from pipeline.tracking import store as tracking
 from pipeline.tracking.store import TRACKING_ERRORS, Point, RunRecord, Store, is_finished, shows
+from pipeline.tracking.trained_on import TrainedOn, read_trained_on
+from pipeline.training.network import Moments, build, first_weights
+from pipeline.training.normalization import NoNorm
+from tests.networks import dense
 
 RECORD = RunRecord(
     fingerprint="f1",
@@ -471,11 +477,13 @@ import json, sys
 from pathlib import Path
 import numpy as np
 from pipeline.tracking.store import Point, RunRecord, Store
+from pipeline.tracking.trained_on import TrainedOn
 store = Store("digits")
+data = TrainedOn("file", (4, 3), ("a", "b", "c"), ())
 ids = []
 for _ in range(2):
     run = store.open(RunRecord("f1", "batch_norm-seed-00", {"variant": "batch_norm"}))
-    ids.append(store.log_model(run, Path("seed-00"), np.zeros((2, 4, 3), np.uint8), classes=3))
+    ids.append(store.log_model(run, Path("seed-00"), data, np.zeros((2, 4, 3), np.uint8)))
 store.log(run, [Point("train/loss", 0.5), Point("test/accuracy", 0.97, model_id=ids[0])])
 loaded = [name for name in ("tensorflow", "keras") if name in sys.modules]
 print(json.dumps({"ids": ids, "run": run.info.run_id, "loaded": loaded}))
@@ -550,10 +558,71 @@ def test_rewriting_the_files_of_a_model_keeps_the_model(store, model, tmp_path):
     images, folder = np.zeros((2, 4, 3), np.uint8), tmp_path / "runs" / "batch_norm" / "seed-00"
     write_model(folder, model.to_json(), model.get_weights())
     run = store.open(RunRecord("f", "batch_norm-seed-00"))
-    logged = client(tmp_path).get_logged_model(store.log_model(run, folder, images, classes=3))
+    data = TrainedOn("file", (4, 3), ("a", "b", "c"), ())
+    logged = client(tmp_path).get_logged_model(store.log_model(run, folder, data, images))
     saved = files_of(logged)
 
-    store.write_model(logged, folder, images, classes=3)
+    store.write_model(logged, folder, data, images)
 
     assert saved == files_of(logged)
     assert saved["model.weights.h5"] == (folder / "model.weights.h5").read_text("latin-1")
+
+
+def served(store, tmp_path, data, example, network):
+    """Logs a model of this network, and loads it as MLflow serves it."""
+    folder = tmp_path / "runs" / "a" / "seed-00"
+    network.set_weights(first_weights(network, seed=0))
+    write_model(folder, network.to_json(), network.get_weights())
+    run = store.open(RunRecord("f", "a-seed-00"))
+    model_id = store.log_model(run, folder, data, example)
+    mlflow.set_tracking_uri(f"sqlite:///{tmp_path}/mlflow.db")
+    return mlflow.pyfunc.load_model(f"models:/{model_id}")
+
+
+def softmax(logits):
+    odds = np.exp(np.asarray(logits, np.float64))
+    return odds / odds.sum(axis=1, keepdims=True)
+
+
+@pytest.mark.slow
+def test_a_model_of_a_table_takes_its_columns_by_name_in_any_order(store, tmp_path):
+    features = tuple(f"feature {i}" for i in range(30))
+    rows = np.random.default_rng(0).normal(5, 3, (4, 30)).astype(np.float32)
+    data = TrainedOn("file", (30,), ("benign", "malignant"), features)
+    network = build(
+        dense(hidden_dims=(5,), activation="tanh"), NoNorm(), shape=(30,), classes=2,
+        moments=Moments([5.0] * 30, [9.0] * 30),
+    )  # fmt: skip
+    loaded = served(store, tmp_path, data, rows[:2], network)
+
+    assert loaded.metadata.get_input_schema().input_names() == list(features)
+    table = pd.DataFrame(rows.astype(float), columns=features)
+    given = table[[*features[::-1]]].assign(label="benign")
+    np.testing.assert_allclose(loaded.predict(given), softmax(network(rows)), rtol=1e-5)
+    # What MLflow keeps as an example is what it would send to a server.
+    (stored,) = (tmp_path / "mlartifacts").rglob("MLmodel")
+    example = Model.load(str(stored)).load_input_example(str(stored.parent))
+    np.testing.assert_array_equal(example.to_numpy(np.float32), rows[:2])
+
+
+@pytest.mark.slow
+def test_a_model_of_images_in_colour_takes_them_raw(store, tmp_path):
+    images = np.random.default_rng(0).integers(0, 256, (4, 6, 5, 3), np.uint8)
+    data = TrainedOn("file", (6, 5, 3), ("a", "b"), ())
+    network = build(
+        dense(hidden_dims=(5,), activation="tanh"), NoNorm(), shape=(6, 5, 3), classes=2
+    )
+    loaded = served(store, tmp_path, data, images[:2], network)
+
+    np.testing.assert_allclose(loaded.predict(images), softmax(network(images)), rtol=1e-5)
+
+
+def test_a_model_is_stored_with_what_it_was_trained_on(store, model, tmp_path):
+    folder = tmp_path / "runs" / "a" / "seed-00"
+    write_model(folder, model.to_json(), model.get_weights())
+    data = TrainedOn("file", (4, 3), ("<b>", "a | b", "紫色"), ())
+    model_id = store.log_model(
+        store.open(RunRecord("f", "a")), folder, data, np.zeros((1, 4, 3), np.uint8)
+    )
+    (file,) = (tmp_path / "mlartifacts").rglob(f"{model_id}/**/trained_on.json")
+    assert read_trained_on("it", file.parent) == data

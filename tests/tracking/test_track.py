@@ -62,9 +62,8 @@ def test_a_model_says_what_it_takes_and_gives(recorded, client):
         client.get_logged_model(output.model_id).artifact_location.removeprefix("file://")
     )
     signature = mlflow.models.Model.load(str(folder)).signature
-    # The labels are 0, 1 and 2.
     assert signature.inputs.inputs[0].shape == (-1, 8, 8)
-    assert signature.outputs.inputs[0].shape == (-1, 3)
+    assert signature.outputs.inputs[0].shape == (-1, 10)
     example = json.loads((folder / "serving_input_example.json").read_text())["inputs"]
     assert (len(example), len(example[0]), len(example[0][0])) == (2, 8, 8)
     assert (folder / "artifacts/model.weights.h5").read_text().endswith("of no_norm, seed 1")

@@ -94,29 +94,32 @@
   addEventListener("pointerdown", leave, { capture: true });
   addEventListener("scroll", leave, { passive: true });
 
-  // Choose which digits are visible.
+  // Choose which examples are visible.
   const asked = document.getElementById("asked");
-  const digits = [...document.querySelectorAll(".digits > li")];
+  const examples = [...document.querySelectorAll(".misread > li")];
   const found = document.getElementById("found");
   const filter = () => {
     const { label, taken, by, best } = Object.fromEntries(new FormData(asked));
-    const readings = (digit) => digit.dataset.readings.split(" ").map((reading) => reading.split(":"));
-    const isTaken = (digit) =>
-      readings(digit).some(
+    const readings = (example) =>
+      example.dataset.readings.split(" ").map((reading) => reading.split(":"));
+    const isTaken = (example) =>
+      readings(example).some(
         ([variant, reading]) =>
           (by === "" || variant === by) &&
-          reading !== digit.dataset.label &&
+          reading !== example.dataset.label &&
           (taken === "" || reading === taken),
       );
-    for (const digit of digits) {
-      digit.hidden = !(
-        (label === "" || digit.dataset.label === label) &&
-        (best === "" || digit.dataset.best === best) &&
-        isTaken(digit)
+    for (const example of examples) {
+      example.hidden = !(
+        (label === "" || example.dataset.label === label) &&
+        (best === "" || example.dataset.best === best) &&
+        isTaken(example)
       );
     }
-    const count = digits.filter((digit) => !digit.hidden).length;
-    found.textContent = count === 0 ? "No digit matches." : `${count} of ${digits.length} digits.`;
+    const count = examples.filter((example) => !example.hidden).length;
+    const word = asked.dataset.example;
+    found.textContent =
+      count === 0 ? `No ${word} matches.` : `${count} of ${examples.length} ${word}s.`;
   };
 
   ready.then(() => {
@@ -140,7 +143,7 @@
       still.insertAdjacentHTML("afterend", still.textContent);
     console.error(error);
   });
-  // There is no form if no run misread a digit.
+  // There is no form if no run misread anything.
   if (asked) {
     asked.addEventListener("change", filter);
     asked.addEventListener("reset", () => setTimeout(filter));

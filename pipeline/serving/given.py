@@ -1,0 +1,98 @@
+"""Reads what people pass in for a model to judge, as the model takes it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from pipeline.datasets.picture_file import printable_path
+from pipeline.errors import DataError
+from pipeline.serving.drawings import as_example
+from pipeline.serving.given_images import Mode, read_images
+from pipeline.serving.given_rows import read_rows
+from pipeline.tracking.trained_on import TrainedOn
+
+_MODES: dict[int, Mode] = {1: "L", 3: "RGB"}
+
+
+@dataclass(frozen=True, eq=False)
+class Given:
+    """The examples of a file.
+
+    Attributes:
+        path: of the file.
+        inputs: [examples, ...], as in `Examples.inputs`.
+        is_single: whether the file holds one example, as a picture does.
+        left_out: how many further examples it holds.
+        unknown: the columns of a table that the model does not know.
+    """
+
+    path: Path
+    inputs: NDArray[np.uint8] | NDArray[np.float32]
+    is_single: bool = False
+    left_out: int = 0
+    unknown: tuple[str, ...] = ()
+
+    @property
+    def names(self) -> list[str]:
+        """A name for each example, to show to people."""
+        name = printable_path(self.path)
+        return [name] if self.is_single else [f"{name}[{i}]" for i in range(len(self.inputs))]
+
+
+def read_given(path: Path, first: int, data: TrainedOn) -> Given:
+    """Returns the example of a picture, or the `first` examples of any other file.
+
+    Raises:
+        MissingInputError: if the file is not there, or may not be read.
+        ArgumentError: if it is not a regular file.
+        DataError: if it holds no examples such as the model was trained on.
+    """
+    if data.features:
+        rows = read_rows(path, first, data.features)
+        return Given(path, rows.features, left_out=rows.left_out, unknown=rows.unknown)
+    given = read_images(path, first, _mode(path, data))
+    if given.is_picture:
+        return Given(path, _example(given.images[0], data)[None], is_single=True)
+    return Given(path, _fitting(path, given.images, data), left_out=given.left_out)
+
+
+def _mode(path: Path, data: TrainedOn) -> Mode:
+    if _is_of_digits(data):
+        return "ink"
+    channels = data.shape[2] if len(data.shape) > 2 else 1
+    if channels not in _MODES:
+        raise DataError(
+            f"{printable_path(path)} is of no use: the model takes images of {channels} channels, "
+            "which no picture has"
+        )
+    return _MODES[channels]
+
+
+def _is_of_digits(data: TrainedOn) -> bool:
+    return data.dataset in ("mnist", "digits")
+
+
+def _example(picture: NDArray[np.uint8], data: TrainedOn) -> NDArray[np.uint8]:
+    """Returns a picture in the shape of the model's examples."""
+    height, width = data.shape[:2]
+    if _is_of_digits(data):
+        return as_example(picture, (height, width))
+    # Averages over equal parts, as drawings of digits are scaled.
+    scaled = Image.fromarray(picture).resize((width, height), Image.Resampling.BOX)
+    return np.asarray(scaled).reshape(data.shape)
+
+
+def _fitting(path: Path, images: NDArray[np.uint8], data: TrainedOn) -> NDArray[np.uint8]:
+    """Returns images of an IDX file, which are taken as they are."""
+    if images.shape[1:] != data.shape and (*images.shape[1:], 1) != data.shape:
+        has, takes = (" by ".join(map(str, sides)) for sides in (images.shape[1:], data.shape))
+        raise DataError(
+            f"{printable_path(path)} has images of {has} pixels, the model takes {takes}: "
+            "give another file, or single pictures, which are scaled"
+        )
+    return images.reshape(-1, *data.shape)

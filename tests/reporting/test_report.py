@@ -7,7 +7,7 @@ import pytest
 from pipeline.comparison.statistics import Interval
 from pipeline.comparison.words import interval, number, percent
 from pipeline.reporting import report
-from pipeline.reporting.words import words_for
+from pipeline.reporting.words import DIGITS, words_for
 
 
 @pytest.fixture(scope="module")
@@ -111,10 +111,10 @@ def test_a_loss_that_is_not_finite_leaves_no_number(make):
 
 def test_runs_that_ended_early_are_explained_only_where_there_are_any(experiment):
     params, cells, contrast = experiment()
-    assert "A run that ended before others" not in report.markdown(params, cells, contrast)
+    assert "A run that ended before others" not in report.markdown(params, cells, contrast, DIGITS)
     history = cells["bn"].history.query("seed != 3 or epoch < 2")
     cells["bn"] = replace(cells["bn"], history=history)
-    text = report.markdown(params, cells, contrast)
+    text = report.markdown(params, cells, contrast, DIGITS)
     assert "A run that ended before others goes on counting in the means, with the scores" in text
 
 

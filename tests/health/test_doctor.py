@@ -25,11 +25,13 @@ from pipeline.provenance.places import tracking_uri
 from pipeline.runs.manifest import Manifest, write_manifest
 from pipeline.runs.tables import ARCHITECTURE, RUNS, WEIGHTS, run_folder
 from pipeline.tracking import track
+from tests.networks import DENSE
 
 CHECKOUT = Path(__file__).parents[2]
 PARAMS = (
     (CHECKOUT / "params.yaml")
     .read_text(encoding="utf-8")
+    .replace("code: networks/dense.py", f"code: {DENSE}")
     .replace("dataset: mnist ", "dataset: digits ")
     .replace("validation_size: 5000", "validation_size: 200")
     .replace("experiment: mnist-batch-norm", "experiment: digits-demo")

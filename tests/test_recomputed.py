@@ -21,6 +21,7 @@ from pipeline.reporting import compare
 from pipeline.training import network
 from pipeline.training.batches import epoch_batches
 from tests.independent import mlp
+from tests.networks import DENSE
 
 pytestmark = pytest.mark.slow
 
@@ -32,8 +33,8 @@ MOVING = {"momentum": 0.9, "epsilon": 0.01}
 PARAMS = params_of(
     {
         # As many as for the test, so that either set could stand in for the other.
-        "data": {"dataset": "digits", "validation_size": 360},
-        "network": {"hidden_dims": [HIDDEN], "activation": "relu"},
+        "data": {"dataset": "digits", "path": "data/raw", "validation_size": 360},
+        "network": {"code": DENSE, "hidden_dims": [HIDDEN], "activation": "relu"},
         "training": {
             "epochs": EPOCHS,
             "batch_size": BATCH_SIZE,
@@ -50,11 +51,18 @@ PARAMS = params_of(
             },
             BASELINE: {"label": "Without", "normalization": "none"},
         },
-        "comparison": {"baseline": BASELINE, "candidate": CANDIDATE, "confidence": CONFIDENCE},
+        "comparison": {
+            "baseline": BASELINE,
+            "candidate": CANDIDATE,
+            "measure": "accuracy",
+            "confidence": CONFIDENCE,
+        },
         "tracking": {"experiment": "digits"},
     }
 )
-MEASURES = ("accuracy", "loss", "expected_calibration_error")
+MEASURES = (
+    "accuracy", "balanced_accuracy", "macro_f1", "roc_auc", "loss", "expected_calibration_error",
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -80,7 +88,7 @@ def split():
     arrays = np.load("data/prepared.npz")
 
     def read(name):
-        images = arrays[f"{name}_images"].astype(np.float64) / 255
+        images = arrays[f"{name}_inputs"].astype(np.float64) / 255
         return images.reshape(len(images), -1), arrays[f"{name}_labels"]
 
     return read
@@ -135,6 +143,16 @@ def calibration_error(right, confidence):
         if inside.any():
             error += abs(right[inside].mean() - confidence[inside].mean()) * inside.mean()
     return error
+
+
+def f1(found, true):
+    return 2 * (found & true).sum() / (found.sum() + true.sum())
+
+
+def area(probabilities, true):
+    """Returns the share of pairs of a true and another example that are in the right order."""
+    higher = probabilities[true][:, None] - probabilities[~true]
+    return (np.sign(higher) / 2 + 0.5).mean()
 
 
 def student(values):
@@ -239,17 +257,36 @@ def test_predictions_are_those_of_each_seeds_own_model_on_the_test_set(name, pre
 
 @pytest.mark.parametrize("name", VARIANTS)
 def test_test_scores_follow_from_the_predictions(name, predictions, right, split):
-    _, labels = split("test")
+    images, labels = split("test")
     scores = table(name)
-    columns = ["seed", "loss", *MEASURES[::2], *(f"recall_{digit}" for digit in range(10))]
+    of_probabilities = ["balanced_accuracy", "macro_f1", "roc_auc", "expected_calibration_error"]
+    columns = [
+        "seed",
+        "epoch",
+        "loss",
+        "accuracy",
+        *of_probabilities,
+        *(f"recall_{digit}" for digit in range(10)),
+    ]
     assert scores.columns.tolist() == columns
     assert scores["seed"].tolist() == list(range(SEEDS))
+    assert set(scores["epoch"]) == {EPOCHS - 1}
     for seed, row in scores.iterrows():
         confidence = predictions[name]["confidence"][seed].astype(np.float64)
+        recalls = {
+            f"recall_{digit}": right[name][seed][labels == digit].mean() for digit in range(10)
+        }
+        predicted, shares = (
+            predictions[name]["predicted"][seed],
+            forward(loaded(name, seed), images),
+        )
         expected = {
             "accuracy": right[name][seed].mean(),
+            "balanced_accuracy": np.mean(list(recalls.values())),
+            "macro_f1": np.mean([f1(predicted == digit, labels == digit) for digit in range(10)]),
+            "roc_auc": np.mean([area(of, labels == digit) for digit, of in enumerate(shares.T)]),
             "expected_calibration_error": calibration_error(right[name][seed], confidence),
-        } | {f"recall_{digit}": right[name][seed][labels == digit].mean() for digit in range(10)}
+        } | recalls
         assert row[list(expected)].to_dict() == pytest.approx(expected, abs=1e-6)
 
 
@@ -273,7 +310,11 @@ def test_the_comparison_is_that_of_the_candidate_with_the_baseline(right):
     # Clopper-Pearson, with ties as lost for the one end and as won for the other.
     tail, won = (1 - CONFIDENCE) / 2, wins + ties
     highest = stats.beta.ppf(1 - tail, won + 1, SEEDS - won) if won < SEEDS else 1.0
-    losses = table(CANDIDATE)["loss"] - table(BASELINE)["loss"]
+    others = {
+        name: table(CANDIDATE)[name] - table(BASELINE)[name]
+        for name in MEASURES
+        if name != "accuracy"
+    }
     exact = {
         "n": SEEDS,
         "confidence": CONFIDENCE,
@@ -296,18 +337,18 @@ def test_the_comparison_is_that_of_the_candidate_with_the_baseline(right):
             found.pop("beyond_test_set"),
             beyond(right[CANDIDATE].astype(float) - right[BASELINE]),
         ),
-        "loss": (found["loss"], bca(losses)),
+        **{name: (found[name], bca(differences)) for name, differences in others.items()},
     }
     for interval, (low, high) in drawn.values():
         ends = interval.pop("ci_low"), interval.pop("ci_high")
         assert ends == pytest.approx((low, high), abs=0.04 * (high - low))
-    assert found.pop("loss") == pytest.approx(
-        {"mean": losses.mean(), "wilcoxon_p": stats.wilcoxon(losses).pvalue}
-    )
+    for name, of_pairs in others.items():
+        p = stats.wilcoxon(of_pairs).pvalue
+        assert found.pop(name) == pytest.approx({"mean": of_pairs.mean(), "wilcoxon_p": p})
     assert found == {
         "candidate": CANDIDATE,
         "baseline": BASELINE,
-        "measure": "test accuracy",
+        "measure": "accuracy",
         "verdict": "candidate_better",
         "diverged": dict.fromkeys(VARIANTS, 0),
     }

@@ -10,6 +10,7 @@ import pytest
 
 from pipeline.comparison.cells import Cell
 from pipeline.comparison.contrast import contrasts
+from pipeline.comparison.measures import MEASURES
 from pipeline.comparison.published import NOTEBOOK
 from pipeline.examples.dataset import Dataset, Examples
 from pipeline.params import (
@@ -70,9 +71,14 @@ def make_cell(true_labels):
                 "scores": pd.DataFrame(
                     {
                         "seed": range(seeds),
+                        "epoch": 2,
                         "loss": 1 - np.array(accuracy),
                         "accuracy": accuracy,
+                        "balanced_accuracy": np.array(accuracy) - 0.01,
+                        "macro_f1": np.array(accuracy) - 0.02,
+                        "roc_auc": (1 + np.array(accuracy)) / 2,
                         "expected_calibration_error": 0.01,
+                        **{f"recall_{place}": accuracy for place in range(4)},
                     }
                 ),
                 "predicted": ((true_labels + wrong) % 4).astype(np.uint8),
@@ -141,12 +147,13 @@ def experiment(make_cell, true_labels):
     """Makes the parameters, the cells and the contrast of two variants."""
 
     @functools.cache
-    def compared(candidate, baseline, confidence, diverged):
+    def compared(candidate, baseline, measure, confidence, diverged):
         pair = (
             make_cell("With BN", candidate),
             make_cell("Without BN", baseline, diverged),
         )
-        (contrast,) = contrasts([pair], confidence, {"da7a": true_labels})
+        labels = {"da7a": true_labels}
+        (contrast,) = contrasts([pair], MEASURES[measure], confidence, labels)
         return contrast
 
     def make(
@@ -156,6 +163,7 @@ def experiment(make_cell, true_labels):
         label="With BN",
         dataset="digits",
         path="data/raw",
+        measure="accuracy",
         confidence=0.95,
         published=(),
         diverged=(),
@@ -169,7 +177,7 @@ def experiment(make_cell, true_labels):
             ),
             variants={},
             comparison=Comparison(
-                baseline="no_norm", candidate="bn", measure="accuracy", confidence=confidence
+                baseline="no_norm", candidate="bn", measure=measure, confidence=confidence
             ),
             tracking=Tracking(experiment="test"),
         )
@@ -182,7 +190,7 @@ def experiment(make_cell, true_labels):
                 "Without BN", baseline, diverged, published=curves["none"], color="#D55E00"
             ),
         }
-        contrast = compared(candidate, baseline, confidence, diverged)
+        contrast = compared(candidate, baseline, measure, confidence, diverged)
         effect, verdict = contrast.effect, changes.pop("verdict", contrast.effect.verdict)
         paired = dataclasses.replace(effect.paired, **changes)
         effect = dataclasses.replace(effect, paired=paired, verdict=verdict)

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from pipeline.comparison.measures import MEASURES
+
 
 @click.command()
 @click.argument("names", nargs=-1, metavar="[A B]...")
@@ -16,6 +18,11 @@ import click
     metavar="[REV]",
     help="Add all DVC experiments made from this commit or a later one [HEAD].",
 )
+@click.option(
+    "--measure",
+    type=click.Choice(list(MEASURES)),
+    help="The score that decides [default: that of params.yaml].",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.option("--md", "as_markdown", is_flag=True, help="Print Markdown.")
 @click.option(
@@ -24,9 +31,10 @@ import click
     metavar="PATH",
     help="Where to save the figure [default: in comparisons/].",
 )
-def command(
+def command(  # noqa: PLR0913
     names: tuple[str, ...],
     since: str | None,
+    measure: str | None,
     *,
     as_json: bool,
     as_markdown: bool,
@@ -38,6 +46,7 @@ def command(
     Examples:
       python -m pipeline compare
       python -m pipeline compare batch_norm no_norm
+      python -m pipeline compare batch_norm no_norm --measure loss
       python -m pipeline compare HEAD~1:batch_norm momentum-0.9
       python -m pipeline compare main momentum-0.9 momentum-0.8
       python -m pipeline compare --since
@@ -56,8 +65,8 @@ def command(
     if len(names) == 1 and since is None:
         raise click.UsageError("name two things to compare, or more, or none; got 1")
     is_stage = not names and since is None
-    if is_stage and (as_json or as_markdown or figure):
-        raise click.UsageError("--json, --md and --figure need names, or --since")
+    if is_stage and (measure or as_json or as_markdown or figure):
+        raise click.UsageError("--measure, --json, --md and --figure need names, or --since")
     from pipeline.params_file import read_params
 
     params = read_params()
@@ -66,6 +75,9 @@ def command(
 
         stage.run(params)
         return
+    if measure:
+        chosen = params.comparison.model_copy(update={"measure": measure})
+        params = params.model_copy(update={"comparison": chosen})
     form = "json" if as_json else "md" if as_markdown else "text"
     from pipeline.commands import comparisons
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pipeline.comparison import contrast, grid
 from pipeline.comparison.contrast import Contrast, contrasts
 from pipeline.comparison.grid import Experiment, Grid
+from pipeline.comparison.measures import MEASURES
 from pipeline.errors import ArgumentError
 from pipeline.lookup.names import find
 from pipeline.lookup.sources import Source, true_labels
@@ -24,8 +25,8 @@ if TYPE_CHECKING:
 FOLDER = Path("comparisons")
 Form = Literal["text", "md", "json"]
 _LONGEST_NAME = 60
-_ALT_OF_TWO = "Test accuracy of each pair, the differences, and how both sides learn"
-_ALT_OF_MANY = "Test accuracy of each cell, and what it gains over the baseline"
+_ALT_OF_TWO = "Test {} of each pair, the differences, and how both sides learn"
+_ALT_OF_MANY = "Test {} of each cell, and how it differs from the baseline"
 
 
 def of_two(params: Params, a: str, b: str, form: Form, figure: Path | None) -> None:
@@ -36,7 +37,8 @@ def of_two(params: Params, a: str, b: str, form: Form, figure: Path | None) -> N
     ]
     labels = {cell.data_sha256: true_labels(cell.data_sha256) for cell, _ in pairs}
     known_labels = {data: classes for data, classes in labels.items() if classes is not None}
-    comparisons = contrasts(pairs, params.comparison.confidence, known_labels)
+    measure = MEASURES[params.comparison.measure]
+    comparisons = contrasts(pairs, measure, params.comparison.confidence, known_labels)
 
     path = None
     if not all(comparison.same_scores for comparison in comparisons):
@@ -49,7 +51,7 @@ def of_two(params: Params, a: str, b: str, form: Form, figure: Path | None) -> N
     for comparison in comparisons:
         page += contrast_report.blocks(comparison)
     if path:
-        page.append(pages.Picture(_ALT_OF_TWO, str(path)))
+        page.append(pages.Picture(_ALT_OF_TWO.format(measure.words), str(path)))
     print(pages.markdown(page) if form == "md" else pages.text(page), end="")
 
 
@@ -107,6 +109,7 @@ def of_many(
     compared = grid.grid(
         [_experiment(source, list(params.variants)) for source in sources],
         params.comparison.baseline,
+        MEASURES[params.comparison.measure],
         params.comparison.confidence,
     )
     stem = safe("-and-".join([*names, *([f"since-{since}"] if since is not None else [])]))
@@ -119,7 +122,7 @@ def of_many(
     if unfinished:
         states = "; ".join(f"{experiment.name} {experiment.state}" for experiment in unfinished)
         page.append(pages.Paragraph(f"Left out, for they have no results: {states}."))
-    page.append(pages.Picture(_ALT_OF_MANY, str(path)))
+    page.append(pages.Picture(_ALT_OF_MANY.format(compared.measure.words), str(path)))
     print(pages.markdown(page) if form == "md" else grid_report.text(page), end="")
 
 

@@ -15,7 +15,12 @@ from pipeline.comparison.published import PublishedCurve
 from pipeline.comparison.statistics import Summary, summary
 from pipeline.errors import MissingInputError
 from pipeline.evaluation.divergence import diverged_seeds
-from pipeline.evaluation.results import EVALUATION, read_predictions, read_test_scores
+from pipeline.evaluation.results import (
+    EVALUATION,
+    read_predictions,
+    read_test_scores,
+    scored_epochs,
+)
 from pipeline.evaluation.scores import confusion_matrix
 from pipeline.files import damaged
 from pipeline.params import flat
@@ -35,8 +40,8 @@ class Cell:
         data_sha256: hash of the prepared data.
         code_sha256: hash of the code that decides a run.
         history: columns `seed, epoch, split, loss, accuracy`.
-        scores: on the test set, one row per run: `seed, loss, accuracy` and, where known,
-            `expected_calibration_error` and the recall of each class.
+        scores: on the test set, one row per run: `seed, loss, accuracy` and, where known, the
+            `epoch` whose network was scored, the other measures, and the recall of each class.
         predicted: [runs, images], the class that each run predicted for each test image; has no
             images where predictions are unknown.
         color: the same in every figure.
@@ -63,18 +68,38 @@ class Cell:
     @property
     def diverged(self) -> tuple[int, ...]:
         """The seeds of the runs that diverged."""
-        return diverged_seeds(self.history)
+        return diverged_seeds(self.history, self.scores)
 
     def summary(self, measure: str, confidence: float) -> Summary:
-        """Returns mean and spread of a test score over the runs."""
-        return summary(self.scores[measure].to_numpy(), confidence)
+        """Returns mean and spread of a test score over the runs; of an unknown one, nothing."""
+        unknown = pd.Series(np.nan, self.scores.index)
+        return summary(self.scores.get(measure, unknown).to_numpy(), confidence)
 
     def curve(self, split: str, measure: str, confidence: float) -> pd.DataFrame:
-        """Returns `mean, sd, ci_low, ci_high` over seeds, indexed by epoch."""
-        rows = self.history[self.history["split"] == split].groupby("epoch")[measure]
+        """Returns `mean, sd, ci_low, ci_high` over seeds, indexed by epoch.
+
+        A run that ended before others counts on with what it had at the epoch that is scored.
+        """
+        held = self.held_history()
+        rows = held[held["split"] == split].groupby("epoch")[measure]
         by_epoch = {epoch: vars(summary(group.to_numpy(), confidence)) for epoch, group in rows}
         columns = [field.name for field in fields(Summary)]
         return pd.DataFrame.from_dict(by_epoch, orient="index", columns=columns).astype(float)
+
+    def held_history(self) -> pd.DataFrame:
+        """Returns the history with all runs of one length.
+
+        A run that ended early has, in the epochs that it lacks, the scores of the network that it
+        left behind. Means over runs are then of the same runs at every epoch.
+        """
+        epochs = scored_epochs(self.history, self.scores)
+        last = self.history["epoch"].max()
+        held = [
+            rows[rows["epoch"] == epochs[seed]].assign(epoch=epoch)
+            for seed, rows in self.history.groupby("seed")
+            for epoch in range(rows["epoch"].max() + 1, last + 1)
+        ]
+        return pd.concat([self.history, *held], ignore_index=True) if held else self.history
 
     def mean_confusion(self, labels: NDArray[np.uint8]) -> NDArray[np.float64]:
         """Returns the counts [classes, classes] averaged over runs; `labels` [images] are true."""

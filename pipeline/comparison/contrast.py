@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from pipeline.comparison.cells import Cell, table
 from pipeline.comparison.effects import Effect, effects, paired_seeds
+from pipeline.comparison.measures import MEASURES, Measure
 from pipeline.comparison.statistics import (
     Interval,
     PairedComparison,
@@ -19,10 +22,11 @@ from pipeline.comparison.statistics import (
 )
 from pipeline.comparison.verdict import Verdict
 from pipeline.comparison.words import verdict_sentence
-from pipeline.errors import ArgumentError
+from pipeline.errors import ArgumentError, MissingInputError
 from pipeline.params import flat
 
-MEASURES = ("accuracy", "loss")
+# Known of every run, whatever version scored it.
+SCORES = ("accuracy", "loss")
 
 
 @dataclass(frozen=True)
@@ -41,11 +45,11 @@ class Contrast:
     Attributes:
         a: the candidate, with only the runs that have a partner.
         b: the baseline, with the partners in the same order.
-        effect: of `a` over `b` on test accuracy.
-        loss: the statistics of test loss. Lower is better, so its wins mean nothing.
-        beyond_test_set: the interval of the mean difference in accuracy over other images too;
-            None where predictions are unknown.
-        steady: the statistics of accuracy over the pairs in which neither run diverged; None if
+        measure: the score on the test set that decides.
+        effect: of `a` over `b` on the measure.
+        beyond_test_set: the interval of the mean difference over other test examples too; None
+            where predictions are unknown, or the measure is not accuracy.
+        steady: the statistics of the measure over the pairs in which neither run diverged; None if
             there are none.
         parameters: those that differ.
         confidence: of every interval.
@@ -53,17 +57,27 @@ class Contrast:
 
     a: Cell
     b: Cell
+    measure: Measure
     effect: Effect
-    loss: PairedComparison
     beyond_test_set: Interval | None
     steady: PairedComparison | None
     parameters: tuple[Difference, ...]
     confidence: float
 
     @property
-    def accuracy(self) -> PairedComparison:
+    def paired(self) -> PairedComparison:
         """The statistics of the effect."""
         return self.effect.paired
+
+    @cached_property
+    def others(self) -> Mapping[str, PairedComparison]:
+        """The statistics of the other scores that both cells have, by name."""
+        # Computed on demand only: each takes thousands of resamples.
+        return {
+            name: _paired(self.a.scores, self.b.scores, measure, self.confidence)
+            for name, measure in MEASURES.items()
+            if measure != self.measure and name in self.a.scores and name in self.b.scores
+        }
 
     @property
     def verdict(self) -> Verdict | Literal["same"]:
@@ -94,12 +108,14 @@ class Contrast:
     @property
     def same_scores(self) -> bool:
         """Whether every pair has the same test scores."""
-        a, b = (cell.scores[list(MEASURES)].to_numpy(float) for cell in (self.a, self.b))
+        names = [*SCORES, self.measure.name]
+        a, b = (cell.scores[names].to_numpy(float) for cell in (self.a, self.b))
         return np.array_equal(a, b, equal_nan=True)
 
 
 def contrasts(
     pairs: Sequence[tuple[Cell, Cell]],
+    measure: Measure,
     confidence: float,
     labels: Mapping[str, NDArray[np.uint8]] | None = None,
 ) -> list[Contrast]:
@@ -107,14 +123,23 @@ def contrasts(
 
     Args:
         pairs: each a candidate and a baseline.
+        measure: the score on the test set that decides.
         confidence: in (0, 1).
-        labels: true classes [images] of the test images, by the hash of the prepared data. Where
-            given, the contrast covers other images too, which takes a second per pair.
+        labels: true classes [examples] of the test set, by the hash of the prepared data. Where
+            given, a contrast of accuracies covers other examples too, which takes a second per
+            pair.
 
     Raises:
         ArgumentError: if the cells of a pair share no seed.
+        MissingInputError: if a cell was scored without the measure.
     """
     cells = [cell for pair in pairs for cell in pair]
+    for cell in cells:
+        if measure.name not in cell.scores:
+            raise MissingInputError(
+                f"{cell.label} ({cell.origin}) was scored without {measure.name}, by an older "
+                "version: compare by accuracy or loss, or score it again"
+            )
     for a, b in pairs:
         if not paired_seeds(a.seeds, b.seeds):
             raise ArgumentError(
@@ -123,40 +148,60 @@ def contrasts(
             )
     # `table` numbers the cells: candidate 0 and baseline 1, then 2 and 3, and so on.
     numbers = [(2 * pair, 2 * pair + 1) for pair in range(len(pairs))]
-    of_accuracy = effects(table(cells), numbers, "accuracy", confidence)
+    of_pairs = effects(
+        table(cells),
+        numbers,
+        measure.name,
+        confidence,
+        smaller_is_better=measure.smaller_is_better,
+    )
     return [
-        _contrast(*pair, effect, confidence, labels or {})
-        for pair, effect in zip(pairs, of_accuracy, strict=True)
+        _contrast(pair, measure, effect, confidence, labels or {})
+        for pair, effect in zip(pairs, of_pairs, strict=True)
     ]
 
 
 def _contrast(
-    a: Cell,
-    b: Cell,
+    pair: tuple[Cell, Cell],
+    measure: Measure,
     effect: Effect,
     confidence: float,
     labels: Mapping[str, NDArray[np.uint8]],
 ) -> Contrast:
     seeds_a, seeds_b = zip(*effect.seeds, strict=True)
-    a, b = a.of_seeds(seeds_a), b.of_seeds(seeds_b)
+    a, b = pair[0].of_seeds(seeds_a), pair[1].of_seeds(seeds_b)
     if a.label == b.label:
         # A variant has the same label in two commits.
         a = replace(a, label=f"{a.label} ({a.origin})")
         b = replace(b, label=f"{b.label} ({b.origin})")
-    loss = paired_comparison(a.scores["loss"].to_numpy(), b.scores["loss"].to_numpy(), confidence)
     truth = labels.get(a.data_sha256) if a.data_sha256 == b.data_sha256 else None
     beyond = None
-    if truth is not None and len(truth) == a.predicted.shape[1] == b.predicted.shape[1]:
+    if (
+        measure.name == "accuracy"
+        and truth is not None
+        and len(truth) == a.predicted.shape[1] == b.predicted.shape[1]
+    ):
         beyond = beyond_test_set(a.predicted == truth, b.predicted == truth, confidence)
-    steady = _steady(a, b, effect.paired, confidence)
+    steady = _steady(a, b, measure, effect.paired, confidence)
     parameters = _differing(a.parameters, b.parameters)
-    return Contrast(a, b, effect, loss, beyond, steady, parameters, confidence)
+    return Contrast(a, b, measure, effect, beyond, steady, parameters, confidence)
+
+
+def _paired(
+    a: pd.DataFrame, b: pd.DataFrame, measure: Measure, confidence: float
+) -> PairedComparison:
+    return paired_comparison(
+        a[measure.name].to_numpy(),
+        b[measure.name].to_numpy(),
+        confidence,
+        smaller_is_better=measure.smaller_is_better,
+    )
 
 
 def _steady(
-    a: Cell, b: Cell, all_pairs: PairedComparison, confidence: float
+    a: Cell, b: Cell, measure: Measure, all_pairs: PairedComparison, confidence: float
 ) -> PairedComparison | None:
-    """Returns the statistics of accuracy without the pairs in which a run diverged."""
+    """Returns the statistics of the measure without the pairs in which a run diverged."""
     steady = np.logical_and(
         *(~cell.scores["seed"].isin(cell.diverged).to_numpy() for cell in (a, b))
     )
@@ -164,8 +209,7 @@ def _steady(
         return all_pairs
     if not steady.any():
         return None
-    candidate, baseline = (cell.scores["accuracy"].to_numpy()[steady] for cell in (a, b))
-    return paired_comparison(candidate, baseline, confidence)
+    return _paired(a.scores[steady], b.scores[steady], measure, confidence)
 
 
 def _differing(a: Mapping[str, Any], b: Mapping[str, Any]) -> tuple[Difference, ...]:
@@ -195,14 +239,17 @@ def record(contrast: Contrast) -> dict[str, Any]:
 
 
 def statistics_record(contrast: Contrast) -> dict[str, Any]:
-    """Returns the statistics of a contrast, ready for JSON."""
-    loss = asdict(contrast.loss)
+    """Returns the statistics of a contrast by measure, ready for JSON."""
     return {
         "sentence": verdict_sentence(contrast.effect.verdict, contrast.a.label, contrast.b.label),
-        "accuracy": asdict(contrast.accuracy) | {"verdict": contrast.effect.verdict},
+        "measure": contrast.measure.name,
+        contrast.measure.name: asdict(contrast.paired) | {"verdict": contrast.effect.verdict},
         "p_holm": contrast.effect.p,
         "beyond_test_set": contrast.beyond_test_set and asdict(contrast.beyond_test_set),
-        "loss": {key: loss[key] for key in ("mean", "ci_low", "ci_high", "wilcoxon_p")},
+        **{
+            name: {key: getattr(paired, key) for key in ("mean", "ci_low", "ci_high", "wilcoxon_p")}
+            for name, paired in contrast.others.items()
+        },
     }
 
 

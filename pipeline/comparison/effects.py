@@ -49,7 +49,12 @@ def paired_seeds(candidate: Sequence[int], baseline: Sequence[int]) -> list[tupl
 
 
 def effects(
-    runs: pd.DataFrame, pairs: Sequence[tuple[object, object]], measure: str, confidence: float
+    runs: pd.DataFrame,
+    pairs: Sequence[tuple[object, object]],
+    measure: str,
+    confidence: float,
+    *,
+    smaller_is_better: bool = False,
 ) -> list[Effect]:
     """Returns the effect of each pair of cells; all pairs form one family.
 
@@ -57,8 +62,9 @@ def effects(
         runs: one row per run, with the columns `cell`, `seed` and the measure.
         pairs: each a candidate and a baseline, as in the column `cell`; the two share a seed, or
             have a single run each.
-        measure: a column whose higher values are better.
+        measure: a column.
         confidence: of every interval, in (0, 1).
+        smaller_is_better: whether smaller values of the measure are better.
     """
     by_cell: dict[object, pd.Series[float]] = {
         cell: rows.set_index("seed")[measure] for cell, rows in runs.groupby("cell")
@@ -74,11 +80,20 @@ def effects(
         )
         candidate = a.loc[list(seeds_a)].to_numpy(np.float64)
         baseline = b.loc[list(seeds_b)].to_numpy(np.float64)
-        paired = paired_comparison(candidate, baseline, confidence)
+        paired = paired_comparison(
+            candidate, baseline, confidence, smaller_is_better=smaller_is_better
+        )
         compared.append((tuple(seeds), left_out, paired))
     adjusted = holm([paired.wilcoxon_p for *_, paired in compared])
     family = sum(p is not None for p in adjusted)
     return [
-        Effect(seeds, left_out, paired, p, family, verdict(paired, p, confidence))
+        Effect(
+            seeds,
+            left_out,
+            paired,
+            p,
+            family,
+            verdict(paired, p, confidence, smaller_is_better=smaller_is_better),
+        )
         for (seeds, left_out, paired), p in zip(compared, adjusted, strict=True)
     ]

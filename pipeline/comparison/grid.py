@@ -9,7 +9,8 @@ from itertools import chain
 from typing import Any
 
 from pipeline.comparison.cells import Cell
-from pipeline.comparison.contrast import MEASURES, Contrast, contrasts
+from pipeline.comparison.contrast import SCORES, Contrast, contrasts
+from pipeline.comparison.measures import MEASURES, Measure
 from pipeline.comparison.words import ABSENT
 from pipeline.errors import ArgumentError
 from pipeline.params import flat
@@ -56,6 +57,7 @@ class Grid:
         variants: their names, in the order of the experiments.
         baseline: the name of the variant that the others are compared with.
         experiments: their names.
+        measure: the score on the test set that decides.
         confidence: of every interval.
     """
 
@@ -64,6 +66,7 @@ class Grid:
     variants: tuple[str, ...]
     baseline: str
     experiments: tuple[str, ...]
+    measure: Measure
     confidence: float
 
     @property
@@ -85,16 +88,20 @@ class Grid:
         return [row for row in self.rows if len(scores[_made_from(row)]) > 1]
 
 
-def grid(experiments: Sequence[Experiment], baseline: str, confidence: float) -> Grid:
+def grid(
+    experiments: Sequence[Experiment], baseline: str, measure: Measure, confidence: float
+) -> Grid:
     """Returns all cells of the experiments, each compared with its experiment's baseline.
 
     Args:
         experiments: at least one.
         baseline: the name of a variant that every experiment has.
+        measure: the score on the test set that decides.
         confidence: in (0, 1).
 
     Raises:
         ArgumentError: if an experiment lacks the baseline, or a variant shares no seed with it.
+        MissingInputError: if a cell was scored without the measure.
     """
     # Each cell once per baseline that it meets, with the experiments in which they meet.
     meetings: dict[tuple[Any, ...], tuple[Cell, Cell | None, list[str]]] = {}
@@ -109,7 +116,7 @@ def grid(experiments: Sequence[Experiment], baseline: str, confidence: float) ->
             key = _identity(cell), against and _identity(against)
             meetings.setdefault(key, (cell, against, []))[2].append(experiment.name)
     pairs = [(cell, against) for cell, against, _ in meetings.values() if against]
-    of_pairs = iter(contrasts(pairs, confidence) if pairs else [])
+    of_pairs = iter(contrasts(pairs, measure, confidence) if pairs else [])
 
     axes = _axes([cell for experiment in experiments for cell in experiment.cells.values()])
     keys_of: dict[str, set[str]] = {}
@@ -139,7 +146,7 @@ def grid(experiments: Sequence[Experiment], baseline: str, confidence: float) ->
         )
     )
     names = tuple(experiment.name for experiment in experiments)
-    return Grid(tuple(rows), tuple(axes.values()), variants, baseline, names, confidence)
+    return Grid(tuple(rows), tuple(axes.values()), variants, baseline, names, measure, confidence)
 
 
 def named(at: Mapping[str, Any]) -> str:
@@ -156,6 +163,7 @@ def record(grid: Grid) -> dict[str, Any]:
     """Returns a grid without its tables of runs, ready for JSON."""
     return {
         "baseline": grid.baseline,
+        "measure": grid.measure.name,
         "axes": list(grid.axes),
         "p_values_in_family": grid.family,
         "cells": [_row_record(row, grid.confidence) for row in grid.rows],
@@ -185,7 +193,7 @@ def _difference_record(row: Row, contrast: Contrast) -> dict[str, Any]:
     return {
         "baseline_at": dict(row.against or {}),
         "left_out": {"cell": list(of_cell), "baseline": list(of_baseline)},
-        "accuracy": None if same else asdict(contrast.accuracy),
+        contrast.measure.name: None if same else asdict(contrast.paired),
         "steady": None if same or contrast.steady is None else asdict(contrast.steady),
         "p_holm": contrast.effect.p,
         "verdict": contrast.verdict,
@@ -212,7 +220,7 @@ def _identity(cell: Cell) -> tuple[Any, ...]:
 
 
 def _scores(cell: Cell) -> bytes:
-    return cell.scores[["seed", *MEASURES]].to_numpy(float).tobytes()
+    return cell.scores[["seed", *SCORES]].to_numpy(float).tobytes()
 
 
 def _made_from(row: Row) -> tuple[str, str]:

@@ -8,7 +8,7 @@ from typing import Any
 
 NOTEBOOK_DATASET = "mnist"
 _NETWORK_AND_TRAINING = {
-    "network": {"hidden_dims": [32, 32], "activation": "relu"},
+    "network": {"code": "networks/dense.py", "hidden_dims": [32, 32], "activation": "relu"},
     "training": {
         "epochs": 10,
         "batch_size": 32,

@@ -29,7 +29,7 @@ class Summary:
 
 @dataclass(frozen=True)
 class PairedComparison:
-    """How a candidate compares with a baseline; higher values are better.
+    """How a candidate compares with a baseline.
 
     Differences are candidate minus baseline. A figure that the data do not determine is None.
 
@@ -39,7 +39,8 @@ class PairedComparison:
         sd: standard deviation of the differences.
         ci_low: lower end of the BCa bootstrap interval of the mean difference (Efron 1987).
         ci_high: its upper end.
-        wins: how many pairs the candidate wins.
+        wins: how many pairs the candidate wins: by a higher value, or by a smaller one where that
+            is better.
         ties: how many pairs are equal.
         probability_of_outperforming: share of pairs won; a tie counts half.
         probability_ci_low: Clopper-Pearson bound, ties counted as lost. It is exact; a bootstrap
@@ -85,20 +86,22 @@ def summary(values: NDArray[np.floating], confidence: float) -> Summary:
     return Summary(mean, sd, mean - half, mean + half)
 
 
-def paired_comparison(
+def paired_comparison(  # noqa: PLR0913
     candidate: NDArray[np.floating],
     baseline: NDArray[np.floating],
     confidence: float,
     *,
+    smaller_is_better: bool = False,
     resamples: int = 10_000,
     seed: int = 0,
 ) -> PairedComparison:
     """Compares the values of two variants, one per seed, in the same order of seeds.
 
     Args:
-        candidate: [pairs], higher is better.
+        candidate: [pairs].
         baseline: [pairs].
         confidence: of every interval, in (0, 1).
+        smaller_is_better: whether a smaller value wins a pair, not a higher one.
         resamples: how many the bootstrap draws.
         seed: of the bootstrap.
     """
@@ -107,7 +110,8 @@ def paired_comparison(
     # 0.97 - 0.95 and 0.93 - 0.91 must tie, not differ in the seventeenth digit.
     differences = differences.round(9)
     finite = bool(np.isfinite(differences).all())
-    n, wins, ties = len(differences), int((differences > 0).sum()), int((differences == 0).sum())
+    won = differences < 0 if smaller_is_better else differences > 0
+    n, wins, ties = len(differences), int(won.sum()), int((differences == 0).sum())
     ci = _bca(differences, confidence, resamples, seed) if finite else None
     probability_low = stats.binomtest(wins, n).proportion_ci(confidence).low
     probability_high = stats.binomtest(wins + ties, n).proportion_ci(confidence).high

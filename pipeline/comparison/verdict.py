@@ -2,7 +2,7 @@
 
 One rule, fixed before the runs, decides every comparison. A candidate is better if
 
-1. the interval of the mean difference lies above 0;
+1. the interval of the mean difference lies above 0, or below 0 if smaller values are better;
 2. the interval of its probability of outperforming lies above 0.5, and the probability itself is at
    least `MEANINGFUL` (Bouthillier et al. 2021, "Accounting for variance in machine learning
    benchmarks", section 4);
@@ -25,19 +25,24 @@ Verdict = Literal["candidate_better", "baseline_better", "not_settled", "too_few
 MEANINGFUL = 0.75
 
 
-def verdict(paired: PairedComparison, p: float | None, confidence: float) -> Verdict:
+def verdict(
+    paired: PairedComparison, p: float | None, confidence: float, *, smaller_is_better: bool = False
+) -> Verdict:
     """Returns which of the two is better.
 
     Args:
-        paired: candidate against baseline; higher values are better.
+        paired: candidate against baseline.
         p: that of Wilcoxon's test, adjusted over the family; None if it cannot be computed.
         confidence: of the intervals, in (0, 1).
+        smaller_is_better: whether smaller values are better, as `paired` counted its wins.
     """
     if paired.n < fewest_pairs(confidence):
         return "too_few_pairs"
     low, high = paired.ci_low, paired.ci_high
     if low is None or high is None or p is None or p > 1 - confidence:
         return "not_settled"
+    if smaller_is_better:
+        low, high = -high, -low
     probability = paired.probability_of_outperforming
     if low > 0 and paired.probability_ci_low > 0.5 and probability >= MEANINGFUL:
         return "candidate_better"

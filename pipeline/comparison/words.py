@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from pipeline.comparison.statistics import Interval, PairedComparison, Summary
-from pipeline.comparison.verdict import Verdict
+if TYPE_CHECKING:
+    from pipeline.comparison.statistics import Interval, PairedComparison, Summary
+    from pipeline.comparison.verdict import Verdict
 
 ABSENT = "–"  # noqa: RUF001
 # Larger numbers are written with a power of ten: losses of diverged runs are huge.

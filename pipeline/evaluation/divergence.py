@@ -6,27 +6,37 @@ import math
 
 import pandas as pd
 
-# In nats: twice the loss of a blind guess among ten digits. A network whose units have died
-# predicts the class frequencies. That costs about half of this, and is not divergence.
-HIGHEST_LOSS = 2 * math.log(10)
+from pipeline.evaluation.results import classes_of, scored_epochs
 
 
-def diverged_seeds(history: pd.DataFrame) -> tuple[int, ...]:
+def highest_loss(classes: int) -> float:
+    """Returns the highest loss of a run that has not diverged, in nats.
+
+    It is twice the loss of a blind guess among the classes. A network whose units have died
+    predicts the class frequencies. That costs about half of this, and is not divergence. Infinite
+    for 0 classes, which stand for an unknown number.
+    """
+    return 2 * math.log(classes) if classes else math.inf
+
+
+def is_diverged(loss: float, classes: int) -> bool:
+    """Returns whether a run has diverged, given its training loss at the epoch that is scored."""
+    # `>` would miss nan, which is neither above nor below anything.
+    return not (math.isfinite(loss) and loss <= highest_loss(classes))
+
+
+def diverged_seeds(history: pd.DataFrame, scores: pd.DataFrame) -> tuple[int, ...]:
     """Returns the seeds of the runs that diverged, in ascending order.
 
-    A run has diverged if its training loss after the last epoch is not finite, or is above
-    `HIGHEST_LOSS`. Earlier epochs do not count: a run that recovers has not diverged.
+    A run has diverged if its training loss at the epoch that is scored is not finite, or is above
+    `highest_loss`. Other epochs do not count: a run that recovers has not diverged.
 
     Args:
         history: columns `seed, epoch, split, loss`; a loss may be nan or infinite.
+        scores: a row for each of these runs, as `evaluate` writes them.
     """
-    training = history[history["split"] == "train"].sort_values("epoch")
-    last = training.groupby("seed").tail(1)
-    runs = zip(last["seed"], last["loss"], strict=True)
-    return tuple(sorted(int(seed) for seed, loss in runs if is_diverged(loss)))
-
-
-def is_diverged(last_loss: float) -> bool:
-    """Returns whether a run has diverged, given its training loss after the last epoch."""
-    # `>` would miss nan, which is neither above nor below anything.
-    return not last_loss <= HIGHEST_LOSS
+    classes, epochs = classes_of(scores), scored_epochs(history, scores)
+    training = history[history["split"] == "train"]
+    scored = training[training["epoch"] == training["seed"].map(epochs)]
+    runs = zip(scored["seed"], scored["loss"], strict=True)
+    return tuple(sorted(int(seed) for seed, loss in runs if is_diverged(loss, classes)))

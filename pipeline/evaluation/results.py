@@ -13,6 +13,8 @@ from pipeline.files import read_arrays, write_arrays
 from pipeline.runs.tables import HERE, read_table, write_table
 
 EVALUATION = Path("evaluation")
+# How the column of a class's recall begins; its place among the classes follows.
+RECALL = "recall_"
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,14 +31,31 @@ class Predictions:
 
 
 def write_test_scores(variant: str, scores: pd.DataFrame) -> None:
-    """Writes `test.csv`, a row per seed: loss, accuracy, calibration error, recall per class."""
+    """Writes `test.csv`, a row per seed: the epoch scored, each measure, and recall per class."""
     write_table(EVALUATION / variant / "test.csv", scores)
 
 
 def read_test_scores(variant: str, root: Path = HERE) -> pd.DataFrame:
-    """Returns what `write_test_scores` wrote."""
+    """Returns what `write_test_scores` wrote; older versions left out some of its columns."""
     columns = ("seed", "loss", "accuracy", "expected_calibration_error")
     return read_table(root / EVALUATION / variant / "test.csv", columns)
+
+
+def scored_epochs(history: pd.DataFrame, scores: pd.DataFrame) -> pd.Series[int]:
+    """Returns the epoch (from 0) whose network was scored, by seed.
+
+    Args:
+        history: columns `seed, epoch`.
+        scores: as `read_test_scores` returns them. Where they have no `epoch`, it was the last.
+    """
+    if "epoch" in scores:
+        return scores.set_index("seed")["epoch"].astype(int)
+    return history.groupby("seed")["epoch"].max().astype(int)
+
+
+def classes_of(scores: pd.DataFrame) -> int:
+    """Returns the number of classes, each of which has its recall; 0 if they are unknown."""
+    return sum(str(column).startswith(RECALL) for column in scores)
 
 
 def write_predictions(variant: str, predictions: Predictions) -> None:

@@ -11,6 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from pipeline.comparison.cells import Cell
+from pipeline.comparison.measures import MEASURES
 from pipeline.errors import ArgumentError, MissingInputError
 from pipeline.examples.prepared import PREPARED_FILE
 from pipeline.files import read_arrays, sha256
@@ -59,9 +60,10 @@ def cell_of_run(run: RecordedRun) -> Cell:
     manifest = run.manifest
     if "accuracy" not in run.test:
         raise MissingInputError(f"the MLflow run {run.name} has no test scores yet")
-    # MLflow stores no nan, so a loss that was nan is missing. Infinity becomes nan here, because
-    # it has no difference from itself.
-    row = {"seed": manifest.seeds[0], "loss": np.nan} | run.test
+    # MLflow stores no nan, so a score that was nan is missing, unless an older version left it out.
+    # Infinity becomes nan here, because it has no difference from itself.
+    known = MEASURES if "epoch" in run.test else ("loss",)
+    row = {"seed": manifest.seeds[0]} | dict.fromkeys(known, np.nan) | run.test
     return Cell(
         variant=manifest.variant,
         label=run.name,

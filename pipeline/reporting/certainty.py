@@ -2,30 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from pipeline.comparison.contrast import Contrast
+from pipeline.comparison.measures import MEASURES, Measure
 from pipeline.comparison.statistics import Interval
-from pipeline.comparison.words import interval, level, number, p_value, percent
-from pipeline.evaluation.divergence import HIGHEST_LOSS
+from pipeline.comparison.words import interval, level, number, p_value
 
 
 def certainty(contrast: Contrast) -> list[tuple[str, str]]:
     """Returns the statistics of a contrast, each as its name and its value."""
-    paired = contrast.accuracy
+    paired, measure = contrast.paired, contrast.measure
     its = f"its {level(contrast.confidence)} interval"
     chance = Interval(paired.probability_ci_low, paired.probability_ci_high)
     family = contrast.effect.family
     adjusted = [
         (f"the same, adjusted over {family} comparisons (Holm)", p_value(contrast.effect.p))
     ]
-    return [
-        ("Mean difference in accuracy, percentage points", percent(paired.mean)),
-        (f"{its} on these test images (BCa bootstrap over seeds)", interval(paired, 100, 2)),
+    beyond = [
         (
-            f"{its} on other images like these (percentile bootstrap over seeds and images)",
-            interval(contrast.beyond_test_set, 100, 2),
-        ),
+            f"{its} on other examples like these (percentile bootstrap over seeds and examples)",
+            measure.interval(contrast.beyond_test_set),
+        )
+    ]
+    return [
+        (f"Mean difference in {measure.words}, {measure.unit}", measure.value(paired.mean)),
+        (f"{its} on these test examples (BCa bootstrap over seeds)", measure.interval(paired)),
+        *(beyond if measure.name == "accuracy" else []),
         ("Pairs won", f"{paired.wins} of {paired.n}"),
         (
             "Probability of outperforming, that is, of winning a pair",
@@ -36,29 +39,45 @@ def certainty(contrast: Contrast) -> list[tuple[str, str]]:
         *(adjusted if family > 1 else []),
         ("Paired t test, p", p_value(paired.t_test_p)),
         ("Correlation within pairs", number(paired.pairing_correlation, 2)),
-        ("Mean difference in loss", number(contrast.loss.mean)),
-        (its, interval(contrast.loss, 1, 4)),
+        *_others(contrast),
     ]
 
 
-def diverged(counts: Sequence[str], separator: str = ", ") -> str:
-    """Returns how many runs diverged and what that means; a count is `2 of 10 of With BN`."""
+def _others(contrast: Contrast) -> Iterator[tuple[str, str]]:
+    """Yields the differences in the measures that do not decide."""
+    for name, paired in contrast.others.items():
+        measure = MEASURES[name]
+        yield (
+            f"Mean difference in {measure.words}, {measure.unit}, and its interval",
+            f"{measure.value(paired.mean)} ({measure.interval(paired)})",
+        )
+
+
+def diverged(counts: Sequence[str], measure: Measure, separator: str = ", ") -> str:
+    """Returns how many runs diverged and what that means.
+
+    Args:
+        counts: each as in `2 of 10 of With BN`.
+        measure: the one that decides.
+        separator: between two counts.
+    """
     return (
-        f"Runs that diverged: {separator.join(counts)}. Their training loss ended above "
-        f"{HIGHEST_LOSS:.1f}, twice that of a guess, or was no longer finite. Their accuracy "
-        "still counts, in the mean difference and in its interval."
+        f"Runs that diverged: {separator.join(counts)}. Their training loss ended above twice that "
+        f"of a blind guess, or was no longer finite. Their {measure.words} still counts, in the "
+        "mean difference and in its interval."
     )
 
 
 def without_diverged(contrast: Contrast) -> str:
     """Returns the difference over the pairs in which neither run diverged; '' if none diverged."""
     steady = contrast.steady
-    if steady == contrast.accuracy:
+    if steady == contrast.paired:
         return ""
     if steady is None or steady.mean is None:
         return "in every pair at least one run diverged"
+    measure = contrast.measure
     return (
-        f"over the pairs in which neither diverged, {steady.n} of {contrast.accuracy.n}, the "
-        f"difference is {100 * steady.mean:+z.2f} percentage points ({level(contrast.confidence)} "
-        f"interval: {interval(steady, 100, 2)})"
+        f"over the pairs in which neither diverged, {steady.n} of {contrast.paired.n}, the "
+        f"difference is {measure.by(steady.mean)} "
+        f"({level(contrast.confidence)} interval: {measure.interval(steady)})"
     )

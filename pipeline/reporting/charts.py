@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from pipeline.comparison.cells import Cell
+from pipeline.comparison.measures import Measure
 from pipeline.comparison.statistics import PairedComparison
 from pipeline.reporting.curves import counted, most_of, printed
 
@@ -50,13 +51,13 @@ def paint(color: str) -> str:
     return f"var(--paint-{color.removeprefix('#')}, {color})"
 
 
-def pairs(candidate: Cell, baseline: Cell) -> Spec:
-    """Returns the test accuracy of both runs of each pair, joined by a line."""
+def pairs(candidate: Cell, baseline: Cell, measure: Measure) -> Spec:
+    """Returns the test score of both runs of each pair, joined by a line."""
     sides = (baseline, candidate)
     rows = [
-        {"variant": cell.label, "side": side, "seed": int(seed), "accuracy": float(accuracy)}
+        {"variant": cell.label, "side": side, "seed": int(seed), "score": finite(score)}
         for side, cell in enumerate(sides)
-        for seed, accuracy in zip(cell.scores["seed"], cell.scores["accuracy"], strict=True)
+        for seed, score in zip(cell.scores["seed"], cell.scores[measure.name], strict=True)
     ]
     x = {
         # By place, not by label: two variants may have the same label.
@@ -71,7 +72,9 @@ def pairs(candidate: Cell, baseline: Cell) -> Spec:
         },
         "scale": {"padding": 0.35},
     }
-    y = _axis("accuracy", format="%", tickCount=6) | {"scale": {"zero": False, "padding": 8}}
+    y = _axis("score", format="%" if measure.is_share else "f", tickCount=6) | {
+        "scale": {"zero": False, "padding": 8}
+    }
     lines = {
         "mark": {"type": "line", "color": "currentColor", "opacity": 0.45, "strokeWidth": 1},
         "encoding": {"x": x, "y": y, "detail": {"field": "seed"}},
@@ -79,7 +82,7 @@ def pairs(candidate: Cell, baseline: Cell) -> Spec:
     tooltip = [
         _text("variant", "variant"),
         _text("seed", "seed"),
-        _number("accuracy", "test accuracy", ".2%"),
+        _number("score", f"test {measure.words}", _digits(measure)),
     ]
     colors = _colors("side", [paint(cell.color) for cell in sides])
     points = {
@@ -89,18 +92,21 @@ def pairs(candidate: Cell, baseline: Cell) -> Spec:
     return _chart(rows, [lines, points], height=300)
 
 
-def differences(candidate: Cell, baseline: Cell, result: PairedComparison) -> Spec:
-    """Returns the difference of each pair in percentage points, and their mean and interval."""
+def differences(
+    candidate: Cell, baseline: Cell, measure: Measure, result: PairedComparison
+) -> Spec:
+    """Returns the difference of each pair in a test score, and their mean and interval."""
     scores = candidate.scores.merge(baseline.scores, on="seed", suffixes=("", "_baseline"))
-    columns = scores[["seed", "accuracy", "accuracy_baseline"]]
+    columns = scores[["seed", measure.name, f"{measure.name}_baseline"]]
+    scale, sign = measure.scale, -1 if measure.smaller_is_better else 1
     rows = [
         {
             "seed": int(seed),
-            "difference": 100 * float(ours - theirs),
-            "candidate": float(ours),
-            "baseline": float(theirs),
+            "difference": finite(scale * (ours - theirs)),
+            "candidate": finite(ours),
+            "baseline": finite(theirs),
             # A place in `colors` below: who is ahead, or neither.
-            "ahead": 0 if ours > theirs else 1 if ours < theirs else 2,
+            "ahead": 0 if sign * ours > sign * theirs else 1 if sign * ours < sign * theirs else 2,
         }
         for seed, ours, theirs in columns.itertuples(index=False)
     ]
@@ -109,19 +115,20 @@ def differences(candidate: Cell, baseline: Cell, result: PairedComparison) -> Sp
 
     layers = []
     if result.ci_low is not None and result.ci_high is not None:
-        ends = {"x": {"datum": 100 * result.ci_low}, "x2": {"datum": 100 * result.ci_high}}
+        ends = {"x": {"datum": scale * result.ci_low}, "x2": {"datum": scale * result.ci_high}}
         layers.append(_once({"type": "rect", "color": color, "opacity": 0.2}, ends))
     if result.mean is not None:
-        mean = {"x": {"datum": 100 * result.mean}}
+        mean = {"x": {"datum": scale * result.mean}}
         layers.append(_once({"type": "rule", "color": color, "strokeWidth": 2}, mean))
     layers.append(_once({"type": "rule", "color": "currentColor"}, {"x": {"datum": 0}}))
 
-    title = "Difference in test accuracy (percentage points)"
+    digits = _digits(measure)
+    title = f"Difference in test {measure.words} ({measure.unit})"
     x = _axis("difference", title=title, format="+f", tickCount=8, labelFlush=False)
     y = {"field": "seed", "type": "ordinal", "sort": "descending"}
     tooltip = [
         _text("seed", "seed"),
-        _number("difference", "difference, points", "+.2f"),
+        _number("difference", f"difference, {measure.unit}", f"+.{measure.decimals}f"),
         _text("candidate_told", "candidate"),
         _text("baseline_told", "baseline"),
     ]
@@ -136,7 +143,7 @@ def differences(candidate: Cell, baseline: Cell, result: PairedComparison) -> Sp
         # A label must not be a title in the tooltip: Vega-Lite would read it as an expression.
         "transform": [
             {
-                "calculate": f"{json.dumps(cell.label)} + ', ' + format(datum.{side}, '.2%')",
+                "calculate": f"{json.dumps(cell.label)} + ', ' + format(datum.{side}, '{digits}')",
                 "as": f"{side}_told",
             }
             for side, cell in (("candidate", candidate), ("baseline", baseline))
@@ -157,7 +164,7 @@ def learning_curve(results: Sequence[Cell], panel: tuple[str, str], confidence: 
     used = counted(results, measure)
     runs: list[Spec] = [
         {"variant": place, "label": cell.label, "seed": int(seed), "epoch": int(epoch),
-         "value": _finite(value)}
+         "value": finite(value)}
         for place, cell in enumerate(results)
         for seed, epoch, value in cell.history.loc[
             cell.history["split"] == split, ["seed", "epoch", measure]
@@ -165,7 +172,7 @@ def learning_curve(results: Sequence[Cell], panel: tuple[str, str], confidence: 
     ]  # fmt: skip
     means: list[Spec] = [
         {"variant": place, "label": cell.label, "runs": cell.history["seed"].nunique(),
-         "epoch": epoch, "value": _finite(mean), "low": _finite(low), "high": _finite(high)}
+         "epoch": epoch, "value": finite(mean), "low": finite(low), "high": finite(high)}
         for place, cell in enumerate(used)
         for epoch, mean, low, high in cell.curve(*panel, confidence)[
             ["mean", "ci_low", "ci_high"]
@@ -294,5 +301,10 @@ def _text(field: str, title: str) -> Spec:
     return {"field": field, "title": title, "type": "nominal", **shown}
 
 
-def _finite(value: float) -> float | None:
+def _digits(measure: Measure) -> str:
+    return f".{measure.decimals}{'%' if measure.is_share else 'f'}"
+
+
+def finite(value: float) -> float | None:
+    """Returns a number as JSON can hold it: None for nan and infinity."""
     return float(value) if math.isfinite(value) else None

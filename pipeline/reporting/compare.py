@@ -6,7 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from pipeline.comparison.cells import Cell, read_cell
-from pipeline.comparison.contrast import Contrast, contrasts, statistics_record
+from pipeline.comparison.contrast import SCORES, Contrast, contrasts, statistics_record
+from pipeline.comparison.measures import MEASURES
 from pipeline.comparison.published import published_curve
 from pipeline.examples.dataset import Dataset
 from pipeline.examples.prepared import read_prepared
@@ -41,12 +42,12 @@ def run(params: Params) -> None:
         cells[name] = replace(cell, color=color, published=published)
 
     candidate, baseline = cells[params.comparison.candidate], cells[params.comparison.baseline]
-    confidence = params.comparison.confidence
+    confidence, measure = params.comparison.confidence, MEASURES[params.comparison.measure]
     all_cells = list(cells.values())
     with ThreadPoolExecutor(max_workers=1) as aside:
         # Resampling, which is most of the work, lets this thread draw meanwhile.
         labels = {candidate.data_sha256: dataset.test.labels}
-        comparing = aside.submit(contrasts, [(candidate, baseline)], confidence, labels)
+        comparing = aside.submit(contrasts, [(candidate, baseline)], measure, confidence, labels)
         confused = confusions(all_cells, dataset.test.labels, len(dataset.classes))
         pictures = {
             "curves": png(figures.learning_curves(all_cells, confidence)),
@@ -54,9 +55,7 @@ def run(params: Params) -> None:
         }
         pictures |= _of_examples(dataset, candidate, baseline, words, scale)
         (contrast,) = comparing.result()
-    pictures["paired_differences"] = png(
-        figures.paired_differences(candidate, baseline, contrast.accuracy, confidence)
-    )
+    pictures["paired_differences"] = png(figures.paired_differences(contrast))
     misread = misread_examples(dataset.test, all_cells, MOST_EXAMPLES)
     enclosed = Enclosed(
         words=words,
@@ -77,7 +76,7 @@ def run(params: Params) -> None:
         write_json(REPORTS / "metrics" / f"{name}.json", _metrics(cell, confidence))
     write_json(REPORTS / "comparison.json", _full(params, cells, contrast))
     write_json(REPORTS / "summary.json", _headline(cells, contrast))
-    write_curves({cell.label: cell.history for cell in all_cells})
+    write_curves({cell.label: cell.held_history() for cell in all_cells})
     for name, content in pictures.items():
         write_bytes(REPORTS / "figures" / f"{name}.png", content)
     write_text(REPORTS / "report.md", report.markdown(params, cells, contrast, words))
@@ -98,9 +97,8 @@ def _of_examples(
 
 
 def _metrics(cell: Cell, confidence: float) -> dict[str, object]:
-    measures = ("accuracy", "loss", "expected_calibration_error")
     return {
-        "test": {measure: vars(cell.summary(measure, confidence)) for measure in measures},
+        "test": {measure: vars(cell.summary(measure, confidence)) for measure in MEASURES},
         "seeds": len(cell.scores),
         "diverged": len(cell.diverged),
     }
@@ -111,11 +109,11 @@ def _full(params: Params, cells: Mapping[str, Cell], contrast: Contrast) -> dict
     return {
         "candidate": params.comparison.candidate,
         "baseline": params.comparison.baseline,
-        "measure": "test accuracy",
+        "measure": contrast.measure.name,
         "confidence": contrast.confidence,
-        **statistics["accuracy"],
+        **statistics[contrast.measure.name],
         "beyond_test_set": statistics["beyond_test_set"],
-        "loss": statistics["loss"],
+        **{name: statistics[name] for name in contrast.others},
         "diverged": {name: len(cell.diverged) for name, cell in cells.items()},
     }
 
@@ -129,11 +127,10 @@ def _headline(cells: Mapping[str, Cell], contrast: Contrast) -> dict[str, object
             for name, cell in cells.items()
         }
 
-    difference = contrast.accuracy
+    difference = contrast.paired
     return {
         "verdict": contrast.effect.verdict,
-        "accuracy": means("accuracy"),
-        "loss": means("loss"),
+        **{name: means(name) for name in dict.fromkeys((*SCORES, contrast.measure.name))},
         "difference": {
             "mean": _rounded(difference.mean),
             "ci_low": _rounded(difference.ci_low),

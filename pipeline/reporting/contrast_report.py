@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from pipeline.comparison.cells import Cell
 from pipeline.comparison.contrast import Contrast
+from pipeline.comparison.measures import MEASURES
 from pipeline.comparison.verdict import fewest_pairs, rule_in_words
-from pipeline.comparison.words import ABSENT, interval, level, number, percent, verdict_sentence
+from pipeline.comparison.words import ABSENT, level, verdict_sentence
 from pipeline.reporting.certainty import certainty
 from pipeline.reporting.pages import Block, Heading, Paragraph, Table
 from pipeline.reporting.report import divergence
@@ -39,20 +39,20 @@ def blocks(contrast: Contrast) -> list[Block]:
 
 
 def _answer(contrast: Contrast) -> str:
-    result, a = contrast.accuracy, contrast.a.label
-    differs = f"the test accuracy of {a} differs from that of {contrast.b.label} by"
+    result, measure, a = contrast.paired, contrast.measure, contrast.a.label
+    differs = f"the test {measure.words} of {a} differs from that of {contrast.b.label} by"
     if result.mean is None:
         return f"Over {_pairs(contrast)} {differs} no finite number."
-    points = f"{100 * result.mean:+z.2f} percentage points"
     if result.n == 1:
         return (
-            f"On one pair of runs {differs} {points}. One pair says nothing about other seeds: a "
-            f"verdict takes {fewest_pairs(contrast.confidence)}."
+            f"On one pair of runs {differs} {measure.by(result.mean)}. One pair says nothing about "
+            f"other seeds: a verdict takes {fewest_pairs(contrast.confidence)}."
         )
     ties = f", tied in {result.ties}" if result.ties else ""
     return (
-        f"Over {_pairs(contrast)} {differs} {points} on average "
-        f"({level(contrast.confidence)} interval: {interval(result, 100, 2)}). "
+        f"Over {_pairs(contrast)} {differs} {measure.by(result.mean)} on average "
+        f"({level(contrast.confidence)} interval: {measure.interval(result)}). "
+        f"{'Smaller is better, and ' if measure.smaller_is_better else ''}"
         f"{a} is ahead in {result.wins} of them{ties}."
     )
 
@@ -74,7 +74,7 @@ def _warnings(contrast: Contrast) -> Iterator[str]:
     ]
     if left_out:
         yield f"Left out, without a partner of the same seed: {' and '.join(left_out)}."
-    if sentence := divergence([contrast.a, contrast.b], None if contrast.same_scores else contrast):
+    if sentence := divergence([contrast.a, contrast.b], contrast):
         yield sentence
     if contrast.same_inputs and not contrast.same_scores:
         yield "Both have the same inputs: other packages or another machine made the difference."
@@ -106,17 +106,16 @@ def _shown(value: object) -> str:
 
 
 def _test_table(contrast: Contrast) -> Table:
-    def row(cell: Cell) -> list[str]:
-        accuracy, loss = (cell.summary(name, contrast.confidence) for name in ("accuracy", "loss"))
-        spread = [percent(accuracy.mean), percent(accuracy.sd), interval(accuracy, 100, 2)]
-        return [cell.label, str(len(cell.scores)), *spread, number(loss.mean)]
-
-    header = [
-        "Test set",
-        "runs",
-        "accuracy, %",
-        "sd",
-        f"{level(contrast.confidence)} interval",
-        "loss",
+    """Returns the test scores, a row each: few columns fit a terminal."""
+    sides, measure, confidence = (contrast.a, contrast.b), contrast.measure, contrast.confidence
+    summaries = [side.summary(measure.name, confidence) for side in sides]
+    rows = [
+        ["runs", *(str(len(side.scores)) for side in sides)],
+        [f"{measure.heading} (decides)", *(measure.value(of.mean) for of in summaries)],
+        ["its sd", *(measure.value(of.sd) for of in summaries)],
+        [f"its {level(confidence)} interval", *map(measure.interval, summaries)],
     ]
-    return Table(header, [row(contrast.a), row(contrast.b)])
+    for other in (MEASURES[name] for name in contrast.others):
+        means = [side.summary(other.name, confidence).mean for side in sides]
+        rows.append([other.heading, *map(other.value, means)])
+    return Table(["Test set", *(side.label for side in sides)], rows)

@@ -13,7 +13,6 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from pipeline.comparison.cells import Cell
 from pipeline.comparison.contrast import Contrast
-from pipeline.comparison.statistics import PairedComparison
 from pipeline.reporting.colors import COLORS
 from pipeline.reporting.confusion import Confusions
 from pipeline.reporting.curves import PANELS, counted, most_of, printed
@@ -50,17 +49,12 @@ def learning_curves(cells: Sequence[Cell], confidence: float) -> Figure:
     return figure
 
 
-def paired_differences(
-    candidate: Cell,
-    baseline: Cell,
-    result: PairedComparison,
-    confidence: float,
-) -> Figure:
-    """Shows the difference in test accuracy of each pair, and the mean with its interval."""
+def paired_differences(contrast: Contrast) -> Figure:
+    """Shows the difference of each pair in the measure, and the mean with its interval."""
     figure = Figure(figsize=(10, 4.4), layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=[1, 1.5])
-    _draw_pairs(left, candidate, baseline)
-    _draw_differences(right, candidate, baseline, result, confidence)
+    _draw_pairs(left, contrast)
+    _draw_differences(right, contrast)
     return figure
 
 
@@ -110,17 +104,17 @@ def confusion_matrices(confusions: Confusions, names: Sequence[str], words: Word
 
 
 def _draw_contrast(part: SubFigure, contrast: Contrast) -> None:
-    result = contrast.accuracy
     a, b = (
         replace(cell, label=literal(fill(cell.label, _LABEL_WIDTH)), color=color)
         for cell, color in zip((contrast.a, contrast.b), COLORS, strict=False)
     )
+    drawn = replace(contrast, a=a, b=b)
     # A single pair has no mean and no interval to show.
-    widths = [1, 1.3, 1.3] if result.n > 1 else [1, 2]
+    widths = [1, 1.3, 1.3] if contrast.paired.n > 1 else [1, 2]
     first, *middle, last = part.subplots(1, len(widths), width_ratios=widths)
-    _draw_pairs(first, a, b)
+    _draw_pairs(first, drawn)
     for axis in middle:
-        _draw_differences(axis, a, b, result, contrast.confidence)
+        _draw_differences(axis, drawn)
     for side in (a, b):
         _draw_curve(last, side, side, ("validation", "accuracy"), contrast.confidence)
     last.set_ylim(*most_of((a, b), "validation", "accuracy"))
@@ -132,41 +126,41 @@ def _draw_contrast(part: SubFigure, contrast: Contrast) -> None:
     _tidy(last)
 
 
-def _draw_pairs(axis: Axes, candidate: Cell, baseline: Cell) -> None:
-    pairs = np.array([baseline.scores["accuracy"], candidate.scores["accuracy"]])
+def _draw_pairs(axis: Axes, contrast: Contrast) -> None:
+    candidate, baseline, measure = contrast.a, contrast.b, contrast.measure
+    pairs = np.array([baseline.scores[measure.name], candidate.scores[measure.name]])
     axis.plot([0, 1], pairs, color=_GREY, linewidth=0.8, zorder=1)
     for place, side in ((1, candidate), (0, baseline)):
         axis.scatter(np.full(pairs.shape[1], place), pairs[place], color=side.color, s=28, zorder=2)
     axis.set_xticks([0, 1], [baseline.label, candidate.label])
     axis.set_xlim(-0.35, 1.35)
-    axis.yaxis.set_major_formatter(PercentFormatter(1, decimals=1))
-    axis.set_title("Test accuracy of each pair", fontsize=11)
+    if measure.is_share:
+        axis.yaxis.set_major_formatter(PercentFormatter(1, decimals=1))
+    axis.set_title(f"Test {measure.words} of each pair", fontsize=11)
     _tidy(axis)
 
 
-def _draw_differences(
-    axis: Axes,
-    candidate: Cell,
-    baseline: Cell,
-    result: PairedComparison,
-    confidence: float,
-) -> None:
-    points = 100 * (
-        candidate.scores["accuracy"].to_numpy() - baseline.scores["accuracy"].to_numpy()
-    )
-    colors = {1: candidate.color, -1: baseline.color}
-    ahead = [colors.get(sign, _GREY) for sign in np.sign(points)]
-    axis.scatter(points, candidate.scores["seed"], color=ahead, s=28)
+def _draw_differences(axis: Axes, contrast: Contrast) -> None:
+    candidate, baseline = contrast.a, contrast.b
+    measure, result = contrast.measure, contrast.paired
+    scores = (cell.scores[measure.name].to_numpy() for cell in (candidate, baseline))
+    differences = measure.scale * np.subtract(*scores)
+    ahead = -1 if measure.smaller_is_better else 1
+    colors = {ahead: candidate.color, -ahead: baseline.color}
+    painted = [colors.get(sign, _GREY) for sign in np.sign(differences)]
+    axis.scatter(differences, candidate.scores["seed"], color=painted, s=28)
     axis.axvline(0, color="black", linewidth=0.8)
     if result.mean is not None:
-        axis.axvline(100 * result.mean, color=candidate.color, linewidth=1.6)
+        axis.axvline(measure.scale * result.mean, color=candidate.color, linewidth=1.6)
     if result.ci_low is not None and result.ci_high is not None:
-        ends = 100 * result.ci_low, 100 * result.ci_high
+        ends = measure.scale * result.ci_low, measure.scale * result.ci_high
         axis.axvspan(*ends, color=candidate.color, alpha=0.18, lw=0)
     axis.yaxis.set_major_locator(MaxNLocator(integer=True))
     axis.set_ylabel("Seed")
-    axis.set_xlabel("Difference in test accuracy (percentage points)")
-    axis.set_title(_difference_title(candidate.label, baseline.label, confidence), fontsize=11)
+    axis.set_xlabel(f"Difference in test {measure.words} ({measure.unit})")
+    axis.set_title(
+        _difference_title(candidate.label, baseline.label, contrast.confidence), fontsize=11
+    )
     _tidy(axis)
 
 

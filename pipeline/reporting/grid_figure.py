@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -13,6 +14,7 @@ from matplotlib.ticker import MaxNLocator
 
 from pipeline.comparison.cells import Cell
 from pipeline.comparison.grid import Grid, Row, named
+from pipeline.comparison.measures import Measure
 from pipeline.comparison.statistics import PairedComparison, Summary
 from pipeline.comparison.words import level
 from pipeline.reporting.colors import variant_colors
@@ -46,8 +48,8 @@ class _Group:
 
 
 def figure(grid: Grid) -> Figure:
-    """Shows each cell's mean test accuracy and mean difference, with their intervals."""
-    groups = _groups(grid)
+    """Shows each cell's mean of the measure and its mean difference, with their intervals."""
+    groups, measure = _groups(grid), grid.measure
     end = groups[-1].top + groups[-1].height
     drawn = Figure(figsize=(_WIDTH, _REST + end), layout="constrained")
     axes = drawn.subplots(1, 2 if grid.contrasts else 1, sharey=True, squeeze=False)[0]
@@ -55,17 +57,21 @@ def figure(grid: Grid) -> Figure:
     for group in groups:
         for row in group.rows:
             color, place = colors[row.cell.variant], group.place(row)
-            _draw(axes[0], place, row.cell.summary("accuracy", grid.confidence), color)
+            _draw(axes[0], place, row.cell.summary(measure.name, grid.confidence), color)
             if row.contrast and not row.contrast.same_scores:
-                _draw(axes[1], place, row.contrast.accuracy, color)
-            _draw_diverged(axes[0], place, row.cell)
-    axes[0].set_title(f"Test accuracy: mean and {level(grid.confidence)} interval", fontsize=11)
-    axes[0].xaxis.set_major_formatter(lambda share, _: f"{100 * share:.4g}%")
+                _draw(axes[1], place, row.contrast.paired, color)
+            _draw_diverged(axes[0], place, row.cell, measure)
+    title = f"Test {measure.words}: mean and {level(grid.confidence)} interval"
+    axes[0].set_title(title, fontsize=11)
+    sign = "%" if measure.is_share else ""
+    axes[0].xaxis.set_major_formatter(lambda value, _: f"{measure.scale * value:.4g}{sign}")
     if grid.contrasts:
         axes[1].axvline(0, color="black", linewidth=0.8)
-        title = f"Difference to {literal(baseline_label(grid))}, percentage points"
+        title = f"Difference to {literal(baseline_label(grid))}, {measure.unit}"
         axes[1].set_title(title, fontsize=11)
-        axes[1].xaxis.set_major_formatter(lambda share, _: f"{100 * share:+.4g}" if share else "0")
+        axes[1].xaxis.set_major_formatter(
+            lambda value, _: f"{measure.scale * value:+.4g}" if value else "0"
+        )
     for axis in axes:
         _finish(axis, groups, end)
     _legend(drawn, grid, colors)
@@ -99,12 +105,14 @@ def _draw(axis: Axes, place: float, of: Summary | PairedComparison, color: str) 
         axis.plot(of.mean, place, "o", color=color, markersize=5.5)
 
 
-def _draw_diverged(axis: Axes, place: float, cell: Cell) -> None:
-    mean = cell.scores["accuracy"].mean()
+def _draw_diverged(axis: Axes, place: float, cell: Cell, measure: Measure) -> None:
+    mean = cell.scores[measure.name].mean()
+    # A loss may be finite in no run: then there is no point to write above.
+    x, across = (mean, "data") if math.isfinite(mean) else (0.5, "axes fraction")
     if count := len(cell.diverged):
         axis.annotate(
-            f"{count} diverged", (mean, place), (0, 4), textcoords="offset points",
-            fontsize=7, ha="center",
+            f"{count} diverged", (x, place), (0, 4), xycoords=(across, "data"),
+            textcoords="offset points", fontsize=7, ha="center",
         )  # fmt: skip
 
 

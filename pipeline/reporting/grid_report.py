@@ -7,9 +7,10 @@ from collections.abc import Iterator, Sequence
 from tabulate import tabulate
 
 from pipeline.comparison.grid import Grid, Row, named, shown
+from pipeline.comparison.measures import Measure
 from pipeline.comparison.statistics import Summary
 from pipeline.comparison.verdict import fewest_pairs, rule_in_words
-from pipeline.comparison.words import ABSENT, better_or_worse, interval, level, p_value, percent
+from pipeline.comparison.words import ABSENT, better_or_worse, level, p_value
 from pipeline.reporting import pages
 from pipeline.reporting.certainty import diverged, without_diverged
 from pipeline.reporting.pages import Block, Heading, Paragraph, Table
@@ -41,13 +42,17 @@ def text(page: Sequence[Block]) -> str:
 
 def _legend(grid: Grid) -> str:
     at_level = level(grid.confidence)
-    accuracy = f"Test accuracy: mean over the runs, and half of its {at_level} interval."
+    measure = grid.measure
+    values = (
+        f"Test {measure.words}: mean over the runs, and half of its {at_level} interval."
+        f"{' Smaller is better.' if measure.smaller_is_better else ''}"
+    )
     if not grid.contrasts:
-        return accuracy
+        return values
     adjusted = f", adjusted for all {grid.family} (Holm)" if grid.family > 1 else ""
     return (
-        f"{accuracy} Difference: to {baseline_label(grid)} of the same experiment, pair by pair, "
-        f"in percentage points, with its {at_level} interval; p is Wilcoxon's{adjusted}. "
+        f"{values} Difference: to {baseline_label(grid)} of the same experiment, pair by pair, "
+        f"in {measure.unit}, with its {at_level} interval; p is Wilcoxon's{adjusted}. "
         f"{rule_in_words(grid.confidence, grid.family)}"
     )
 
@@ -61,7 +66,7 @@ def _table(grid: Grid) -> Table:
     # A cell that is compared with several baselines has a row for each.
     places = [(row.cell.variant, named(row.at)) for row, _ in grid.contrasts]
     against = len(set(places)) < len(places)
-    header = [*grid.axes, "variant", "runs", "accuracy, %"]
+    header = [*grid.axes, "variant", "runs", grid.measure.heading]
     if grid.contrasts:
         header += ["against"] if against else []
         header += ["difference", "wins", "p", "verdict"]
@@ -69,7 +74,7 @@ def _table(grid: Grid) -> Table:
     for row in grid.rows:
         columns = [shown(row.at.get(axis)) for axis in grid.axes]
         columns += [row.cell.label, str(len(row.cell.scores))]
-        columns.append(_mean(row.cell.summary("accuracy", grid.confidence)))
+        columns.append(_mean(grid.measure, row.cell.summary(grid.measure.name, grid.confidence)))
         if grid.contrasts:
             columns += [named(row.against or {}) or ABSENT] if against else []
             columns += _difference(row)
@@ -78,21 +83,21 @@ def _table(grid: Grid) -> Table:
     return Table([*header, "experiment"], rows)
 
 
-def _mean(of: Summary) -> str:
+def _mean(measure: Measure, of: Summary) -> str:
     if of.mean is None or of.ci_high is None:
-        return percent(of.mean)
-    return f"{percent(of.mean)} ± {percent(of.ci_high - of.mean)}"
+        return measure.value(of.mean)
+    return f"{measure.value(of.mean)} ± {measure.value(of.ci_high - of.mean)}"
 
 
 def _difference(row: Row) -> list[str]:
     if row.contrast is None:
         return [ABSENT] * 4
-    result, effect = row.contrast.accuracy, row.contrast.effect
-    difference = ABSENT if result.mean is None else f"{100 * result.mean:+z.2f}"
+    result, effect, measure = row.contrast.paired, row.contrast.effect, row.contrast.measure
+    difference = measure.difference(result.mean)
     if row.contrast.same_scores:
-        difference = "0.00"
+        difference = measure.value(0)
     elif result.ci_low is not None:
-        difference += f" ({interval(result, 100, 2)})"
+        difference += f" ({measure.interval(result)})"
     wins = f"{result.wins} of {result.n}"
     return [difference, wins, p_value(effect.p), better_or_worse(row.contrast.verdict)]
 
@@ -115,7 +120,7 @@ def _notes(grid: Grid) -> Iterator[str]:
         if row.cell.diverged
     ]
     if counts:
-        yield diverged(counts, "; ")
+        yield diverged(counts, grid.measure, "; ")
     for row, contrast in grid.contrasts:
         if not contrast.same_scores and (difference := without_diverged(contrast)):
             yield f"{_described(row)}: {difference}."

@@ -9,6 +9,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from pipeline.comparison.cells import Cell
 from pipeline.comparison.contrast import Contrast
+from pipeline.comparison.measures import MEASURES
 from pipeline.comparison.statistics import PairedComparison
 from pipeline.comparison.verdict import fewest_pairs, rule_in_words
 from pipeline.comparison.words import (
@@ -28,12 +29,12 @@ from pipeline.reporting.words import Words, escaped
 _CORRELATED = 0.2
 
 
-def divergence(cells: Sequence[Cell], contrast: Contrast | None) -> str:
+def divergence(cells: Sequence[Cell], contrast: Contrast) -> str:
     """Returns how many runs diverged and how that affects the difference; empty if none did.
 
     Args:
         cells: those whose runs are counted.
-        contrast: of two of the cells; None if their scores are the same.
+        contrast: of two of the cells.
     """
     counts = [
         f"{len(cell.diverged)} of {len(cell.scores)} of {cell.label}"
@@ -42,9 +43,12 @@ def divergence(cells: Sequence[Cell], contrast: Contrast | None) -> str:
     ]
     if not counts:
         return ""
-    difference = without_diverged(contrast) if contrast else ""
+    difference = "" if contrast.same_scores else without_diverged(contrast)
     return " ".join(
-        [diverged(counts), *([f"{difference[0].upper()}{difference[1:]}."] if difference else [])]
+        [
+            diverged(counts, contrast.measure),
+            *([f"{difference[0].upper()}{difference[1:]}."] if difference else []),
+        ]
     )
 
 
@@ -66,7 +70,7 @@ def shared(
 ) -> dict[str, Any]:
     """Returns the values that both reports show, by the names in their templates."""
     all_cells, confidence = list(cells.values()), contrast.confidence
-    measures = ("accuracy", "loss", "expected_calibration_error")
+    measure = contrast.measure
     return {
         "params": params,
         "words": words,
@@ -74,7 +78,10 @@ def shared(
         "cells": cells,
         "candidate": cells[params.comparison.candidate],
         "baseline": cells[params.comparison.baseline],
-        "result": contrast.accuracy,
+        "measure": measure,
+        "by": measure.by(contrast.paired.mean),
+        "others": [other for other in MEASURES.values() if other != measure],
+        "result": contrast.paired,
         "sentence": verdict_sentence(contrast.effect.verdict, contrast.a.label, contrast.b.label),
         "certainty": certainty(contrast),
         "level": level(confidence),
@@ -83,10 +90,13 @@ def shared(
         "diverged": any(cell.diverged for cell in all_cells),
         "published": any(cell.published for cell in all_cells),
         "summaries": {
-            name: {measure: cell.summary(measure, confidence) for measure in measures}
+            name: {measure: cell.summary(measure, confidence) for measure in MEASURES}
             for name, cell in cells.items()
         },
-        "pairing": pairing(contrast.accuracy),
+        "ended_early": any(
+            cell.history.groupby("seed")["epoch"].max().nunique() > 1 for cell in all_cells
+        ),
+        "pairing": pairing(contrast.paired),
         "rule": rule_in_words(confidence, contrast.effect.family),
         "settings": settings(all_cells),
     }

@@ -10,9 +10,11 @@ import numpy as np
 
 from pipeline.comparison.cells import Cell
 from pipeline.comparison.contrast import Contrast
+from pipeline.comparison.measures import Measure
 from pipeline.comparison.words import number, percent
 from pipeline.params import Params
 from pipeline.reporting import charts, report
+from pipeline.reporting.charts import finite
 from pipeline.reporting.confusion import Confusions
 from pipeline.reporting.curves import PANELS, counted
 from pipeline.reporting.features import Feature
@@ -68,7 +70,7 @@ def html(params: Params, cells: Mapping[str, Cell], contrast: Contrast, enclosed
     values |= {"level": values["level"].replace(" %", unbroken), "unbroken": unbroken}
     return _ENVIRONMENT.get_template("report.html.j2").render(
         values,
-        pairs=_pairs(candidate, baseline),
+        pairs=_pairs(candidate, baseline, contrast.measure),
         panels=[_panel(all_cells, panel, confidence) for panel in PANELS],
         epochs=_epochs(all_cells, confidence),
         seeds=sorted({int(seed) for cell in all_cells for seed in cell.history["seed"]}),
@@ -86,20 +88,25 @@ def html(params: Params, cells: Mapping[str, Cell], contrast: Contrast, enclosed
         paints={cell.color: ON_DARK.get(cell.color, cell.color) for cell in all_cells},
         figures={name: _data_url(content) for name, content in enclosed.figures.items()},
         specs={
-            "differences-chart": charts.differences(candidate, baseline, contrast.accuracy),
-            "pairs-chart": charts.pairs(candidate, baseline),
+            "differences-chart": charts.differences(
+                candidate, baseline, contrast.measure, contrast.paired
+            ),
+            "pairs-chart": charts.pairs(candidate, baseline, contrast.measure),
             **{_id(panel): charts.learning_curve(all_cells, panel, confidence) for panel in PANELS},
         },
         program=enclosed.program,
     )
 
 
-def _pairs(candidate: Cell, baseline: Cell) -> list[tuple[int, float, float, float]]:
-    """Returns the seed, both accuracies and their difference, for each pair."""
+def _pairs(
+    candidate: Cell, baseline: Cell, measure: Measure
+) -> list[tuple[int, float | None, float | None, float | None]]:
+    """Returns the seed, both scores and their difference, for each pair; None if not finite."""
     both = candidate.scores.merge(baseline.scores, on="seed", suffixes=("", "_baseline"))
-    columns = both["seed"], both["accuracy"], both["accuracy_baseline"]
+    columns = both["seed"], both[measure.name], both[f"{measure.name}_baseline"]
     return [
-        (int(seed), float(a), float(b), float(a - b)) for seed, a, b in zip(*columns, strict=True)
+        (int(seed), finite(a), finite(b), finite(a - b))
+        for seed, a, b in zip(*columns, strict=True)
     ]
 
 
@@ -130,8 +137,8 @@ def _epochs(cells: Sequence[Cell], confidence: float) -> list[tuple[int, list[st
 
 
 def _score(measure: str, value: float) -> str:
-    finite = float(value) if np.isfinite(value) else None
-    return f"{percent(finite)} %" if measure == "accuracy" else number(finite)
+    known = finite(value)
+    return f"{percent(known)} %" if measure == "accuracy" else number(known)
 
 
 def _origins(cells: Sequence[Cell]) -> list[tuple[str, str, list[str]]]:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from pipeline.files import damaged, missing, replacing
-from pipeline.runs.epochs import EpochScores
+from pipeline.runs.epochs import EpochScores, Scores
 
 RUNS = Path("runs")
 # Readers take another root to read the files of another commit.
@@ -37,6 +37,22 @@ def history_table(scores: Iterable[EpochScores]) -> pd.DataFrame:
         for split in ("train", "validation")
     ]
     return pd.DataFrame(rows)
+
+
+def epochs_of(history: pd.DataFrame, seed: int) -> list[EpochScores]:
+    """Returns the epochs of one run, in order, from what `history_table` returned.
+
+    Raises:
+        LookupError: if the run has no epoch, or an epoch lacks a split.
+    """
+    rows = history[history["seed"] == seed].to_dict("records")
+    scores = {(row["epoch"], row["split"]): Scores(row["loss"], row["accuracy"]) for row in rows}
+    if not scores:
+        raise LookupError(seed)
+    return [
+        EpochScores(seed, epoch, scores[epoch, "train"], scores[epoch, "validation"])
+        for epoch in sorted({epoch for epoch, _ in scores})
+    ]
 
 
 def read_history(variant: str, root: Path = HERE) -> pd.DataFrame:

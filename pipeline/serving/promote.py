@@ -5,7 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from pipeline.comparison.measures import MEASURES
+from pipeline.comparison.statistics import Interval
 from pipeline.errors import PendingError, PipelineError
+from pipeline.evaluation.results import read_test_scores, scored_epochs
 from pipeline.files import read_json
 from pipeline.params import Params
 from pipeline.runs.manifest import read_manifest
@@ -25,8 +28,9 @@ _WHY_NOT = {
 def run(params: Params, *, force: bool) -> None:
     """Registers the candidate's model and gives it the alias `champion`.
 
-    Takes the candidate's run with the best accuracy on the validation set; among equals, the one
-    with the lowest validation loss. The test set plays no part in the choice.
+    Takes the candidate's run whose network has the best accuracy on the validation set, or the
+    lowest loss if that is the measure; among equals, the one that is better by the other. The test
+    set plays no part in the choice.
 
     Raises:
         PipelineError: if the verdict does not support it and `force` is not given.
@@ -43,7 +47,7 @@ def run(params: Params, *, force: bool) -> None:
         )
 
     candidate = params.comparison.candidate
-    seed = _best_on_validation(candidate)
+    seed = _best_on_validation(candidate, params.comparison.measure)
     tracked = recorded.find_by_fingerprint(read_manifest(candidate).fingerprint(seed))
     model_id = recorded.model_of(tracked) if tracked else None
     if tracked is None or model_id is None:
@@ -70,29 +74,34 @@ def run(params: Params, *, force: bool) -> None:
         previous = f", previously version {before.version}"
     forced = "" if supported else f" by force: {_WHY_NOT[verdict]}"
     print(f"{tracked.info.run_name} is {CHAMPION} as version {version.version}{previous}{forced}")
-    print(f"difference in test accuracy: {_difference(comparison)}")
+    words = MEASURES[comparison["measure"]].words
+    print(f"difference in test {words}: {_difference(comparison)}")
     print(
         f"serve it: mlflow models serve -m models:/{registry.name}@{CHAMPION} --env-manager local"
     )
 
 
-def _best_on_validation(variant: str) -> int:
+def _best_on_validation(variant: str, measure: str) -> int:
     history = read_history(variant)
+    epochs = scored_epochs(history, read_test_scores(variant))
     validation = history[history["split"] == "validation"]
-    last = validation[validation["epoch"] == validation["epoch"].max()].dropna()
-    if last.empty:
+    scored = validation[validation["epoch"] == validation["seed"].map(epochs)].dropna()
+    if scored.empty:
         raise PipelineError(f"no run of {variant} has finite scores at its end")
-    best = last.sort_values(["accuracy", "loss", "seed"], ascending=[False, True, True])
+    first, second = ("loss", "accuracy") if measure == "loss" else ("accuracy", "loss")
+    best = scored.sort_values(
+        [first, second, "seed"], ascending=[first == "loss", second == "loss", True]
+    )
     return int(best["seed"].iloc[0])
 
 
 def _expect_tracked(params: Params, comparison: dict[str, Any]) -> None:
     """Makes sure that the report and MLflow are of the present runs."""
-    for role in ("candidate", "baseline"):
-        if comparison[role] != getattr(params.comparison, role):
+    for key in ("candidate", "baseline", "measure"):
+        if comparison[key] != getattr(params.comparison, key):
             raise PendingError(
-                f"the report's {role} is {comparison[role]}, but params.yaml names "
-                f"{getattr(params.comparison, role)}: `dvc repro` compares again"
+                f"the report's {key} is {comparison[key]}, but params.yaml names "
+                f"{getattr(params.comparison, key)}: `dvc repro` compares again"
             )
     manifests = [read_manifest(variant) for variant in params.variants]
     fingerprints = [
@@ -109,6 +118,8 @@ def _difference(comparison: dict[str, Any]) -> str:
     mean, low, high = (comparison[key] for key in ("mean", "ci_low", "ci_high"))
     if mean is None:
         return "not known"
-    interval = "no interval" if low is None else f"{100 * low:.2f} to {100 * high:.2f}"
+    measure = MEASURES[comparison["measure"]]
+    interval = "no interval" if low is None else measure.interval(Interval(low, high))
+    unit = "points" if measure.is_share else measure.unit
     ahead = f"ahead in {comparison['wins']} of {comparison['n']} pairs"
-    return f"{100 * mean:+.2f} points ({interval}), {ahead}"
+    return f"{measure.difference(mean)} {unit} ({interval}), {ahead}"

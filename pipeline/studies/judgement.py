@@ -11,6 +11,7 @@ import pandas as pd
 from pipeline.comparison.effects import Effect, effects
 from pipeline.comparison.verdict import fewest_pairs
 from pipeline.studies.study import Rule, Study, short
+from pipeline.studies.words import smaller_is_better
 
 Verdict = Literal["supported", "refuted", "not settled"]
 
@@ -139,12 +140,17 @@ def _numbers(
     if rule.best_by is not None:
         chosen_on = rule.chosen_on or 0
         means = rows[rows["seed"] < chosen_on].groupby(axes)[rule.best_by].mean()
-        best = means.idxmin() if rule.best_by.endswith("loss") else means.idxmax()
+        best = means.idxmin() if smaller_is_better(rule.best_by) else means.idxmax()
         point = dict(zip(axes, best if isinstance(best, tuple) else (best,), strict=True))
         scored = _at(rows[rows["seed"] >= chosen_on], point)
         return scored.set_index("seed")[rule.measure], point
     if rule.largest is not None:
-        axis, reaches = short(rule.largest), rows[rule.measure] >= rule.reaching
+        axis, numbers = short(rule.largest), rows[rule.measure]
+        reaches = (
+            numbers <= rule.reaching
+            if smaller_is_better(rule.measure)
+            else numbers >= rule.reaching
+        )
         largest = rows[axis].where(reaches, 0).groupby(rows["seed"]).max()
         return largest, {}
     number = _at(rows, rule.at or {}).set_index("seed")[rule.measure]

@@ -18,7 +18,7 @@ from pipeline.comparison.words import ABSENT, level, number
 from pipeline.reporting.pages import Heading, Paragraph, Picture, Table, markdown, text
 from pipeline.studies.judgement import Judged, Outcome, overall
 from pipeline.studies.study import Rule, Study, short
-from pipeline.studies.words import EXPLAINED, headed, is_share, words
+from pipeline.studies.words import EXPLAINED, headed, is_share, smaller_is_better, words
 
 QUICK = "Made with `--quick`: fewer seeds, shorter training. Its verdict is not reliable."
 _SIGNS = {"greater": ">", "smaller": "<", "equal": "="}
@@ -240,7 +240,8 @@ def _stated(study: Study, rule: Rule) -> str:
     baseline = variants[rule.baseline or defaults.baseline].label
     what = words(rule.measure)
     if rule.largest is not None:
-        what = f"largest {words(short(rule.largest))} with {what} ≥ {rule.reaching:g}"
+        sign = "≤" if smaller_is_better(rule.measure) else "≥"
+        what = f"largest {words(short(rule.largest))} with {what} {sign} {rule.reaching:g}"
     where = ", at every point of the grid" if rule.everywhere else ""
     if rule.at is not None:
         where = f", at {_at(rule.at)}"

@@ -45,10 +45,11 @@ class Rule(Section):
         minus: a point whose value is subtracted, so that the number is a change.
         everywhere: test the rule at each point of the grid; it holds if it holds at every point.
         best_by: take `measure` at the variant's best point by this measure, averaged over
-            `chosen_on` seeds, which are then left out.
+            `chosen_on` seeds, which are then left out; least is best of losses and of calibration
+            errors, most of all others.
         chosen_on: how many seeds, starting with the first, choose that point.
-        largest: take the largest value of this axis at which `measure` is at least `reaching`; 0
-            if there is none.
+        largest: take the largest value of this axis at which `measure` is at least `reaching`, or
+            at most, if less of it is better; 0 if there is none.
         reaching: see `largest`.
         margin: with `expected: equal`, the largest difference that counts as equal.
     """

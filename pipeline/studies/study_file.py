@@ -72,8 +72,15 @@ def _study(name: str, tree: object, *, quick: bool) -> Study:
         points=tuple(_points(base, steps)),
         is_quick=quick,
     )
+    _expect_whole_runs(study)
     _check(study)
     return study
+
+
+def _expect_whole_runs(study: Study) -> None:
+    if any(variant.training.early_stopping for variant in study.params.variants.values()):
+        message = "remove `early_stopping`: a study measures every run after its last epoch"
+        raise ParamsError(f"{message} ({PARAMS_FILE}, training)")
 
 
 def _first(axis: str) -> str:

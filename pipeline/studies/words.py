@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from pipeline.comparison.measures import MEASURES
 from pipeline.studies.measures.course import DRIFT, MEAN, parted
 
-# Shown and drawn in per cent.
-_SHARES = ("accuracy", "dead_units", "diverged")
+# The endings of measures that are shown and drawn in per cent.
+_SHARES = (
+    *(name for name, measure in MEASURES.items() if measure.is_share), "dead_units", "diverged",
+)  # fmt: skip
+_SMALLER_IS_BETTER = tuple(name for name, measure in MEASURES.items() if measure.smaller_is_better)
 # Parts of names that are not everyday words, as people write them.
-_NAMES = {"fgsm": "FGSM", "pgd": "PGD", "beta": "β"}
+_NAMES = {
+    "fgsm": "FGSM", "pgd": "PGD", "beta": "β", "f1": "F1", "roc": "ROC", "auc": "AUC",
+}  # fmt: skip
 # Measures whose name is not enough to understand them.
 _WHOLE = {
     "hidden_shift": "‖G - G'‖ of hidden layers",
@@ -39,6 +45,11 @@ _OF_COURSE = {MEAN: "mean {} over training", DRIFT: "drift of the {}"}
 def is_share(measure: str) -> bool:
     """Returns whether a measure is a share, which is shown in per cent."""
     return parted(measure)[0].endswith(_SHARES)
+
+
+def smaller_is_better(measure: str) -> bool:
+    """Returns whether smaller values of a measure are better, as of a loss."""
+    return parted(measure)[0].endswith(_SMALLER_IS_BETTER)
 
 
 def words(name: str) -> str:

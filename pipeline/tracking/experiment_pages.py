@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, get_args
+
+from pipeline.params import Measure
 
 NOTE = "mlflow.note.content"
 TABLE, CURVES = "table", "curves"
 _SECTIONS = {
     "Learning curves": ("train/loss", "validation/loss", "train/accuracy", "validation/accuracy"),
-    "test": ("test/accuracy", "test/loss"),
+    "test": tuple(f"test/{measure}" for measure in get_args(Measure)),
 }
 # MLflow's names of its own columns: checkbox, name, time and status, duration. Widths in pixels.
 _FIRST_COLUMNS = {"1": 73, "attributes.`Run Name`": 240, "runDateAndNestInfo": 150, "duration": 80}
@@ -30,9 +32,9 @@ def of_runs(experiment_id: str) -> dict[str, str]:
     columns = {
         f"tags.`{CELL}`": 170,
         "tags.`dvc.experiment`": 130,
-        "metrics.`test/accuracy`": 110,
-        "metrics.`test/loss`": 100,
+        **{f"metrics.`{metric}`": 110 for metric in _SECTIONS["test"]},
         "tags.`verdict`": 140,
+        "params.`measure`": 110,
         f"metrics.`{DIFFERENCE['mean']}`": 130,
     }
     table, curves = view_path(experiment_id, TABLE), view_path(experiment_id, CURVES)

@@ -109,7 +109,7 @@ def _runs_on_disk(
     for manifest in manifests:
         history = read_history(manifest.variant)
         scores = read_test_scores(manifest.variant)
-        diverged = diverged_seeds(history)
+        diverged = diverged_seeds(history, scores)
         for fingerprint, seed in manifest.fingerprints().items():
             lineage = read_journal(fingerprint) or _of_tracking(present)
             epochs, test = history_points(history, seed), test_points(scores, seed)

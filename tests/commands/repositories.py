@@ -7,13 +7,15 @@ import numpy as np
 import pandas as pd
 from dvc.repo import Repo
 
+from pipeline.comparison.measures import MEASURES
 from pipeline.evaluation.results import Predictions, write_predictions, write_test_scores
 from pipeline.files import sha256
 from pipeline.runs.manifest import Manifest, write_manifest
 from pipeline.runs.tables import RUNS
+from tests.networks import DENSE
 
 CHECKOUT = Path(__file__).parents[2]
-PARAMS = (CHECKOUT / "params.yaml").read_text(encoding="utf-8")
+PARAMS = (CHECKOUT / "params.yaml").read_text(encoding="utf-8").replace("networks/dense.py", DENSE)
 DVC_YAML = """\
 stages:
   train:
@@ -32,12 +34,16 @@ IMAGES = 100
 GITIGNORE = "/data/\n/runs/\n/evaluation/\n/comparisons/\n/mlflow.db\n"
 
 
-def write_variant(name, accuracy, seeds=SEEDS, loss=None, **parameters):
-    """Writes the files that training and evaluation leave of a variant, in the current folder."""
+def write_variant(name, accuracy, seeds=SEEDS, loss=None, **fields):
+    """Writes the files that training and evaluation leave of a variant, in the current folder.
+
+    Fields are other measures on the test set, one number per run, and parameters.
+    """
+    measures = {key: fields.pop(key) for key in MEASURES.keys() & fields.keys()}
     labels = np.load("data/prepared.npz")["test_labels"]
     manifest = Manifest(
         variant=name,
-        parameters={"normalization": name, "network": {"hidden_dims": [32]}} | parameters,
+        parameters={"normalization": name, "network": {"hidden_dims": [32]}} | fields,
         seeds=tuple(seeds),
         data_sha256=sha256(Path("data/prepared.npz")),
         code_sha256="c0de" * 16,
@@ -47,7 +53,8 @@ def write_variant(name, accuracy, seeds=SEEDS, loss=None, **parameters):
     history = history.assign(loss=1 - accuracy, accuracy=accuracy)
     history.to_csv(RUNS / name / "history.csv", index=False)
     table = {"seed": list(seeds), "loss": 1 - accuracy if loss is None else loss}
-    table |= {"accuracy": accuracy, "expected_calibration_error": 0.01}
+    table |= {"accuracy": accuracy, "balanced_accuracy": accuracy, "macro_f1": accuracy}
+    table |= {"roc_auc": accuracy, "expected_calibration_error": 0.01} | measures
     write_test_scores(name, pd.DataFrame(table).round(7))
     wrong = np.arange(IMAGES) >= (IMAGES * accuracy).round()[:, None]
     predicted = ((labels + wrong) % 10).astype(np.uint8)

@@ -329,7 +329,7 @@ def test_other_data_are_warned_of_and_no_images_spoken_for(command, variants):
     code, out, _ = command("batch_norm", "no_norm")
     assert code == 0
     assert "They were made from different data" in words(out)
-    told = r"on other images like these \(percentile [a-z ]{0,40}no interval"
+    told = r"on other examples like these \(percentile [a-z ]{0,40}no interval"
     assert re.search(told, words(out))
 
 

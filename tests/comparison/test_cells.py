@@ -26,6 +26,51 @@ def test_curve_has_the_mean_over_seeds_and_students_interval_of_each_epoch(make_
     np.testing.assert_allclose(curve[["ci_low", "ci_high"]], np.transpose([low, high]))
 
 
+def ended_early(make_cell):
+    """Makes a cell whose second run ended after its second epoch, and whose first was best."""
+    rows = [(0, 0, 0.5), (0, 1, 0.6), (0, 2, 0.8), (1, 0, 0.9), (1, 1, 0.4)]
+    history = pd.DataFrame(
+        [
+            (seed, epoch, split, accuracy, accuracy)
+            for seed, epoch, accuracy in rows
+            for split in ("train", "validation")
+        ],
+        columns=["seed", "epoch", "split", "loss", "accuracy"],
+    )
+    cell = make_cell("With", [0.9, 0.9], history=history)
+    cell.scores["epoch"] = [2, 0]
+    return cell
+
+
+def test_a_run_that_ended_early_counts_on_with_the_epoch_that_is_scored(make_cell):
+    cell = ended_early(make_cell)
+
+    curve = cell.curve("validation", "accuracy", 0.95)
+
+    np.testing.assert_allclose(curve["mean"], [(0.5 + 0.9) / 2, (0.6 + 0.4) / 2, (0.8 + 0.9) / 2])
+    held = cell.held_history()
+    assert len(held) == len(cell.history) + 2
+    assert held.groupby(["split", "epoch"]).size().tolist() == [2] * 6
+
+
+def test_runs_of_one_length_are_held_as_they_are(make_cell):
+    cell = make_cell("With", [0.9] * 3)
+    pd.testing.assert_frame_equal(cell.held_history(), cell.history)
+
+
+def test_the_epoch_that_is_scored_says_whether_a_run_diverged(make_cell):
+    cell = make_cell("With", [0.9, 0.8], diverged=(1,))
+    assert cell.diverged == (1,)
+    cell.scores["epoch"] = [2, 1]
+    assert cell.diverged == ()
+
+
+def test_a_measure_that_is_not_known_has_no_summary(make_cell):
+    cell = make_cell("With", [0.9, 0.8])
+    del cell.scores["macro_f1"]
+    assert set(vars(cell.summary("macro_f1", 0.95)).values()) == {None}
+
+
 def test_curve_of_one_seed_has_no_interval(make_cell):
     curve = make_cell("With", [0.9]).curve("validation", "loss", 0.95)
     assert curve["mean"].notna().all()

@@ -6,12 +6,14 @@ import pytest
 from scipy import stats
 
 from pipeline.comparison.contrast import Contrast, Difference, contrasts, record
-from pipeline.errors import ArgumentError
+from pipeline.comparison.measures import MEASURES
+from pipeline.errors import ArgumentError, MissingInputError
 from pipeline.reporting import contrast_report, pages
 from pipeline.reporting.certainty import certainty
 
 BETTER = [0.98, 0.94, 0.97, 0.95, 0.99, 0.97]
 WORSE = [0.90, 0.91, 0.92, 0.95, 0.96, 0.90]
+ACCURACY = MEASURES["accuracy"]
 
 
 @pytest.fixture
@@ -30,9 +32,9 @@ def cell(make_cell):
     return make
 
 
-def contrast(a, b, labels=None, confidence=0.95):
+def contrast(a, b, labels=None, confidence=0.95, measure="accuracy"):
     labels_by_data = {} if labels is None else {a.data_sha256: labels}
-    (result,) = contrasts([(a, b)], confidence, labels_by_data)
+    (result,) = contrasts([(a, b)], MEASURES[measure], confidence, labels_by_data)
     return result
 
 
@@ -55,7 +57,7 @@ def test_runs_are_paired_by_seed_and_the_rest_left_out(cell, true_labels):
     assert result.effect.left_out == ((4,), (1, 9))
     assert result.a.scores["accuracy"].tolist() == [1.0, 0.75]
     assert result.b.scores["accuracy"].tolist() == [0.6, 0.25]
-    assert result.accuracy.mean == pytest.approx((0.4 + 0.5) / 2)
+    assert result.paired.mean == pytest.approx((0.4 + 0.5) / 2)
     assert set(result.a.history["seed"]) == {0, 7}
     np.testing.assert_array_equal(result.a.predicted, a.predicted[[0, 2]])
     np.testing.assert_array_equal(result.b.predicted, b.predicted[[2, 0]])
@@ -75,7 +77,7 @@ def test_two_single_runs_are_paired_whatever_their_seeds(cell):
     result = contrast(cell("x", [0.9], seeds=[3]), cell("y", [0.8], seeds=[5]), None, 0.95)
 
     assert (result.effect.seeds, result.effect.left_out) == (((3, 5),), ((), ()))
-    assert result.accuracy.mean == pytest.approx(0.1)
+    assert result.paired.mean == pytest.approx(0.1)
     page = words(text(result))
     assert "One pair says nothing about other seeds: a verdict takes 6." in page
     assert "Their seeds differ, 3 and 5" in page
@@ -86,11 +88,11 @@ def test_statistics_are_those_of_the_pairs(cell, true_labels):
     result = contrast(cell("With", BETTER), cell("Without", WORSE), true_labels, 0.9)
 
     differences = np.subtract(BETTER, WORSE).round(9)
-    accuracy = result.accuracy
+    accuracy = result.paired
     assert accuracy.mean == pytest.approx(differences.mean())
     assert accuracy.t_test_p == pytest.approx(stats.ttest_rel(BETTER, WORSE).pvalue)
     assert accuracy.wilcoxon_p == pytest.approx(stats.wilcoxon(differences).pvalue)
-    assert result.loss.mean == pytest.approx(-differences.mean())
+    assert result.others["loss"].mean == pytest.approx(-differences.mean())
     beyond = result.beyond_test_set
     assert beyond.ci_low < accuracy.ci_low < accuracy.mean < accuracy.ci_high < beyond.ci_high
     own = result.a.summary("accuracy", 0.9)
@@ -102,7 +104,7 @@ def test_statistics_are_those_of_the_pairs(cell, true_labels):
 def test_swapping_sides_flips_the_sign(cell, true_labels):
     a, b = cell("With", BETTER), cell("Without", WORSE)
     there, back = contrast(a, b, true_labels, 0.95), contrast(b, a, true_labels, 0.95)
-    assert there.accuracy.mean == -back.accuracy.mean
+    assert there.paired.mean == -back.paired.mean
 
 
 @pytest.mark.parametrize(
@@ -117,7 +119,7 @@ def test_other_images_are_covered_only_where_predictions_and_labels_are_known(
     b = cell("Without", WORSE)
     result = contrast(a, b, true_labels if labels else None, 0.95)
     assert result.beyond_test_set is None
-    (interval,) = [value for name, value in certainty(result) if "other images" in name]
+    (interval,) = [value for name, value in certainty(result) if "other examples" in name]
     assert interval == "no interval"
 
 
@@ -189,8 +191,8 @@ def test_a_missing_loss_leaves_the_mean_difference_empty(cell):
 
     result = contrast(a, b, None, 0.95)
 
-    assert result.loss.mean is None
-    assert "Mean difference in loss –" in words(text(result))  # noqa: RUF001
+    assert result.others["loss"].mean is None
+    assert "Mean difference in loss, nats, and its interval – (no interval)" in words(text(result))  # noqa: RUF001
     json.dumps(record(result), allow_nan=False)
 
 
@@ -252,7 +254,7 @@ def test_the_page_starts_with_the_answer(cell):
         "With is better than Without\n===========================\n\nOver 10 pairs"
     )
     assert "by +5.00 percentage points on average" in words(page)
-    assert "With      10    94.50" in page
+    assert "accuracy, % (decides) 94.50 89.50" in words(page)
     assert "Pairs won 10 of 10" in words(page)
 
 
@@ -269,15 +271,15 @@ def test_pairs_with_a_diverged_run_count_but_are_not_steady(cell):
     result = contrast(candidate, baseline)
 
     # Differences in hundredths: 88, 3, 5, 0, 3; the pairs of seeds 1, 2 and 4 are steady.
-    assert (result.accuracy.n, result.steady.n) == (5, 3)
-    assert result.accuracy.mean == pytest.approx(0.99 / 5)
+    assert (result.paired.n, result.steady.n) == (5, 3)
+    assert result.paired.mean == pytest.approx(0.99 / 5)
     assert result.steady.mean == pytest.approx(0.11 / 3)
     assert result.steady.ci_low > 0.02
 
 
 def test_all_pairs_are_steady_where_no_run_diverged(cell):
     result = contrast(cell("With", [0.9, 0.8, 0.7]), cell("Without", [0.9, 0.7, 0.7]))
-    assert result.steady == result.accuracy
+    assert result.steady == result.paired
 
 
 def test_no_pair_is_steady_where_each_has_a_diverged_run(cell):
@@ -292,8 +294,8 @@ def test_contrasts_made_together_form_one_family(cell):
     ahead, behind = [0.9, 0.91, 0.92, 0.93, 0.94, 0.95], [0.8, 0.82, 0.81, 0.84, 0.83, 0.86]
     pair = cell("With", ahead), cell("Without", behind)
 
-    (alone,) = contrasts([pair], 0.95)
-    both = contrasts([pair, pair], 0.95)
+    (alone,) = contrasts([pair], ACCURACY, 0.95)
+    both = contrasts([pair, pair], ACCURACY, 0.95)
 
     assert (alone.effect.p, alone.verdict) == (0.03125, "candidate_better")
     assert [(each.effect.p, each.verdict) for each in both] == [(0.0625, "not_settled")] * 2
@@ -305,3 +307,57 @@ def test_a_contrast_has_the_history_of_its_pairs_only(cell):
     assert isinstance(result, Contrast)
     assert isinstance(result.a.history, pd.DataFrame)
     assert result.a.history["seed"].nunique() == 2
+
+
+@pytest.mark.parametrize(
+    ("measure", "sign", "verdict"),
+    [("accuracy", 1, "candidate_better"), ("loss", -1, "candidate_better")],
+)
+def test_a_smaller_loss_is_as_good_as_a_higher_accuracy(cell, measure, sign, verdict):
+    accuracy = np.linspace(0.9, 0.99, 10).round(2)
+    better, worse = cell("With", accuracy), cell("Without", accuracy - 0.05)
+
+    there = contrast(better, worse, measure=measure)
+    back = contrast(worse, better, measure=measure)
+
+    assert there.paired.mean == pytest.approx(sign * 0.05)
+    assert (there.paired.wins, back.paired.wins) == (10, 0)
+    assert (there.verdict, back.verdict) == (verdict, "baseline_better")
+
+
+def test_a_page_on_losses_says_so(cell, true_labels):
+    accuracy = np.linspace(0.9, 0.99, 10).round(2)
+    result = contrast(
+        cell("With", accuracy, diverged=(3,)), cell("Without", accuracy - 0.05), true_labels,
+        measure="loss",
+    )  # fmt: skip
+
+    page = words(text(result))
+
+    assert "the test loss of With differs from that of Without by -0.0500 nats on average" in page
+    assert "Smaller is better, and With is ahead in 10 of them." in page
+    assert "loss (decides) 0.0550 0.1050" in page
+    assert "Mean difference in accuracy, percentage points, and its interval 5.00 (5.00" in page
+    assert "neither diverged, 9 of 10, the difference is -0.0500 nats" in page
+    assert "Their loss still counts" in page
+    # Other examples are drawn for accuracies only.
+    assert result.beyond_test_set is None
+    assert "other examples" not in page
+
+
+def test_measures_that_do_not_decide_are_compared_too(cell):
+    result = contrast(cell("With", BETTER), cell("Without", WORSE), measure="macro_f1")
+    assert list(result.others) == [name for name in MEASURES if name != "macro_f1"]
+    differences = np.subtract(BETTER, WORSE)
+    assert result.others["roc_auc"].mean == pytest.approx(differences.mean() / 2)
+    assert result.others["loss"].wins == (differences.round(9) > 0).sum()
+
+
+def test_runs_scored_without_the_measure_are_refused_or_left_without_it(cell):
+    a, b = cell("With", BETTER), cell("Without", WORSE)
+    del b.scores["roc_auc"]
+    assert "roc_auc" not in contrast(a, b).others
+    with pytest.raises(
+        MissingInputError, match=r"Without \(workspace\) was scored without roc_auc"
+    ):
+        contrast(a, b, measure="roc_auc")

@@ -83,3 +83,16 @@ def test_a_run_that_is_not_finite_leaves_no_number():
         runs(a=spaced(0.9) | {3: np.nan}, b=spaced(0.8)), [("a", "b")], "accuracy", 0.95
     )
     assert (effect.paired.mean, effect.p, effect.verdict) == (None, None, "not_settled")
+
+
+@pytest.mark.parametrize(
+    ("smaller_is_better", "wins", "expected"),
+    [(False, 8, "candidate_better"), (True, 0, "baseline_better")],
+)
+def test_the_direction_decides_who_wins_but_leaves_the_difference(
+    smaller_is_better, wins, expected
+):
+    table = runs(a=spaced(0.9, 0.012), b=spaced(0.8))
+    (effect,) = effects(table, [("a", "b")], "accuracy", 0.95, smaller_is_better=smaller_is_better)
+    assert effect.paired.mean == pytest.approx(0.107)
+    assert (effect.paired.wins, effect.verdict) == (wins, expected)

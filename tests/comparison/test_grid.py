@@ -5,9 +5,11 @@ import pytest
 from scipy import stats
 
 from pipeline.comparison.grid import Experiment, grid, named, record
+from pipeline.comparison.measures import MEASURES
 from pipeline.errors import ArgumentError
 from pipeline.reporting import grid_report, pages
 
+ACCURACY = MEASURES["accuracy"]
 # Ten pairs each; the differences range from clear to none.
 WITHOUT = np.array([0.90, 0.91, 0.92, 0.90, 0.91, 0.90, 0.93, 0.89, 0.90, 0.91])
 CLEAR = WITHOUT + np.array([3, 4, 5, 3, 4, 6, 2, 5, 4, 3]) / 100
@@ -50,7 +52,7 @@ def experiments(cell):
 
 @pytest.fixture(scope="module")
 def result(experiments):
-    return grid(experiments, "no", 0.95)
+    return grid(experiments, "no", ACCURACY, 0.95)
 
 
 def of(result, *at):
@@ -91,7 +93,7 @@ def test_a_cell_that_experiments_share_appears_once_with_all_of_them(result):
 
 
 def test_each_cell_is_compared_with_the_baseline_of_its_own_experiment(result):
-    accuracy = of(result, 0.1, 0.9).accuracy
+    accuracy = of(result, 0.1, 0.9).paired
     differences = (CLEAR - WITHOUT).round(9)
     assert accuracy.mean == pytest.approx(0.039)
     assert accuracy.wins == 10
@@ -128,9 +130,9 @@ def test_an_effect_settled_alone_may_not_be_settled_in_a_family(cell):
         Experiment("b", {"bn": cell("bn", ahead, momentum=0.8), "no": cell("no", without)}),
     ]
 
-    ((_, contrast),) = grid(alone, "no", 0.95).contrasts
+    ((_, contrast),) = grid(alone, "no", ACCURACY, 0.95).contrasts
     assert (contrast.effect.p, contrast.verdict) == (0.03125, "candidate_better")
-    both = grid(two, "no", 0.95)
+    both = grid(two, "no", ACCURACY, 0.95)
     verdicts = [(contrast.effect.p, contrast.verdict) for _, contrast in both.contrasts]
     assert verdicts == [(0.0625, "not_settled")] * 2
     sentence = "With 6 pairs no p can be small enough for a verdict where 2 are adjusted together"
@@ -140,7 +142,7 @@ def test_an_effect_settled_alone_may_not_be_settled_in_a_family(cell):
 
 def test_too_few_pairs_have_no_verdict(cell):
     few = {"bn": cell("bn", CLEAR[:3]), "no": cell("no", WITHOUT[:3])}
-    result = grid([Experiment("a", few)], "no", 0.95)
+    result = grid([Experiment("a", few)], "no", ACCURACY, 0.95)
     ((_, contrast),) = result.contrasts
     assert contrast.verdict == "too_few_pairs"
     assert " too few pairs " in words(result)
@@ -151,7 +153,7 @@ def test_too_few_pairs_have_no_verdict(cell):
 
 def test_equal_scores_are_the_same_and_do_not_count_in_the_family(cell):
     equal = {"bn": cell("bn", WITHOUT), "ln": cell("ln", CLEAR), "no": cell("no", WITHOUT)}
-    result = grid([Experiment("a", equal)], "no", 0.95)
+    result = grid([Experiment("a", equal)], "no", ACCURACY, 0.95)
     verdicts = {row.cell.variant: contrast.verdict for row, contrast in result.contrasts}
     assert verdicts == {"bn": "same", "ln": "candidate_better"}
     assert " the same " in words(result)
@@ -166,7 +168,7 @@ def test_a_cell_has_a_row_for_each_baseline_that_it_meets(cell):
         Experiment(name, {"bn": cell("bn", CLEAR), "no": cell("no", values, learning_rate=rate)})
         for name, values, rate in (("a", WITHOUT, 0.1), ("b", WEAK, 0.2))
     ]
-    result = grid(experiments, "no", 0.95)
+    result = grid(experiments, "no", ACCURACY, 0.95)
     references = [row.against for row, _ in result.contrasts]
     assert references == [{"learning_rate": 0.1}, {"learning_rate": 0.2}]
     header, *rows = grid_report.blocks(result)[2].header, *grid_report.blocks(result)[2].rows
@@ -179,7 +181,7 @@ def test_different_scores_from_the_same_inputs_stay_separate_with_a_warning(cell
         Experiment(name, {"bn": cell("bn", values), "no": cell("no", WITHOUT)})
         for name, values in (("here", CLEAR), ("there", WEAK))
     ]
-    result = grid(experiments, "no", 0.95)
+    result = grid(experiments, "no", ACCURACY, 0.95)
     assert [row.experiments for row in result.disagreeing] == [("here",), ("there",)]
     assert "BN of there scored differently elsewhere with the same inputs: other packages" in words(
         result
@@ -191,7 +193,7 @@ def test_data_code_and_number_of_seeds_are_axes_where_they_differ(cell):
         Experiment("a", {"no": cell("no", WITHOUT)}),
         Experiment("b", {"no": cell("no", WITHOUT[:6], data="beef", code="f00d")}),
     ]
-    result = grid(experiments, "no", 0.95)
+    result = grid(experiments, "no", ACCURACY, 0.95)
     assert result.axes == ("seeds", "data", "code")
     assert named(result.rows[0].at) == "seeds 6, data beefbeef, code f00df00d"
     assert "Not all cells were made from the same data and code." in words(result)
@@ -206,7 +208,7 @@ def test_axes_have_the_shortest_name_that_is_clear(cell):
         )
         for own, optimizer in zip((0.5, 0.7), optimizers, strict=True)
     ]
-    result = grid(experiments, "bn", 0.95)
+    result = grid(experiments, "bn", ACCURACY, 0.95)
     assert result.axes == ("optimizer.name", "epsilon", "momentum", "optimizer.momentum")
     # A parameter that an optimizer lacks is a difference too.
     absent = "epsilon –"  # noqa: RUF001
@@ -219,7 +221,7 @@ def test_numbers_and_lists_are_sorted_by_size(cell):
         Experiment(str(place), {"no": cell("no", WITHOUT, network={"hidden_dims": dims})})
         for place, dims in enumerate(([128], [32, 32], [32]))
     ]
-    result = grid(experiments, "no", 0.95)
+    result = grid(experiments, "no", ACCURACY, 0.95)
     assert [row.at["hidden_dims"] for row in result.rows] == [[32], [32, 32], [128]]
 
 
@@ -229,14 +231,14 @@ def test_an_axis_of_mixed_values_has_an_order(cell):
         Experiment(str(place), {"no": cell("no", WITHOUT, network=network)})
         for place, network in reversed([*enumerate(wanted)])
     ]
-    result = grid(experiments, "no", 0.95)
+    result = grid(experiments, "no", ACCURACY, 0.95)
     assert [row.at["hidden_dims"] for row in result.rows] == [None, 7, [32], "auto"]
 
 
 def test_an_experiment_without_the_baseline_is_refused(cell):
     experiments = [Experiment("x", {"bn": cell("bn", CLEAR)})]
     with pytest.raises(ArgumentError, match=r"x has no variant 'no', which params\.yaml names"):
-        grid(experiments, "no", 0.95)
+        grid(experiments, "no", ACCURACY, 0.95)
 
 
 def test_a_variant_that_shares_no_seed_with_its_baseline_is_refused(cell):
@@ -245,7 +247,7 @@ def test_a_variant_that_shares_no_seed_with_its_baseline_is_refused(cell):
     with pytest.raises(
         ArgumentError, match=r"BN \(HEAD\) and NO \(HEAD\) have no run of the same seed"
     ):
-        grid([Experiment("x", {"bn": cell("bn", CLEAR), "no": other})], "no", 0.95)
+        grid([Experiment("x", {"bn": cell("bn", CLEAR), "no": other})], "no", ACCURACY, 0.95)
 
 
 def test_the_table_has_means_differences_and_verdicts(result):
@@ -273,7 +275,7 @@ def test_baselines_alone_have_no_differences(cell):
     experiments = [
         Experiment(str(rate), {"no": cell("no", WITHOUT, learning_rate=rate)}) for rate in (1, 2)
     ]
-    result = grid(experiments, "no", 0.95)
+    result = grid(experiments, "no", ACCURACY, 0.95)
     page = text(result)
     assert result.family == 0
     assert "Test accuracy: mean over the runs, and half of its 95 % interval.\n" in page
@@ -283,12 +285,15 @@ def test_baselines_alone_have_no_differences(cell):
 def test_diverged_runs_and_left_out_seeds_are_reported(cell):
     fewer = cell("no", WITHOUT[:8])
     result = grid(
-        [Experiment("x", {"bn": cell("bn", CLEAR, diverged=[0, 1]), "no": fewer})], "no", 0.95
+        [Experiment("x", {"bn": cell("bn", CLEAR, diverged=[0, 1]), "no": fewer})],
+        "no",
+        ACCURACY,
+        0.95,
     )
     page = words(result)
     assert "Left out of differences, without a partner of the same seed: 2 of BN (BN" in page
     assert "Runs that diverged: 2 of 10 of BN at seeds" not in page
-    assert "Runs that diverged: 2 of 10 of BN. Their training loss ended above 4.6" in page
+    assert "Runs that diverged: 2 of 10 of BN. Their training loss ended above twice" in page
     (cell,) = [cell for cell in record(result)["cells"] if cell["difference"]]
     assert cell["difference"]["left_out"] == {"cell": [8, 9], "baseline": []}
     assert cell["diverged"] == [0, 1]
@@ -312,3 +317,23 @@ def test_the_record_has_cells_and_differences(result):
     # No run diverged.
     assert difference["steady"] == difference["accuracy"]
     assert difference["verdict"] == "candidate_better"
+
+
+def test_a_grid_of_losses_has_their_units_and_their_direction(cell):
+    experiments = [Experiment("x", {"bn": cell("bn", CLEAR), "no": cell("no", WITHOUT)})]
+
+    result = grid(experiments, "no", MEASURES["loss"], 0.95)
+
+    ((_, contrast),) = result.contrasts
+    assert contrast.paired.mean == pytest.approx(-0.039)
+    assert (contrast.paired.wins, contrast.verdict) == (10, "candidate_better")
+    assert "Test loss: mean over the runs" in words(result)
+    assert "Smaller is better. Difference" in words(result)
+    assert "in nats, with its 95 % interval" in words(result)
+    assert "variant runs loss difference" in words(result)
+    assert "BN 10 0.0540" in words(result)
+    assert "-0.0390 (-0.04" in words(result)
+    recorded = record(result)
+    assert recorded["measure"] == "loss"
+    assert recorded["cells"][1]["difference"]["loss"]["wins"] == 10
+    assert list(recorded["cells"][0]["test"]) == list(MEASURES)

@@ -106,6 +106,10 @@ def test_the_verdict_follows_the_rule(n, ci, probability, low, high, p, expected
         probability_of_outperforming=probability, probability_ci_low=low, probability_ci_high=high,
     )  # fmt: skip
     assert verdict(paired, p, 0.95) == expected
+    # The same with all signs turned, as of a loss: a win is a smaller value.
+    ends = [None if end is None else -end for end in reversed(ci)]
+    turned = replace(paired, ci_low=ends[0], ci_high=ends[1])
+    assert verdict(turned, p, 0.95, smaller_is_better=True) == expected
 
 
 @pytest.mark.parametrize(("confidence", "pairs"), [(0.9, 5), (0.95, 6), (0.99, 8)])

@@ -3,9 +3,19 @@ import math
 import pandas as pd
 import pytest
 
-from pipeline.evaluation.divergence import HIGHEST_LOSS, diverged_seeds
+from pipeline.evaluation import divergence
 
 COLUMNS = ["seed", "epoch", "split", "loss", "accuracy"]
+
+
+def diverged_seeds(table, classes=10, **scored):
+    """Returns the seeds that diverged; `scored` has epochs, by `seed_<n>`, where they are known."""
+    seeds = [int(name.removeprefix("seed_")) for name in scored]
+    scores = pd.DataFrame({"seed": seeds, "epoch": list(scored.values())})
+    recalls = {f"recall_{place}": 1.0 for place in range(classes)}
+    return divergence.diverged_seeds(
+        table, (scores if scored else scores[["seed"]]).assign(**recalls)
+    )
 
 
 def history(**losses):
@@ -25,7 +35,7 @@ def test_a_run_whose_last_training_loss_is_above_the_limit_has_diverged(loss):
     assert diverged_seeds(history(seed_0=[0.5, 0.4], seed_7=[0.5, loss])) == (7,)
 
 
-@pytest.mark.parametrize("loss", [0.0, 0.3, 2.302585, 4.6051, HIGHEST_LOSS])
+@pytest.mark.parametrize("loss", [0.0, 0.3, 2.302585, 4.6051, 2 * math.log(10)])
 def test_a_run_that_has_learnt_nothing_has_not_diverged(loss):
     assert diverged_seeds(history(seed_0=[0.5, loss])) == ()
 
@@ -33,6 +43,27 @@ def test_a_run_that_has_learnt_nothing_has_not_diverged(loss):
 @pytest.mark.parametrize("loss", [math.nan, 1e30])
 def test_a_run_that_recovers_has_not_diverged(loss):
     assert diverged_seeds(history(seed_0=[loss, 0.5])) == ()
+
+
+# Twice ln 2 is 1.38629, twice ln 50 is 7.82405.
+@pytest.mark.parametrize(
+    ("classes", "loss", "diverged"),
+    [(2, 1.3862, ()), (2, 1.3864, (0,)), (50, 7.824, ()), (50, 7.8241, (0,))],
+)
+def test_the_limit_is_twice_a_guess_among_as_many_classes_as_there_are(classes, loss, diverged):
+    assert diverged_seeds(history(seed_0=[0.5, loss]), classes) == diverged
+
+
+@pytest.mark.parametrize(("loss", "diverged"), [(1e30, ()), (math.inf, (0,)), (math.nan, (0,))])
+def test_where_the_classes_are_unknown_only_a_loss_that_is_not_finite_has_diverged(loss, diverged):
+    assert diverged_seeds(history(seed_0=[0.5, loss]), classes=0) == diverged
+
+
+@pytest.mark.parametrize("loss", [math.nan, 1e30])
+def test_the_epoch_counts_whose_network_is_scored(loss):
+    table = history(seed_0=[0.5, loss, 0.4], seed_3=[0.5, 0.4, 0.3], seed_5=[0.5, 0.4, loss])
+    assert diverged_seeds(table, seed_0=1, seed_3=1, seed_5=1) == (0,)
+    assert diverged_seeds(table, seed_0=0, seed_3=2, seed_5=2) == (5,)
 
 
 def test_validation_does_not_count():

@@ -4,35 +4,59 @@ import keras
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn import metrics
 
+from pipeline.errors import DataError
 from pipeline.evaluation import evaluate
 from pipeline.examples.dataset import Dataset, Examples
 from pipeline.examples.prepared import PREPARED_FILE, write_prepared
 from pipeline.params_file import params_of
+from pipeline.runs.epochs import EpochScores, Scores
 from pipeline.runs.models import write_model
-from pipeline.runs.tables import run_folder
+from pipeline.runs.tables import run_folder, write_history
+from tests.networks import DENSE
 
 # Other numbers of images and of classes, so that neither could stand for the other.
 IMAGES, CLASSES = 7, 3
 VARIANTS = ("first", "second")
 
 
-def params(seeds):
+def params(seeds, **training):
     return params_of(
         {
-            "data": {"dataset": "digits", "validation_size": 360},
-            "network": {"hidden_dims": [4], "activation": "relu"},
+            "data": {"dataset": "digits", "path": "data/raw", "validation_size": 360},
+            "network": {"code": DENSE, "hidden_dims": [4], "activation": "relu"},
             "training": {
-                "epochs": 1,
+                "epochs": 3,
                 "batch_size": 8,
                 "optimizer": {"name": "sgd", "learning_rate": 0.1},
                 "seeds": seeds,
+                **training,
             },
             "variants": {name: {"label": name, "normalization": "none"} for name in VARIANTS},
-            "comparison": {"baseline": "first", "candidate": "second", "confidence": 0.9},
+            "comparison": {
+                "baseline": "first",
+                "candidate": "second",
+                "measure": "accuracy",
+                "confidence": 0.9,
+            },
             "tracking": {"experiment": "test"},
         }
     )
+
+
+def write_histories(runs):
+    """Writes histories of three epochs: validation is best in the second, by loss in the first."""
+    validation = [Scores(0.2, 0.7), Scores(0.3, 0.9), Scores(0.4, 0.8)]
+    for name in VARIANTS:
+        write_history(
+            name,
+            [
+                EpochScores(seed, epoch, Scores(0.5, 0.5), of_epoch)
+                for seed in range(runs)
+                for epoch, of_epoch in enumerate(validation)
+            ],
+        )
 
 
 @pytest.fixture(scope="module", params=[1, 3], ids=["one seed", "three seeds"])
@@ -61,6 +85,7 @@ def evaluated(request, tmp_path_factory):
         write_prepared(PREPARED_FILE, Dataset(other, other, test, tuple("0123456789")))
         for run, kernel in (kernels | {("undeclared", 0): kernels["first", 0]}).items():
             write_model(run_folder(*run), model.to_json(), [kernel])
+        write_histories(request.param)
         evaluate.run(params(request.param))
         yield test, kernels
 
@@ -91,8 +116,12 @@ def test_each_run_has_the_scores_of_its_own_predictions(evaluated):
         bins = np.ceil(confidence * 15)
         expected = {
             "seed": seed,
+            "epoch": 2,
             "loss": -np.log(shares[np.arange(IMAGES), test.labels]).mean(),
             "accuracy": right.mean(),
+            "balanced_accuracy": metrics.balanced_accuracy_score(test.labels, found),
+            "macro_f1": metrics.f1_score(test.labels, found, average="macro"),
+            "roc_auc": metrics.roc_auc_score(test.labels, shares, multi_class="ovr"),
             # Guo et al. 2017, equation 3, with the 15 bins of the paper.
             "expected_calibration_error": sum(
                 abs((right[bins == place] - confidence[bins == place]).sum()) for place in set(bins)
@@ -109,7 +138,9 @@ def test_each_run_has_the_scores_of_its_own_predictions(evaluated):
 @pytest.mark.usefixtures("evaluated")
 def test_scores_are_written_with_seven_decimals():
     for name in VARIANTS:
-        table = pd.read_csv(f"evaluation/{name}/test.csv", dtype=str).drop(columns="seed")
+        table = pd.read_csv(f"evaluation/{name}/test.csv", dtype=str).drop(
+            columns=["seed", "epoch"]
+        )
         decimals = [len(text.partition(".")[2]) for text in table.to_numpy().ravel()]
         assert max(decimals) == 7
 
@@ -117,3 +148,21 @@ def test_scores_are_written_with_seven_decimals():
 @pytest.mark.usefixtures("evaluated")
 def test_runs_of_undeclared_variants_are_gone():
     assert not run_folder("undeclared", 0).exists()
+
+
+@pytest.mark.usefixtures("evaluated")
+@pytest.mark.parametrize(("monitor", "epoch"), [("loss", 0), ("accuracy", 1)])
+def test_with_early_stopping_the_best_epoch_is_scored(monitor, epoch):
+    evaluate.run(params(1, early_stopping={"monitor": monitor, "patience": 2}))
+    assert pd.read_csv("evaluation/second/test.csv")["epoch"].tolist() == [epoch]
+
+
+@pytest.mark.parametrize("lacking", ["seed == 0", "epoch == 1 and split == 'train'"])
+def test_a_history_that_lacks_a_part_of_a_run_is_damaged(evaluated, lacking):
+    path = "runs/first/history.csv"
+    history = pd.read_csv(path)
+    history.query(f"not ({lacking})").to_csv(path, index=False)
+    with pytest.raises(DataError, match=r"history\.csv is damaged: it lacks epochs of a run"):
+        evaluate.run(params(1))
+    history.to_csv(path, index=False)
+    assert evaluated

@@ -5,12 +5,14 @@ import numpy as np
 import pytest
 
 from pipeline.comparison.contrast import contrasts
+from pipeline.comparison.measures import MEASURES
 from pipeline.comparison.published import NOTEBOOK
 from pipeline.reporting import charts
 from pipeline.reporting.curves import PANELS
 
 BETTER = (0.98, 0.97, 0.96, 0.98, 0.97, 0.99, 0.95, 0.96)
 WORSE = (0.95, 0.94, 0.95, 0.96, 0.94, 0.95, 0.94, 0.97)
+ACCURACY, LOSS = MEASURES["accuracy"], MEASURES["loss"]
 
 
 @pytest.fixture
@@ -60,7 +62,7 @@ def test_a_tied_pair_has_the_colour_of_neither(make_cell):
         for label, accuracy, color in (
             ("With", (0.9, 0.8, 0.7), "#0072B2"), ("Without", (0.8, 0.8, 0.8), "#D55E00"))
     ]  # fmt: skip
-    spec = charts.differences(*sides, contrasts([sides], 0.95)[0].accuracy)
+    spec = charts.differences(*sides, ACCURACY, contrasts([sides], ACCURACY, 0.95)[0].paired)
     (scale,) = [
         one["encoding"]["color"]["scale"]
         for one in spec["layer"]
@@ -99,8 +101,8 @@ def test_what_is_not_finite_is_no_value_and_in_no_mean(sides, make_cell):
 
 
 def test_differences_are_in_points_with_mean_and_interval(sides):
-    result = contrasts([sides], 0.95)[0].accuracy
-    spec = charts.differences(*sides, result)
+    result = contrasts([sides], ACCURACY, 0.95)[0].paired
+    spec = charts.differences(*sides, ACCURACY, result)
     rows = values(spec, "circle")
     assert [row["difference"] for row in rows] == pytest.approx([3, 3, 1, 2, 3, 4, 1, -1])
     assert [row["ahead"] for row in rows] == [0] * 7 + [1]
@@ -115,14 +117,14 @@ def test_differences_are_in_points_with_mean_and_interval(sides):
 
 def test_one_pair_has_no_interval(make_cell):
     sides = make_cell("A", (0.9,)), make_cell("B", (0.8,))
-    spec = charts.differences(*sides, contrasts([sides], 0.95)[0].accuracy)
+    spec = charts.differences(*sides, ACCURACY, contrasts([sides], ACCURACY, 0.95)[0].paired)
     assert "rect" not in [layer["mark"]["type"] for layer in spec["layer"]]
 
 
 def test_pairs_have_the_accuracy_of_either_run(sides):
-    rows = charts.pairs(*sides)["data"]["values"]
-    assert [row["accuracy"] for row in rows if row["side"] == 0] == list(WORSE)
-    assert [row["accuracy"] for row in rows if row["side"] == 1] == list(BETTER)
+    rows = charts.pairs(*sides, ACCURACY)["data"]["values"]
+    assert [row["score"] for row in rows if row["side"] == 0] == list(WORSE)
+    assert [row["score"] for row in rows if row["side"] == 1] == list(BETTER)
 
 
 def test_each_variant_has_its_own_colour_which_a_page_may_change(sides):
@@ -133,8 +135,27 @@ def test_each_variant_has_its_own_colour_which_a_page_may_change(sides):
 
 @pytest.mark.parametrize("label", ["it's", 'a "b"', "\\", "</script>", "\N{LINE SEPARATOR}", "é"])
 def test_labels_of_an_axis_are_text_in_its_expression(sides, make_cell, label):
-    spec = charts.pairs(sides[0], make_cell(label, WORSE))
+    spec = charts.pairs(sides[0], make_cell(label, WORSE), ACCURACY)
     expression = spec["layer"][0]["encoding"]["x"]["axis"]["labelExpr"]
     array = re.fullmatch(r"(.*)\[datum\.value\]", expression).group(1)
     assert array.isascii()
     assert json.loads(array) == [label, "With BN"]
+
+
+def test_of_two_losses_the_smaller_is_ahead(sides):
+    result = contrasts([sides], LOSS, 0.95)[0].paired
+    spec = charts.differences(*sides, LOSS, result)
+    rows = values(spec, "circle")
+    assert [row["difference"] for row in rows[:3]] == pytest.approx([-0.03, -0.03, -0.01])
+    assert [row["ahead"] for row in rows] == [0] * 7 + [1]
+    mean = spec["layer"][1]
+    assert mean["encoding"]["x"]["datum"] == pytest.approx(-0.02)
+
+
+def test_a_loss_that_is_not_finite_is_no_value(sides):
+    sides[0].scores.loc[2, "loss"] = np.nan
+    result = contrasts([sides], LOSS, 0.95)[0].paired
+    for spec in (charts.differences(*sides, LOSS, result), charts.pairs(*sides, LOSS)):
+        json.dumps(spec, allow_nan=False)
+    row = values(charts.differences(*sides, LOSS, result), "circle")[2]
+    assert (row["difference"], row["candidate"], row["ahead"]) == (None, None, 2)

@@ -2,10 +2,12 @@ import itertools
 
 import numpy as np
 import pytest
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from scipy import stats
 
 from pipeline.comparison.contrast import contrasts
+from pipeline.comparison.measures import MEASURES
 from pipeline.comparison.published import NOTEBOOK
 from pipeline.params import Data
 from pipeline.reporting import figures
@@ -13,6 +15,7 @@ from pipeline.reporting.colors import COLORS, variant_colors
 from pipeline.reporting.confusion import confusions
 from pipeline.reporting.words import DIGITS, words_for
 
+ACCURACY = MEASURES["accuracy"]
 IMAGES = words_for(Data(dataset="file", path="a.npz", validation_size=1), has_images=True)
 PANELS = ["Train loss", "Validation loss", "Train accuracy", "Validation accuracy"]
 
@@ -35,10 +38,10 @@ def tick_labels(axis):
 
 def test_figures_are_free_of_pyplot(make_cell, true_labels):
     with_bn, without = make_cell("With", [0.9] * 3), make_cell("Without", [0.8] * 3)
-    result = contrasts([(with_bn, without)], 0.95)[0].accuracy
+    (contrast,) = contrasts([(with_bn, without)], ACCURACY, 0.95)
     for figure in (
         figures.learning_curves([with_bn, without], 0.95),
-        figures.paired_differences(with_bn, without, result, 0.95),
+        figures.paired_differences(contrast),
         draw_confusion([with_bn, without], true_labels, "0123"),
     ):
         assert isinstance(figure, Figure)
@@ -182,8 +185,8 @@ def test_paired_differences_show_every_pair(make_cell):
         make_cell("With", accuracy, color="red"),
         make_cell("Without", [0.92] * 6, color="blue"),
     )
-    result = contrasts([(candidate, baseline)], 0.9)[0].accuracy
-    figure = figures.paired_differences(candidate, baseline, result, 0.9)
+    (contrast,) = contrasts([(candidate, baseline)], ACCURACY, 0.9)
+    figure = figures.paired_differences(contrast)
     left, right = figure.axes
 
     assert [pair.get_ydata().tolist() for pair in left.lines] == [
@@ -201,14 +204,28 @@ def test_paired_differences_show_every_pair(make_cell):
     zero, mean = (drawn_line.get_xdata()[0] for drawn_line in right.lines)
     assert (zero, mean) == pytest.approx((0, 18 / 6))
     (span,) = right.patches
-    assert span.get_x() == pytest.approx(100 * result.ci_low)
-    assert span.get_x() + span.get_width() == pytest.approx(100 * result.ci_high)
+    assert span.get_x() == pytest.approx(100 * contrast.paired.ci_low)
+    assert span.get_x() + span.get_width() == pytest.approx(100 * contrast.paired.ci_high)
+
+
+def test_of_two_losses_the_smaller_is_ahead(make_cell):
+    pair = make_cell("With", [0.9, 0.7]), make_cell("Without", [0.8, 0.8], color="#D55E00")
+    (contrast,) = contrasts([pair], MEASURES["loss"], 0.95)
+
+    left, right = figures.paired_differences(contrast).axes
+
+    assert left.get_title() == "Test loss of each pair"
+    assert right.get_xlabel() == "Difference in test loss (nats)"
+    (points,) = right.collections
+    np.testing.assert_allclose(points.get_offsets(), [[-0.1, 0], [0.1, 1]])
+    colors = [to_hex(color).upper() for color in points.get_facecolors()]
+    assert colors == ["#0072B2", "#D55E00"]
 
 
 def test_paired_differences_of_one_pair_have_no_interval(make_cell):
     candidate, baseline = make_cell("With", [0.9]), make_cell("Without", [0.8])
-    result = contrasts([(candidate, baseline)], 0.95)[0].accuracy
-    left, right = figures.paired_differences(candidate, baseline, result, 0.95).axes
+    (contrast,) = contrasts([(candidate, baseline)], ACCURACY, 0.95)
+    left, right = figures.paired_differences(contrast).axes
     assert len(left.lines) == 1
     assert not right.patches
     assert np.isfinite([left.get_ylim(), right.get_xlim(), right.get_ylim()]).all()
@@ -221,7 +238,7 @@ def contrasted(make_cell):
     def make(label, other, **fields):
         (a, own), (b, others) = label, other
         pair = make_cell(a, own, origin="HEAD~1", **fields), make_cell(b, others, **fields)
-        (contrast,) = contrasts([pair], 0.95)
+        (contrast,) = contrasts([pair], ACCURACY, 0.95)
         return contrast
 
     return make
@@ -256,8 +273,8 @@ def test_equal_labels_are_drawn_in_two_colours_with_their_origins(contrasted):
 
 def test_long_labels_are_broken_before_mean_and_interval(make_cell):
     sides = [make_cell(label * 9, [0.9] * 2) for label in ("With ", "Without ")]
-    result = contrasts([sides], 0.95)[0].accuracy
-    title = figures.paired_differences(*sides, result, 0.95).axes[1].get_title()
+    (contrast,) = contrasts([sides], ACCURACY, 0.95)
+    title = figures.paired_differences(contrast).axes[1].get_title()
     assert title.splitlines()[-1] == "mean and 95 % interval"
     assert max(map(len, title.splitlines())) <= 60
 

@@ -4,10 +4,12 @@ import numpy as np
 import pytest
 
 from pipeline.comparison.grid import Experiment, grid
+from pipeline.comparison.measures import MEASURES
 from pipeline.reporting import grid_figure
 from pipeline.reporting.colors import COLORS
 
 PAIRS = 10
+ACCURACY = MEASURES["accuracy"]
 
 
 @pytest.fixture
@@ -39,7 +41,7 @@ def drawn(side):
             )
             for rate in rates
         ]
-        figure = grid_figure.figure(grid(experiments, "no", 0.95))
+        figure = grid_figure.figure(grid(experiments, "no", ACCURACY, 0.95))
         figure.draw_without_rendering()
         return figure
 
@@ -98,7 +100,7 @@ def test_labels_break_between_parameters(side):
         )
         for dims, name in (([256, 256, 128], "leaky_relu"), ([32], "relu"))
     ]
-    figure = grid_figure.figure(grid(experiments, "no", 0.95))
+    figure = grid_figure.figure(grid(experiments, "no", ACCURACY, 0.95))
     (axis,) = figure.axes
     label = axis.get_yticklabels()[1].get_text()
     assert label.splitlines() == [
@@ -110,12 +112,26 @@ def test_labels_break_between_parameters(side):
 
 def test_cells_without_axes_are_labelled_with_their_variants(side):
     experiment = Experiment("x", {"bn": side("bn", 0.95), "no": side("no", 0.9)})
-    figure = grid_figure.figure(grid([experiment], "no", 0.95))
+    figure = grid_figure.figure(grid([experiment], "no", ACCURACY, 0.95))
     (label,) = figure.axes[0].get_yticklabels()
     assert label.get_text() == r"\$no\$, \$bn\$"
 
 
 def test_diverged_runs_are_counted_beside_their_cell(side):
     experiment = Experiment("x", {"bn": side("bn", 0.95, [1, 4]), "no": side("no", 0.9)})
-    figure = grid_figure.figure(grid([experiment], "no", 0.95))
+    figure = grid_figure.figure(grid([experiment], "no", ACCURACY, 0.95))
     assert [text.get_text() for text in figure.axes[0].texts] == ["2 diverged"]
+
+
+def test_losses_are_drawn_in_nats_and_counted_even_where_none_is_finite(side):
+    diverged = side("bn", 0.95, range(PAIRS))
+    diverged.scores["loss"] = np.nan
+    experiment = Experiment("x", {"bn": diverged, "no": side("no", 0.9)})
+    figure = grid_figure.figure(grid([experiment], "no", MEASURES["loss"], 0.95))
+    figure.draw_without_rendering()
+    loss, difference = figure.axes
+    assert loss.get_title() == "Test loss: mean and 95 % interval"
+    assert difference.get_title().endswith("nats")
+    assert [mean for mean, _, _ in points(loss)] == pytest.approx([0.1])
+    assert [text.get_text() for text in loss.texts] == [f"{PAIRS} diverged"]
+    assert "%" not in "".join(label.get_text() for label in loss.get_xticklabels())

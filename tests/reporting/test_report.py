@@ -1,4 +1,5 @@
 import html
+from dataclasses import replace
 
 import markdown_it
 import pytest
@@ -6,7 +7,7 @@ import pytest
 from pipeline.comparison.statistics import Interval
 from pipeline.comparison.words import interval, number, percent
 from pipeline.reporting import report
-from pipeline.reporting.words import words_for
+from pipeline.reporting.words import DIGITS, words_for
 
 
 @pytest.fixture(scope="module")
@@ -75,14 +76,46 @@ def test_one_pair_says_little_and_has_no_intervals(make):
 
 def test_test_set_table_has_the_means_over_seeds(make):
     # sd of 98 97 96 98 97 99 95 96 is √(12 / 7); Student's interval: ± 2.3646 sd / √8.
-    assert rows(make())["With BN"][:6] == [
-        "8",
-        "97.00",
-        "1.31",
-        "95.91 to 98.09",
-        "0.0300",
-        "1.00",
-    ]
+    spread = ["97.00", "1.31", "95.91 to 98.09"]
+    assert rows(make())["With BN"] == ["8", *spread, "96.00", "95.00", "98.50", "0.0300", "1.00"]
+    header = next(line for line in make().splitlines() if line.startswith("| | runs"))
+    names = ["runs", "accuracy, % (decides)", "sd", "95 % interval", "balanced accuracy, %"]
+    names += ["macro F1, %", "ROC AUC, %", "loss", "calibration error, %"]
+    assert header == f"| | {' | '.join(names)} |"
+
+
+def test_the_page_follows_the_measure(make):
+    text = make(measure="loss")
+
+    answer = text.splitlines()[2]
+    assert (
+        "the loss of **With BN** differs from that of **Without BN** by **-0.0250 nats**" in answer
+    )
+    assert answer.endswith("Smaller is better, and it is ahead in 8 of 8 pairs.")
+    assert text.startswith("# With BN is better than Without BN\n")
+    assert "![Test loss of each pair, and the differences]" in text
+    spread = ["0.0300", "0.0131", "0.0191 to 0.0409"]
+    table = rows(text)
+    assert table["With BN"] == ["8", *spread, "97.00", "96.00", "95.00", "98.50", "1.00"]
+    assert "| | runs | loss (decides) | sd |" in text
+    assert table["Mean difference in loss, nats"] == ["-0.0250"]
+    of_accuracy = "Mean difference in accuracy, percentage points, and its interval"
+    assert table[of_accuracy][0].startswith("2.50 (")
+    assert not [name for name in table if "on other examples" in name]
+
+
+def test_a_loss_that_is_not_finite_leaves_no_number(make):
+    text = make(measure="loss", mean=None, ci_low=None, ci_high=None)
+    assert "by **no finite number** on average (95 % interval: no interval)" in text
+
+
+def test_runs_that_ended_early_are_explained_only_where_there_are_any(experiment):
+    params, cells, contrast = experiment()
+    assert "A run that ended before others" not in report.markdown(params, cells, contrast, DIGITS)
+    history = cells["bn"].history.query("seed != 3 or epoch < 2")
+    cells["bn"] = replace(cells["bn"], history=history)
+    text = report.markdown(params, cells, contrast, DIGITS)
+    assert "A run that ended before others goes on counting in the means, with the scores" in text
 
 
 @pytest.mark.parametrize(
@@ -116,7 +149,7 @@ def test_the_notebooks_scores_are_beside_ours_where_there_are_any(make, dataset,
     table = rows(text)
     assert f"on the {dataset} test set" in text
     assert ("notebook" in text) == bool(published)
-    assert table["With BN"][6:] + table["Without BN"][6:] == column
+    assert table["With BN"][9:] + table["Without BN"][9:] == column
 
 
 @pytest.mark.parametrize(
@@ -158,11 +191,12 @@ def test_diverged_runs_are_counted_and_steady_pairs_reported(make):
 
     sentences = text.splitlines()[4]
     assert sentences.startswith("Runs that diverged: 2 of 8 of Without BN. ")
-    assert "above 4.6, twice that of a guess, or was no longer finite." in sentences
+    assert "above twice that of a blind guess, or was no longer finite." in sentences
+    assert "Their accuracy still counts" in sentences
     # Of the eight differences, 3 3 1 2 3 4 remain: 16 points over six pairs.
     assert "neither diverged, 6 of 8, the difference is +2.67 percentage points (95 %" in sentences
     table = rows(text)
-    assert "| | runs | diverged | accuracy, % | sd |" in text
+    assert "| | runs | diverged | accuracy, % (decides) | sd |" in text
     assert [table[label][:3] for label in ("With BN", "Without BN")] == [
         ["8", "0", "97.00"],
         ["8", "2", "73.62"],

@@ -84,6 +84,18 @@ def test_the_verdict_heads_the_page_with_its_interval(make, verdict, sentence):
     assert "(95\N{NO-BREAK SPACE}% interval: 1.20 to 3.46)" in lead
 
 
+def test_the_page_follows_the_measure(make):
+    page = make(measure="loss")
+    lead = re.search(r'<p class="lead">(.*?)</p>', page).group(1)
+    assert "<strong>-0.0250 nats</strong>" in lead
+    assert "Smaller is better, and it is ahead in 8 of 8 pairs" in lead
+    assert "<caption>Test loss, and the difference in nats</caption>" in page
+    # The first pair: 1 - 0.98 and 1 - 0.95.
+    assert '<th scope="row">0</th><td>0.0200</td><td>0.0500</td><td>-0.0300</td>' in page
+    heads = re.findall(r'<th scope="col">([^<]*)</th>', page)
+    assert {"Loss (decides)", "Accuracy, %", "Macro F1, %", "ROC AUC, %"} <= set(heads)
+
+
 def test_the_paired_differences_are_the_first_picture(page):
     charts = re.findall(r'class="chart[^>]* id="([^"]+)"', page)
     assert charts == [

@@ -16,11 +16,13 @@ from pipeline.evaluation.results import (
     write_predictions,
     write_test_scores,
 )
-from pipeline.params import Network, Optimizer, Training, Variant, flat
+from pipeline.params import Optimizer, Training, Variant, flat
 from pipeline.reporting.curves import write_curves
 from pipeline.runs.epochs import EpochScores, Scores
 from pipeline.runs.manifest import Manifest, read_manifest, trained_variants, write_manifest
 from pipeline.runs.tables import (
+    epochs_of,
+    history_table,
     read_history,
     remove_runs,
     remove_undeclared,
@@ -28,6 +30,7 @@ from pipeline.runs.tables import (
     write_history,
 )
 from pipeline.training.normalization import BatchNorm
+from tests.networks import dense
 
 pytestmark = pytest.mark.usefixtures("project")
 
@@ -54,6 +57,19 @@ TEST_SCORES = pd.DataFrame(
         "expected_calibration_error": [0.01, 0.02],
     }
 )
+
+
+def test_the_epochs_of_a_run_are_read_back_whatever_the_order_of_rows():
+    table = history_table(HISTORY)
+    for rows in (table, table.iloc[::-1]):
+        assert epochs_of(rows, 0) == HISTORY[:2]
+        assert epochs_of(rows, 1) == HISTORY[2:]
+
+
+@pytest.mark.parametrize(("seed", "rows"), [(2, 6), (1, 5)])
+def test_a_run_that_is_missing_or_lacks_a_split_has_no_epochs(seed, rows):
+    with pytest.raises(LookupError):
+        epochs_of(history_table(HISTORY)[:rows], seed)
 
 
 def test_each_run_has_its_own_folder():
@@ -154,9 +170,7 @@ def test_a_fingerprint_changes_with_each_input(change):
 VARIANT = Variant(
     label="Batch norm",
     normalization=BatchNorm(momentum=0.99, epsilon=0.001, center=True, scale=False),
-    network=Network(
-        hidden_dims=(32, 16), activation="relu", initializer="random_normal", stddev=0.1
-    ),
+    network=dense(hidden_dims=(32, 16), activation="relu", initializer="random_normal", stddev=0.1),
     training=Training(
         epochs=2,
         steps_per_epoch=100,
@@ -171,6 +185,7 @@ PARAMETERS = {
     "epsilon": 0.01,
     "center": False,
     "scale": True,
+    "network.code": "networks/other.py",
     "network.hidden_dims": [32, 17],
     "network.activation": "tanh",
     "network.initializer": "he_normal",

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from pipeline.errors import MissingInputError, PendingError, PipelineError
+from pipeline.evaluation.results import read_test_scores, write_test_scores
 from pipeline.params_file import read_params
 from pipeline.provenance.lineage import Lineage
 from pipeline.runs.manifest import Manifest, write_manifest
@@ -20,7 +21,7 @@ from pipeline.tracking.trained_on import TrainedOn
 PARAMS = read_params()
 NAME = PARAMS.tracking.experiment
 COMPARISON = {
-    "candidate": "batch_norm", "baseline": "no_norm",
+    "candidate": "batch_norm", "baseline": "no_norm", "measure": PARAMS.comparison.measure,
     "verdict": "candidate_better", "mean": 0.0167, "ci_low": 0.0142, "ci_high": 0.0217,
     "wins": 10, "n": 10,
 }  # fmt: skip
@@ -42,6 +43,8 @@ def write_runs(variant, last=LAST):
     manifest = Manifest(variant, {"normalization": "none"}, tuple(last), "da7a", "c0de")
     write_manifest(manifest)
     pd.DataFrame(rows).to_csv(RUNS / variant / "history.csv", index=False)
+    scores = {"seed": list(last), "epoch": 1, "loss": 0.1, "accuracy": 0.9}
+    write_test_scores(variant, pd.DataFrame(scores | {"expected_calibration_error": 0.1}))
     for seed in last:
         folder = run_folder(variant, seed)
         folder.mkdir(parents=True)
@@ -107,6 +110,45 @@ def test_the_run_that_is_best_on_the_validation_set_becomes_champion(tracked, ca
     told = capsys.readouterr().out
     assert told.startswith("batch_norm-seed-02 is champion as version 1\n")
     assert f"mlflow models serve -m models:/{NAME}@champion --env-manager local" in told
+
+
+def by(measure):
+    compared = PARAMS.comparison.model_copy(update={"measure": measure})
+    return PARAMS.model_copy(update={"comparison": compared})
+
+
+def test_where_losses_decide_the_run_with_the_smallest_becomes_champion(tracked, capsys):
+    ends = {"mean": -0.0167, "ci_low": -0.0217, "ci_high": -0.0142}
+    project = tracked(measure="loss", **ends)
+    history = RUNS / "batch_norm" / "history.csv"
+    rows = pd.read_csv(history)
+    rows.loc[rows.eval("seed == 0 and epoch == 1 and split == 'validation'"), "loss"] = 0.1
+    rows.to_csv(history, index=False)
+
+    promote.run(by("loss"), force=False)
+
+    tags = champion(project).tags
+    assert tags["seed"] == "0"
+    assert tags["difference"] == "-0.0167 nats (-0.0217 to -0.0142), ahead in 10 of 10 pairs"
+    assert "difference in test loss: -0.0167 nats" in capsys.readouterr().out
+
+
+def test_of_each_run_the_epoch_counts_whose_network_it_left_behind(tracked):
+    project = tracked()
+    scores = read_test_scores("batch_norm")
+    # Only seed 0 is better in its first epoch.
+    scores["epoch"] = 0
+    write_test_scores("batch_norm", scores)
+
+    promote.run(PARAMS, force=False)
+
+    assert champion(project).tags["seed"] == "0"
+
+
+def test_a_report_by_another_measure_promotes_nothing(tracked):
+    tracked()
+    with pytest.raises(PendingError, match="the report's measure is accuracy, but"):
+        promote.run(by("macro_f1"), force=True)
 
 
 def test_the_same_model_is_not_registered_twice(tracked):

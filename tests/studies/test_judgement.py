@@ -117,6 +117,30 @@ def test_the_largest_rate_is_taken_per_seed_and_is_0_where_none_reaches_the_meas
     assert judged.verdict == "supported"
 
 
+def test_the_point_with_the_smallest_loss_is_the_best_and_so_of_its_mean(study):
+    # As above, with losses: on the seeds that choose, A's is smallest at 1 and B's at 0.01.
+    def loss(rate, name, seed):
+        best = rate == (1.0 if name == "a" else 0.01)
+        return (0.05 if best else 0.1) if seed < 2 else 0.2
+
+    losses = table(loss).rename(columns={"test_accuracy": "test_loss"})
+    losses["validation_expected_calibration_error"] = losses["test_loss_mean"] = losses["test_loss"]
+    for by in ("test_loss", "test_loss_mean", "validation_expected_calibration_error"):
+        rule = of(RULE, measure="test_loss", at=None, best_by=by, chosen_on=2)
+        (judged,) = judge(study(rule), losses)
+        assert only(judged).chosen == {"a": {"learning_rate": 1.0}, "b": {"learning_rate": 0.01}}
+
+
+def test_the_largest_rate_with_a_small_loss_is_that_at_which_it_is_small_enough(study):
+    losses = table(lambda rate, name, _: rate * (1 if name == "a" else 5)).rename(
+        columns={"test_accuracy": "test_loss"}
+    )
+    rule = of(RULE, measure="test_loss", at=None, largest=RATE, reaching=0.1)
+    (judged,) = judge(study(rule), losses)
+    # By hand: A's loss is 0.1 at 0.1; B's is 0.05 at 0.01, and 0.5 at 0.1.
+    assert only(judged).means == (pytest.approx(0.1), pytest.approx(0.01))
+
+
 def test_p_values_are_those_of_a_family(study):
     rules = [RULE, of(RULE, at={RATE: 1.0}), of(RULE, at={RATE: 0.01})]
 

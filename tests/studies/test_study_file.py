@@ -5,6 +5,7 @@ from ruamel.yaml import YAML
 
 from pipeline.errors import ArgumentError, ParamsError
 from pipeline.studies.study_file import names, read_study
+from tests.networks import DENSE
 
 CHECKOUT = Path(__file__).parents[2]
 RATE = "training.optimizer.learning_rate"
@@ -12,14 +13,14 @@ STUDY = """
 claim: Larger steps learn faster
 source: everybody
 published: none
-data: {dataset: digits, validation_size: 200}
-network: {hidden_dims: [4], activation: relu}
+data: {dataset: digits, path: data/raw, validation_size: 200}
+network: {code: networks/dense.py, hidden_dims: [4], activation: relu}
 training: {epochs: 3, batch_size: 32, optimizer: {name: sgd, learning_rate: 0.1}, seeds: 7}
 variants:
   batch_norm:
     {label: With, normalization: batch, momentum: 0.9, epsilon: 0.001, center: true, scale: true}
   no_norm: {label: Without, normalization: none}
-comparison: {baseline: no_norm, candidate: batch_norm, confidence: 0.95}
+comparison: {baseline: no_norm, candidate: batch_norm, measure: accuracy, confidence: 0.95}
 grid:
   training.optimizer.learning_rate: [0.1, 1.0]
   network.hidden_dims: [[4], [8, 8], [16]]
@@ -30,7 +31,7 @@ quick:
   training.seeds: 2
   grid: {training.optimizer.learning_rate: [0.1]}
   rules: [{measure: dead_units, expected: smaller}]
-"""
+""".replace("networks/dense.py", DENSE)
 
 
 @pytest.fixture
@@ -51,7 +52,7 @@ def test_every_combination_of_the_grid_is_a_point(write):
 
     study = read_study("steps", quick=False)
 
-    dims, rates = [(4,), (8, 8), (16,)], [0.1, 1.0]
+    dims, rates = [[4], [8, 8], [16]], [0.1, 1.0]
     trained = [
         (variant.training.optimizer.learning_rate, variant.network.hidden_dims)
         for point in study.points
@@ -76,6 +77,7 @@ def test_the_quick_scale_changes_what_it_says_and_nothing_else(write):
 
 BROKEN = {
     "claim": ("claim: Larger", "claims: Larger", "`claim"),
+    "early": ("seeds: 7", "seeds: 7, early_stopping: {monitor: loss, patience: 1}", "`early_st"),
     "epochs": ("epochs: 3", "epochs: 0", "`epochs` must be greater than or equal to 1, got 0"),
     "point": ("[0.1, 1.0]", "[0.1, -1.0]", "`learning_rate` must be greater than 0, got -1.0"),
     "axis": ("network.hidden_dims:", "net.hidden_dims:", "`net.hidden_dims` is not a parameter"),

@@ -58,8 +58,8 @@ def test_a_comparison_shows_its_variants_and_its_results(mirrored):
     assert run.info.run_name == "batch_norm-against-no_norm"
     assert run.info.status == "FINISHED"
     assert run.data.params == {
-        "baseline": "no_norm", "candidate": "batch_norm", "confidence": "0.95",
-        "measure": "accuracy",
+        "baseline": "no_norm", "candidate": "batch_norm", "measure": "accuracy",
+        "confidence": "0.95",
     }  # fmt: skip
     assert run.data.tags["verdict"] == "not_settled"
     assert run.data.tags["mlflow.source.name"] == "compare"

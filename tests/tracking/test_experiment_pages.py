@@ -3,6 +3,7 @@ import re
 
 import pytest
 
+from pipeline.comparison.measures import MEASURES
 from pipeline.runs.epochs import EpochScores, Scores
 from pipeline.tracking import experiment_pages as pages
 from pipeline.tracking.records import epoch_points
@@ -25,7 +26,8 @@ def test_runs_are_shown_in_a_table_and_in_charts():
         "table": "Runs in a table",
         "curves": "Learning curves",
     }
-    assert "metrics.`test/accuracy`" in views["table"][1]["selectedColumns"]
+    columns = views["table"][1]["selectedColumns"]
+    assert {f"metrics.`test/{name}`" for name in MEASURES} | {"params.`measure`"} <= set(columns)
 
 
 def test_metrics_logged_each_epoch_have_a_chart_grouped_by_cell():

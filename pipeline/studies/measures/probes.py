@@ -10,12 +10,14 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from pipeline.evaluation.scores import BESIDES, measures
 from pipeline.examples.dataset import Dataset
 from pipeline.params import Training
 from pipeline.studies.measures.attacks import Attacked
@@ -54,7 +56,7 @@ class Trained:
     dataset: Dataset
     training: Training
 
-    def outputs(self, layer: str, images: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
+    def outputs(self, layer: str, images: NDArray[Any]) -> list[NDArray[np.float32]]:
         """Returns the outputs [images, units], in inference mode, of layers named `layer…`."""
         weights = list(self.weights)
         batches = [_outputs(self.model, layer, weights, images[at]) for at in _batches(len(images))]
@@ -74,6 +76,14 @@ def dead_units(trained: Trained) -> Measured:
     hidden = trained.outputs("activation_", trained.dataset.test.inputs)
     dead = np.concatenate([(units <= 0).all(axis=0) for units in hidden])
     return {"dead_units": float(np.mean(dead))}
+
+
+def test_scores(trained: Trained) -> Measured:
+    """Returns the test scores besides loss and accuracy; see `evaluation.scores.measures`."""
+    test = trained.dataset.test
+    (logits,) = trained.outputs("logits", test.inputs)
+    found = measures(test.labels, _softmax(logits).numpy())
+    return {f"test_{name}": value for name, value in found.items()}
 
 
 def undone(trained: Trained) -> Measured:
@@ -177,6 +187,11 @@ def robustness(trained: Trained) -> Measured:
 
 
 @_compiled
+def _softmax(logits: tf.Tensor) -> tf.Tensor:
+    return tf.nn.softmax(logits)
+
+
+@_compiled
 def _normalized(
     before: tf.Tensor, statistics: tuple[tf.Tensor, ...], *, epsilon: float
 ) -> tf.Tensor:
@@ -195,7 +210,7 @@ def _outputs(
         return keras.tree.flatten(keras.Model(model.input, outputs)(images, training=False))
 
 
-def _training_batches(trained: Trained) -> list[tuple[NDArray[np.uint8], NDArray[np.uint8]]]:
+def _training_batches(trained: Trained) -> list[tuple[NDArray[Any], NDArray[np.uint8]]]:
     examples, size = trained.dataset.train, trained.training.batch_size
     return [
         (examples.inputs[start : start + size], examples.labels[start : start + size])
@@ -213,6 +228,7 @@ def _by_path(trained: Trained) -> dict[str, NDArray[np.float32]]:
 
 
 PROBES: dict[str, Probe] = {
+    "test_scores": Probe(tuple(f"test_{name}" for name in BESIDES), test_scores),
     "dead_units": Probe(("dead_units",), dead_units),
     "undone": Probe(("identity_error",), undone),
     "percentiles": Probe(tuple(f"percentile_{at}" for at in PERCENTILES), percentiles),

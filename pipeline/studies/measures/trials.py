@@ -68,7 +68,9 @@ class Trials:
             row = _of_scores(scores, test) | _probed(network, self._followed or ())
             rows.append(row)
         measured = _means(rows[-1] | _probed(trained(), self._probes))
-        measured["diverged"] = float(is_diverged(measured["train_loss"]))
+        measured["diverged"] = float(
+            is_diverged(measured["train_loss"], len(self._dataset.classes))
+        )
         if self._followed is None:
             return Trial(measured, [])
         ends = range(steps, (training.epochs + 1) * steps, steps)

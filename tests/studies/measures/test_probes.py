@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from sklearn import metrics
 
 from pipeline.examples.dataset import Dataset, Examples
 from pipeline.params import Optimizer, Training
@@ -20,7 +21,7 @@ RATE, BATCH = 0.3, 20
 def trained(built, weights, test=FEW):
     optimizer = Optimizer(name="sgd", learning_rate=RATE)
     training = Training(epochs=1, batch_size=BATCH, optimizer=optimizer, seeds=1)
-    return Trained(built, weights, Dataset(train=FEW, validation=FEW, test=test), training)
+    return Trained(built, weights, Dataset(FEW, FEW, test, tuple("abc")), training)
 
 
 def model(normalization):
@@ -52,6 +53,26 @@ def test_units_that_are_0_for_every_image_are_dead():
         dead += (units == 0).all(axis=0).tolist()
     assert sum(dead) >= 3
     assert share == pytest.approx(np.mean(dead))
+
+
+def test_test_scores_are_those_of_the_networks_probabilities():
+    built = model(NoNorm())
+    weights = network.first_weights(built, 1)
+
+    measured = PROBES["test_scores"].measure(trained(built, weights, ALL))
+
+    # In NumPy, all images at once.
+    units = IMAGES.reshape(-1, 9) / 255
+    for kernel, bias in ((weights[0], weights[1]), (weights[2], weights[3])):
+        units = np.maximum(units @ kernel + bias, 0)
+    shares = np.exp(units @ weights[4] + weights[5])
+    shares /= shares.sum(axis=1, keepdims=True)
+    found = shares.argmax(axis=1)
+    f1, area = metrics.f1_score, metrics.roc_auc_score
+    assert measured["test_macro_f1"] == pytest.approx(f1(LABELS, found, average="macro"), abs=1e-3)
+    expected = area(LABELS, shares, multi_class="ovr")
+    assert measured["test_roc_auc"] == pytest.approx(expected, abs=1e-4)
+    assert 0 < measured["test_expected_calibration_error"] < 1
 
 
 @pytest.mark.parametrize("probe", PROBES.values(), ids=PROBES)

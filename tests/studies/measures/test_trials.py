@@ -26,7 +26,7 @@ def examples(rng, count):
 @pytest.fixture(scope="module")
 def dataset():
     rng = np.random.default_rng(0)
-    return Dataset(examples(rng, 90), examples(rng, 30), examples(rng, 60))
+    return Dataset(examples(rng, 90), examples(rng, 30), examples(rng, 60), tuple("abc"))
 
 
 @pytest.fixture(scope="module")

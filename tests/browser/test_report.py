@@ -41,6 +41,12 @@ def test_every_chart_is_drawn(page, specs):
         assert len(lines(page, chart, "0072B2")) == len(lines(page, chart, "D55E00")) == 8
 
 
+def test_each_epoch_is_named_once(page):
+    axis = page.locator(f"#{CURVES[0]} .role-axis", has_text="Epoch")
+    labels = [one for one in axis.locator("text").all_text_contents() if one.isdigit()]
+    assert labels == ["0", "1", "2"]
+
+
 def test_variants_are_switched_off_and_on(page):
     for box, left in ((False, 0), (True, 8)):
         page.get_by_label("Without BN", exact=True).first.set_checked(box)

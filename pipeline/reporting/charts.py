@@ -194,7 +194,14 @@ def learning_curve(results: Sequence[Cell], panel: tuple[str, str], confidence: 
             "field": "epoch",
             "type": "quantitative",
             "scale": epochs,
-            "axis": {"title": "Epoch", "format": "d", "tickMinStep": 1, "grid": False},
+            "axis": {
+                "title": "Epoch",
+                "format": "d",
+                "tickMinStep": 1,
+                # Between few epochs there are ticks all the same, which would be rounded.
+                "labelExpr": "datum.value % 1 ? '' : datum.label",
+                "grid": False,
+            },
         },
         "y": y | {"scale": limits},
         "color": _colors("variant", [paint(cell.color) for cell in results]),

@@ -41,6 +41,12 @@ def test_every_chart_is_drawn(page, specs):
         assert len(lines(page, chart, "0072B2")) == len(lines(page, chart, "D55E00")) == 8
 
 
+def test_each_epoch_is_named_once(page):
+    axis = page.locator(f"#{CURVES[0]} .role-axis", has_text="Epoch")
+    labels = [one for one in axis.locator("text").all_text_contents() if one.isdigit()]
+    assert labels == ["0", "1", "2"]
+
+
 def test_variants_are_switched_off_and_on(page):
     for box, left in ((False, 0), (True, 8)):
         page.get_by_label("Without BN", exact=True).first.set_checked(box)
@@ -212,6 +218,31 @@ def test_the_page_fits_the_window_and_its_theme(visit, tmp_path, viewport, schem
     with Image.open(tmp_path / "page.png") as picture:
         assert picture.width == viewport["width"]
         assert picture.getpixel((2, 2))[:3] == {"light": (255,) * 3, "dark": (20, 23, 26)}[scheme]
+
+
+OWN = {"dataset": "file", "path": "data/own.npz"}
+LONG = [f"{'w' * 60} {place} of them, <i>as we call it</i> {HOSTILE}" for place in range(100)]
+
+
+@pytest.mark.parametrize("kind", ["colour", "rows"])
+@pytest.mark.parametrize("viewport", [PHONE, DESKTOP], ids=["phone", "desktop"])
+@pytest.mark.parametrize("count", [4, 100])
+def test_a_page_with_long_names_fits_the_window(visit, write_page, kind, viewport, count):
+    page = visit(write_page(kind=kind, classes=LONG[:count], **OWN), viewport=viewport)
+    assert page.evaluate("document.documentElement.scrollWidth") == viewport["width"]
+    # Nothing that was misread is wider than its place.
+    for box in page.locator(".misread > li").all():
+        assert box.evaluate("element => element.scrollWidth - element.clientWidth") <= 0
+    page.get_by_label("The class").select_option(LONG[3])
+    assert {one.get_attribute("data-label") for one in shown(page).all()} == {"3"}
+
+
+def test_a_mistake_among_the_most_confused_of_many_classes_leads_to_its_rows(visit, write_page):
+    page = visit(write_page(kind="rows", classes=LONG, **OWN), viewport=DESKTOP)
+    page.locator(".confusion [data-variant='1'][data-label='2'][data-predicted='3']").click()
+    rows = page.locator("#found").inner_text()
+    assert rows == f"{shown(page).count()} of 7 rows."
+    assert {one.get_attribute("data-label") for one in shown(page).all()} == {"2"}
 
 
 def test_axes_take_the_colour_of_the_text(visit):

@@ -191,7 +191,9 @@ def flipped(content):
 
 
 @pytest.mark.parametrize(
-    "change", [truncated, flipped, lambda _: b"", lambda _: b"\x80\x04N."], ids=str
+    "change",
+    [truncated, flipped, lambda _: b"", lambda _: b"\x80\x04N."],
+    ids=["truncated", "flipped", "empty", "pickle"],
 )
 def test_damage_is_told(saved, refusal, project, change):
     path = saved()

@@ -10,6 +10,7 @@ import sys
 from contextlib import closing
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 from mlflow.tracking import MlflowClient
@@ -17,6 +18,8 @@ from mlflow.tracking import MlflowClient
 from pipeline import cli
 from pipeline.commands import lean_tensorflow
 from pipeline.datasets.catalogue import DATASETS
+from pipeline.examples.dataset import Dataset, Examples
+from pipeline.examples.prepared import PREPARED_FILE, write_prepared
 from pipeline.tracking.experiment_pages import of_runs
 from pipeline.tracking.store import RunRecord, Store
 from tests.networks import DENSE, PARAMS
@@ -228,6 +231,7 @@ def test_params_prints_what_each_variant_trains_with(start):
 def test_predict_reads_every_file_before_it_loads_a_model(start, project, no_tensorflow):
     (project / "digit.pgm").write_bytes(b"P5 3 3 255\n" + bytes([0, 0, 0, 0, 255, 0, 0, 0, 0]))
     (project / "notes.txt").write_text("no picture")
+    write_prepared(PREPARED_FILE, TINY)
 
     ended = start("predict", "digit.pgm", "notes.txt", before=no_tensorflow)
 
@@ -238,12 +242,12 @@ def test_predict_reads_every_file_before_it_loads_a_model(start, project, no_ten
 def test_predict_without_runs_says_which_command_makes_them(start, project, python_at_once):
     (project / "digit.pgm").write_bytes(b"P5 3 3 255\n" + bytes([0, 0, 0, 0, 255, 0, 0, 0, 0]))
 
-    ended = start("predict", "digit.pgm", python=python_at_once)
+    for missing in ("data/prepared.npz", "runs/batch_norm/manifest.json"):
+        ended = start("predict", "digit.pgm", python=python_at_once)
 
-    assert ended.returncode == 66
-    assert one_line(ended) == (
-        "error: runs/batch_norm/seed-00/model.json is not here: `dvc repro` makes it"
-    )
+        assert ended.returncode == 66
+        assert one_line(ended) == f"error: {missing} is not here: `dvc repro` makes it"
+        write_prepared(PREPARED_FILE, TINY)
 
 
 def test_prepare_names_the_damaged_file(start, project):
@@ -267,6 +271,8 @@ def test_prepare_names_the_missing_file(start, project):
     assert files(project) == {"params.yaml"}
 
 
+_FEW = Examples(np.zeros((2, 3, 3), np.uint8), np.uint8([0, 1]))
+TINY = Dataset(_FEW, _FEW, _FEW, ("a", "b"))
 DIGITS = PARAMS.replace("dataset: mnist ", "dataset: digits ").replace(": 5000", ": 200")
 
 

@@ -80,7 +80,8 @@ def trained(tmp_path_factory, empty_store):
         patch.chdir(folder)
         shutil.copy(empty_store, "mlflow.db")
         write_prepared(
-            PREPARED_FILE, Dataset(examples(80, rng), examples(20, rng), examples(9, rng))
+            PREPARED_FILE,
+            Dataset(examples(80, rng), examples(20, rng), examples(9, rng), ("a", "b", "c")),
         )
         store, ids = Store("digits"), []
         for name in VARIANTS:

@@ -13,7 +13,7 @@ import click
 from pipeline.errors import PipelineError
 
 FOLDER = Path(".demo")
-_COPIED = ("pipeline", ".dvc/plots", ".dvcignore", "dvc.yaml", "params.yaml")
+_COPIED = ("networks", "pipeline", ".dvc/plots", ".dvcignore", "dvc.yaml", "params.yaml")
 
 
 @click.command()

@@ -33,7 +33,7 @@ def steps(processor: str | None) -> dict[str, str]:
 def reports(processor: str | None) -> dict[str, bytes]:
     """Returns the files that the stage `compare` makes of the present runs, by name."""
     with tempfile.TemporaryDirectory() as folder:
-        for name in (*MADE, "params.yaml", "pipeline", "tests"):
+        for name in (*MADE, "networks", "params.yaml", "pipeline", "tests"):
             (Path(folder) / name).parent.mkdir(exist_ok=True)
             (Path(folder) / name).symlink_to(Path(name).resolve())
         module = "pipeline" if processor is None else "tests.portability.emulated"

@@ -60,6 +60,10 @@ class Section(BaseModel):
 
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
 
+    def __hash__(self) -> int:
+        """Equal blocks have equal hashes, though lists in them have none."""
+        return hash(self.model_dump_json())
+
 
 class Data(Section):
     """The dataset, and how it is split.

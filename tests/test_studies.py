@@ -14,6 +14,7 @@ from pipeline.execution import study as command
 from pipeline.studies import gallery, run
 from pipeline.studies.study_file import read_study
 
+NETWORKS = Path("networks").resolve()
 STUDY = """
 claim: Batch normalisation helps on the digits
 source: us
@@ -44,6 +45,7 @@ def project(tmp_path_factory, empty_store, share_compiled):
         patch.chdir(tmp_path_factory.mktemp("project"))
         shutil.copy(empty_store, "mlflow.db")
         share_compiled(patch)
+        shutil.copytree(NETWORKS, "networks")
         folder = Path("studies/digits")
         folder.mkdir(parents=True)
         (folder / "study.yaml").write_text(STUDY)

@@ -38,7 +38,7 @@ class Classifier(mlflow.pyfunc.PythonModel):
         """Returns the probability of each class."""
         import keras
 
-        inputs = np.asarray(model_input, self._model.input.dtype)
+        inputs = np.asarray(model_input, self._model.inputs[0].dtype)
         logits = self._model(inputs, training=False)
         return keras.ops.convert_to_numpy(keras.ops.softmax(logits))
 

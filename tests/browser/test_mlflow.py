@@ -24,9 +24,11 @@ from pipeline.tracking import comparison
 from pipeline.tracking.experiment_pages import of_runs
 from pipeline.tracking.records import data_of, epoch_points, run_description, run_record
 from pipeline.tracking.store import Point, Store
+from tests.networks import PARAMS
 
 CHECKOUT = Path(__file__).parents[2]
 DESKTOP = {"width": 1500, "height": 1100}
+
 EPOCHS, SEEDS = 3, 2
 LINEAGE = Lineage({"mlflow.source.git.commit": "0123456789", "git.dirty": "false"})
 REPORT = "# With BN is better\n\nOver 2 runs.\n\n![Pairs](figures/pairs.png)\n"
@@ -80,7 +82,7 @@ def places(tmp_path_factory, empty_store):
     """What is to be seen, and where, as the served UI's own command prints it."""
     folder = tmp_path_factory.mktemp("project")
     (folder / "mlflow.db").write_bytes(empty_store.read_bytes())
-    (folder / "params.yaml").write_bytes((CHECKOUT / "params.yaml").read_bytes())
+    (folder / "params.yaml").write_text(PARAMS, encoding="utf-8")
     with pytest.MonkeyPatch.context() as patch:
         for name in ("DVC_ROOT", "DVC_EXP_NAME", "MLFLOW_TRACKING_URI"):
             patch.delenv(name, raising=False)

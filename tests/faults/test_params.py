@@ -5,6 +5,7 @@
 
 import random
 import re
+import shutil
 import sys
 import time
 from pathlib import Path
@@ -12,9 +13,10 @@ from pathlib import Path
 import pytest
 
 from pipeline import cli
-from tests.faults.command import NOTE_THE_PEAK, PARAMS, run
+from tests.faults.command import CHECKOUT, NOTE_THE_PEAK, run
 
 # Faults in a comment are none.
+PARAMS = (CHECKOUT / "params.yaml").read_text(encoding="utf-8")
 BARE = re.sub(r" *#.*", "", PARAMS)
 LINES = BARE.splitlines(keepends=True)
 # What takes the place of a value, or of anything else.
@@ -84,6 +86,7 @@ FAULTS = [
 @pytest.fixture
 def check(project, monkeypatch, capsys):
     """Runs `python -m pipeline params` on these bytes, in this process; returns its exit code."""
+    shutil.copytree(CHECKOUT / "networks", project / "networks")
 
     def examine(content):
         (project / "params.yaml").write_bytes(content)
@@ -100,7 +103,7 @@ def check(project, monkeypatch, capsys):
             assert line.isprintable()
             assert len(line) < 500
             assert told.out == ""
-        assert [path.name for path in project.iterdir()] == ["params.yaml"]
+        assert {path.name for path in project.iterdir()} == {"networks", "params.yaml"}
         assert (project / "params.yaml").read_bytes() == content
         return ended.value.code
 

@@ -49,7 +49,7 @@ def write_runs():
             for name in (ARCHITECTURE, WEIGHTS):
                 (folder / name).write_text(f"{name} of {variant}, seed {seed}")
     REPORTS.mkdir()
-    roles = {"candidate": "batch_norm", "baseline": "no_norm"}
+    roles = {"candidate": "batch_norm", "baseline": "no_norm", "measure": "accuracy"}
     answer = {"verdict": "not_settled", "mean": 0, "ci_low": -1, "ci_high": 1, "wins": 0, "n": 2}
     (REPORTS / "comparison.json").write_text(json.dumps(roles | answer))
     (REPORTS / "report.md").write_text("# Unclear\n")

@@ -104,3 +104,11 @@ def test_the_table_of_the_guide_is_trained_on_and_scored(make_clone):
     # To say benign always would be right for 94 of 150.
     assert (scores["accuracy"] > 0.8).all()
     assert clone.run("dvc", "status", "prepare").stdout.strip().endswith("up to date.")
+
+
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "examples").glob("*/params.yaml")), ids=lambda one: one.parent.name
+)
+def test_the_parameters_of_each_example_are_valid(path, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    assert read_params(path).tracking.experiment

@@ -135,7 +135,7 @@ def test_dvc_plots_a_line_for_each_variant(reproduced):
 
 
 def test_the_tutorial_tells_of_these_runs(reproduced, tmp_path, monkeypatch):
-    for name in ("params.yaml", "data", "runs", "evaluation", "reports"):
+    for name in ("params.yaml", "networks", "data", "runs", "evaluation", "reports"):
         (tmp_path / name).symlink_to(reproduced.folder / name)
     (tmp_path / "studies").symlink_to(Path("studies").resolve())
     # From where the tests are, for here is no code.

@@ -252,7 +252,7 @@ def test_the_champion_is_served_and_answers_for_raw_images(reproduced):
     assert unforced.returncode == (0 if verdict == "candidate_better" else 1)
     said = reproduced.run(*promote, "--force").stdout
     (seed,) = re.findall(r"batch_norm-seed-(\d\d) is champion", said)
-    test = np.load(reproduced.folder / "data/prepared.npz")["test_images"][:50]
+    test = np.load(reproduced.folder / "data/prepared.npz")["test_inputs"][:50]
     expected = np.load(reproduced.folder / "evaluation/batch_norm/predictions.npz")["predicted"]
 
     with socket.socket() as free:

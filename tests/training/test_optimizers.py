@@ -20,9 +20,9 @@ def test_steps_equal_those_of_keras(name, flag):
     rng = np.random.default_rng(0)
     start = [rng.normal(size=5).astype(np.float32), rng.normal(size=2).astype(np.float32)]
     gradients = [[rng.normal(size=len(v)).astype(np.float32) for v in start] for _ in range(4)]
-    theirs = type(keras.optimizers.get(name))(**arguments)
+    theirs = type(keras.optimizers.get(name))(**arguments, weight_decay=0.1)
     variables = [keras.Variable(value) for value in start]
-    ours = build(Optimizer(name=name, **arguments))
+    ours = build(Optimizer(name=name, **arguments), weight_decay=0.1)
     ours.build([keras.Variable(value) for value in start])
 
     values = [tf.constant(value) for value in start]

@@ -81,6 +81,11 @@ def one_line(text: object, longest: int = 200) -> str:
     return line if len(line) <= longest else f"{line[:half]}…{line[-half:]}"
 
 
+def first_line(error: Exception) -> str:
+    """Returns what an error of another library says first."""
+    return str(error).strip().partition("\n")[0]
+
+
 def printable(text: str) -> str:
     """Returns the text with `?` for characters that would control a terminal."""
     return "".join(character if character.isprintable() else "?" for character in text)

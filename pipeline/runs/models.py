@@ -12,7 +12,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.errors import DataError
+from pipeline.errors import DataError, first_line
 from pipeline.files import missing, replacing, write_text
 from pipeline.runs.tables import ARCHITECTURE, WEIGHTS
 
@@ -39,7 +39,7 @@ def read_model(folder: Path) -> keras.Model:
     except FileNotFoundError:
         raise missing(path) from None
     except (ValueError, LookupError, TypeError, AttributeError) as error:
-        raise DataError(f"{path} does not describe a model: {_first_line(error)}") from None
+        raise DataError(f"{path} does not describe a model: {first_line(error)}") from None
     if not isinstance(model, keras.Model):
         raise DataError(f"{path} does not describe a model")
     read_weights(model, folder)
@@ -54,9 +54,5 @@ def read_weights(model: keras.Model, folder: Path) -> list[NDArray[np.float32]]:
     except FileNotFoundError:
         raise missing(path) from None
     except (OSError, ValueError, LookupError, RuntimeError) as error:
-        raise DataError(f"{path} has no weights for its model: {_first_line(error)}") from None
+        raise DataError(f"{path} has no weights for its model: {first_line(error)}") from None
     return model.get_weights()
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0]

@@ -15,7 +15,7 @@ from typing import Any
 
 from pydantic import PydanticUndefinedAnnotation
 
-from pipeline.errors import ParamsError, printable
+from pipeline.errors import ParamsError, first_line, printable
 from pipeline.params import Network
 
 
@@ -42,7 +42,7 @@ def fault(code: str, error: Exception) -> ParamsError:
     else:
         frames = traceback.extract_tb(error.__traceback__)
         line = next((frame.lineno for frame in reversed(frames) if frame.filename == code), None)
-        said = _first_line(error)
+        said = first_line(error)
     where = f"{code}, line {line}" if line else code
     return ParamsError(printable(f"{where}: {type(error).__name__}: {said}"))
 
@@ -112,7 +112,3 @@ def _with_keras_on_demand(tree: ast.Module, module: ModuleType) -> ast.Module:
     if len(body) < len(tree.body):
         vars(module)["keras"] = _OnDemand("keras")
     return ast.Module(body, tree.type_ignores)
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0]

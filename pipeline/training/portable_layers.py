@@ -6,7 +6,7 @@ are therefore cut here, into pieces that Eigen treats alike for both sizes (`com
 in its GeneralBlockPanelKernel.h, for AVX).
 
 A convolution is a product too, of its kernel and the patches of its inputs (Chellapilla et al.
-2006). That is several times as fast as XLA's own.
+2006). That is faster than XLA's own.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def _portable_layer(layer: keras.layers.Layer) -> keras.layers.Layer:
     kind = type(layer)
     if kind is keras.layers.Dense:
         kind = _Dense
-    elif kind is keras.layers.Conv2D and _is_product(layer):
+    elif _is_product(layer):
         kind = _Conv2D
     return kind.from_config(layer.get_config())
 

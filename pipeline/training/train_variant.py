@@ -28,8 +28,18 @@ def manifest_of(params: Params, variant: str) -> Manifest:
 
 
 def check_variant(params: Params, variant: str) -> list[str]:
-    """Makes sure that a variant can be trained on the prepared data; see `Trainer.check`."""
-    return Trainer(read_prepared()).check(params.variants[variant])
+    """Makes sure that a variant can be trained on the prepared data.
+
+    Returns:
+        The kinds of its layers whose bits may depend on the processor.
+
+    Raises:
+        ParamsError: if there are fewer examples to train on than a batch has, or the network or
+            its augmentation cannot be built.
+    """
+    settings, dataset = params.variants[variant], read_prepared()
+    _expect_a_batch(settings, variant, len(dataset.train))
+    return Trainer(dataset).check(settings)
 
 
 def train_variant(params: Params, manifest: Manifest, hooks: Hooks, pool: Pool) -> list[TrainedRun]:
@@ -40,13 +50,9 @@ def train_variant(params: Params, manifest: Manifest, hooks: Hooks, pool: Pool) 
         manifest: as returned by `manifest_of`.
         hooks: what else happens around each run; cannot change a result.
         pool: runs the seeds; cannot change a result.
-
-    Raises:
-        ParamsError: if there are fewer examples to train on than a batch has.
     """
-    variant, dataset = params.variants[manifest.variant], read_prepared()
-    _expect_a_batch(variant, manifest.variant, len(dataset.train))
-    return train_seeds(variant, manifest.seeds, Trainer(dataset, hooks), pool)
+    variant = params.variants[manifest.variant]
+    return train_seeds(variant, manifest.seeds, Trainer(read_prepared(), hooks), pool)
 
 
 def write_runs(manifest: Manifest, trained: Sequence[TrainedRun]) -> None:

@@ -12,7 +12,6 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from pipeline.errors import ParamsError
 from pipeline.examples.dataset import Dataset, Examples
 from pipeline.params import Network, Normalization, Optimizer, Variant
 from pipeline.runs.epochs import EpochScores, best_epoch, is_over
@@ -118,7 +117,7 @@ class Trainer:
         self._lock = threading.Lock()
 
     def check(self, variant: Variant) -> list[str]:
-        """Makes sure that a variant can be trained on this data.
+        """Makes sure that a variant's network and augmentation can be built for this data.
 
         Returns:
             The kinds of its layers whose bits may depend on the processor.
@@ -126,14 +125,8 @@ class Trainer:
         Raises:
             ParamsError: if not; the message names the parameter, or the line of the network's file.
         """
-        training = variant.training
-        if training.batch_size > len(self._train[1]):
-            raise ParamsError(
-                f"`batch_size` must be at most the {len(self._train[1])} examples trained on, got "
-                f"{training.batch_size} (params.yaml, training)"
-            )
         model = self._network(variant.network, variant.normalization)
-        augmented(model, training.augmentation or ())
+        augmented(model, variant.training.augmentation or ())
         return outside_promise(model)
 
     def __call__(self, task: Task) -> TrainedRun:

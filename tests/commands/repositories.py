@@ -12,10 +12,8 @@ from pipeline.evaluation.results import Predictions, write_predictions, write_te
 from pipeline.files import sha256
 from pipeline.runs.manifest import Manifest, write_manifest
 from pipeline.runs.tables import RUNS
-from tests.networks import DENSE
 
 CHECKOUT = Path(__file__).parents[2]
-PARAMS = (CHECKOUT / "params.yaml").read_text(encoding="utf-8").replace("networks/dense.py", DENSE)
 DVC_YAML = """\
 stages:
   train:

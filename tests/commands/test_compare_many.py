@@ -7,7 +7,6 @@ from dvc.repo import Repo
 
 from tests.commands.repositories import (
     DVC_YAML,
-    PARAMS,
     commit,
     error,
     git,
@@ -16,6 +15,7 @@ from tests.commands.repositories import (
     write_data,
     write_variant,
 )
+from tests.networks import PARAMS
 
 SEEDS = range(10)
 WITHOUT = np.array([0.90, 0.91, 0.92, 0.90, 0.91, 0.90, 0.93, 0.89, 0.90, 0.91])

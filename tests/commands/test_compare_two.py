@@ -19,7 +19,6 @@ from pipeline.tracking import records
 from tests.commands.repositories import (
     CHECKOUT,
     DVC_YAML,
-    PARAMS,
     commit,
     error,
     git,
@@ -28,6 +27,7 @@ from tests.commands.repositories import (
     write_data,
     write_variant,
 )
+from tests.networks import PARAMS
 
 WITHOUT = np.array([0.90, 0.91, 0.92, 0.90, 0.91, 0.90])
 WITHOUT_FIRST = WITHOUT - 0.03

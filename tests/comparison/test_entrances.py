@@ -21,8 +21,8 @@ from pipeline.reporting import compare as stage
 from pipeline.studies.judgement import judge
 from pipeline.studies.report import verdict as study_verdict
 from pipeline.studies.study import Rule
-from tests.commands.repositories import PARAMS, write_variant
-from tests.networks import DENSE
+from tests.commands.repositories import write_variant
+from tests.networks import DENSE, PARAMS
 
 SEEDS = range(10)
 CASES = {

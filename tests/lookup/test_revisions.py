@@ -14,13 +14,13 @@ from pipeline.errors import DataError, MissingInputError
 from pipeline.lookup import revisions
 from tests.commands.repositories import (
     DVC_YAML,
-    PARAMS,
     commit,
     git,
     start,
     write_data,
     write_variant,
 )
+from tests.networks import PARAMS
 
 CACHE = Path(".dvc/cache/files/md5")
 

@@ -9,7 +9,7 @@ from pipeline.runs.epochs import EpochScores, Scores
 from pipeline.runs.manifest import Manifest, read_manifest
 from pipeline.runs.models import read_model
 from pipeline.runs.tables import read_history, run_folder
-from pipeline.training.train_variant import manifest_of, train_variant, write_runs
+from pipeline.training.train_variant import check_variant, write_runs
 from pipeline.training.trainer import TrainedRun
 from tests.networks import PARAMS
 
@@ -24,7 +24,7 @@ def test_a_batch_larger_than_the_examples_trained_on_is_refused(project):
     write_prepared(PREPARED_FILE, Dataset(examples, examples, examples, ("a", "b")))
 
     with pytest.raises(ParamsError) as told:
-        train_variant(params, manifest_of(params, "no_norm"), hooks=None, pool=None)
+        check_variant(params, "no_norm")
 
     assert str(told.value) == (
         "`batch_size` must be at most the 31 examples trained on, got 32 "

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Iterator, Sequence
-from multiprocessing.pool import ThreadPool
 
 import tensorflow as tf
 
@@ -16,6 +15,7 @@ from pipeline.training.batches import epoch_batches
 from pipeline.training.schedule import epoch_rates
 from pipeline.training.solver import Solver
 from pipeline.training.trainer import TrainedRun, Trainer, train_seeds
+from pipeline.training.workers import worker_pool
 
 
 class Engine:
@@ -24,7 +24,7 @@ class Engine:
     def __init__(self, dataset: Dataset, workers: int) -> None:
         """Takes the data and starts the threads."""
         self._trainer = Trainer(dataset)
-        self._pool = ThreadPool(workers)
+        self._pool = worker_pool(workers)
 
     def train(self, variant: Variant, seeds: Sequence[int]) -> list[TrainedRun]:
         """Returns the runs by seed, as the stage `train` makes them."""

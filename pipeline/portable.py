@@ -22,6 +22,8 @@ SETTINGS = {
     "ONEDNN_MAX_CPU_ISA": "AVX2",
     # Products on several threads are cut by their number. Seeds train side by side instead.
     "TF_NUM_INTRAOP_THREADS": "1",
+    # Each logical device has a thread of its own (see `training.workers`).
+    "TF_OVERRIDE_GLOBAL_THREADPOOL": "true",
     "KERAS_BACKEND": "tensorflow",
     # Keras reads keras.json from this folder; there is none.
     "KERAS_HOME": os.devnull,

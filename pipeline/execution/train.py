@@ -21,6 +21,7 @@ from pipeline.runs.epochs import EpochScores
 from pipeline.tracking.live import LiveView
 from pipeline.training.train_variant import check_variant, manifest_of, train_variant, write_runs
 from pipeline.training.trainer import Hooks, Snapshot, TrainedRun
+from pipeline.training.workers import worker_pool
 
 
 def run(
@@ -127,7 +128,7 @@ class _Watched(Hooks):
 @contextmanager
 def _threads(workers: int, asked: Interruption) -> Iterator[ThreadPool]:
     """Yields a pool. If the block fails, running tasks stop after their epoch, and none starts."""
-    pool = ThreadPool(workers)
+    pool = worker_pool(workers)
     try:
         yield pool
     except BaseException:

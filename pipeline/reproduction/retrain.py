@@ -26,6 +26,7 @@ from pipeline.runs.tables import history_table
 from pipeline.tracking import recorded
 from pipeline.tracking.recorded import RecordedRun
 from pipeline.training.trainer import Hooks, TrainedRun, Trainer, train_seeds
+from pipeline.training.workers import worker_pool
 
 
 def run(runs: Sequence[RecordedRun], workers: int | None = None) -> bool:
@@ -39,7 +40,7 @@ def run(runs: Sequence[RecordedRun], workers: int | None = None) -> bool:
         Whether all came out the same.
     """
     dataset = read_prepared()
-    with ThreadPool(workers or os.cpu_count()) as pool:
+    with worker_pool(workers) as pool:
         same = [same for group in _by_variant(runs) for same in _retrain(group, dataset, pool)]
     if len(same) > 1:
         print(f"{sum(same)} of {len(same)} runs came out the same")

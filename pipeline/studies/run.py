@@ -1,9 +1,7 @@
 """Runs a study: each point of its grid on each seed, then its verdict."""
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from multiprocessing.pool import ThreadPool
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +19,7 @@ from pipeline.studies.kept_trials import KeptTrials
 from pipeline.studies.measures.trials import Trials
 from pipeline.studies.study import STUDIES, Study, short
 from pipeline.training.trainer import Task
+from pipeline.training.workers import worker_pool
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,7 +97,7 @@ def _train(study: Study, kept: KeptTrials, tasks: list[Task], workers: int | Non
         kept.write(task, trials(task))
 
     with (
-        ThreadPool(workers or os.cpu_count() or 1) as pool,
+        worker_pool(workers) as pool,
         tqdm(total=len(tasks), desc=study.name, unit="run", mininterval=5) as bar,
     ):
         for _ in pool.imap_unordered(train, tasks):

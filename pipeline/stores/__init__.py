@@ -1,0 +1,1 @@
+"""Reads the runs of any MLflow store, and changes nothing in it."""

@@ -17,6 +17,7 @@ from __future__ import annotations
 import math
 from typing import Literal
 
+from pipeline.comparison.beyond_pairs import UnpairedComparison
 from pipeline.comparison.statistics import PairedComparison
 
 Verdict = Literal["candidate_better", "baseline_better", "not_settled", "too_few_pairs"]
@@ -47,6 +48,43 @@ def verdict(
     if low > 0 and paired.probability_ci_low > 0.5 and probability >= MEANINGFUL:
         return "candidate_better"
     if high < 0 and paired.probability_ci_high < 0.5 and 1 - probability >= MEANINGFUL:
+        return "baseline_better"
+    return "not_settled"
+
+
+def unpaired_verdict(
+    compared: UnpairedComparison,
+    p: float | None,
+    confidence: float,
+    *,
+    family: int = 1,
+    smaller_is_better: bool = False,
+) -> Verdict:
+    """Returns which of two is better whose runs are not paired, by the same rule as far as may be.
+
+    The interval is Welch's, p is the Mann-Whitney test's, and of the probability of outperforming
+    only the value counts, because the test is of that probability.
+
+    Args:
+        compared: candidate against baseline.
+        p: adjusted over the family.
+        confidence: of the interval, in (0, 1).
+        family: how many p values were adjusted together.
+        smaller_is_better: whether smaller values are better.
+    """
+    n, m = compared.n_candidate, compared.n_baseline
+    # The smallest p that these numbers of runs can have: every run of one beats all of the other.
+    if family * 2 / math.comb(n + m, n) > 1 - confidence:
+        return "too_few_pairs"
+    low, high = compared.ci_low, compared.ci_high
+    if low is None or high is None or p is None or p > 1 - confidence:
+        return "not_settled"
+    if smaller_is_better:
+        low, high = -high, -low
+    probability = compared.probability_of_outperforming
+    if low > 0 and probability >= MEANINGFUL:
+        return "candidate_better"
+    if high < 0 and 1 - probability >= MEANINGFUL:
         return "baseline_better"
     return "not_settled"
 

@@ -1,0 +1,144 @@
+"""What is known of each run beside its metrics: parameters, tags, its name and experiment."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from difflib import get_close_matches
+from functools import cached_property
+
+import pandas as pd
+
+from pipeline.designs.names import Role, role
+from pipeline.designs.values import MISSING, ordered, unified
+from pipeline.errors import ArgumentError
+from pipeline.stores.stored_runs import StoredRuns
+
+EXPERIMENT = "experiment"
+RUN_NAME = "run_name"
+_OF_MLFLOW = "mlflow."
+_COMMIT = "mlflow.source.git.commit"
+_NAMED = 20
+
+
+@dataclass(frozen=True, eq=False)
+class Columns:
+    """What is known of the runs that count.
+
+    Attributes:
+        varying: a column for each thing that differs between runs; its values are texts, each
+            written in one way, '' where a run has none.
+        roles: of each column of `varying`, in its order.
+        aliases: for each column of `varying`, itself and those that vary one-to-one with it.
+        merged: for each column, the ways of writing one value that were merged.
+        stored: where other columns are found.
+        runs: the ids of the runs that count.
+    """
+
+    varying: pd.DataFrame
+    roles: dict[str, Role]
+    aliases: dict[str, tuple[str, ...]]
+    merged: dict[str, list[tuple[str, ...]]]
+    stored: StoredRuns
+    runs: pd.Index
+
+    def of_role(self, *roles: Role) -> list[str]:
+        """Returns the columns that have one of the roles."""
+        return [name for name, of in self.roles.items() if of in roles]
+
+    def named(self, name: str, flag: str) -> pd.Series:
+        """Returns the column that a user named, whether or not it differs between runs.
+
+        Raises:
+            ArgumentError: if there is none.
+        """
+        found = _raw(self.stored, name)
+        if found is None:
+            raise ArgumentError(
+                f"{flag} {name!r} is no parameter or tag of these runs{self._near(name)}"
+            )
+        return unified(found.loc[self.runs])[0].rename(name)
+
+    def _near(self, name: str) -> str:
+        known = [*self.stored.params, *self.stored.tags, RUN_NAME, EXPERIMENT]
+        near = get_close_matches(name, map(str, known), n=3)
+        if near:
+            return f"; did you mean {' or '.join(map(repr, near))}?"
+        differing = list(self.varying)[:_NAMED]
+        return f"; these differ: {', '.join(differing)}" if differing else ""
+
+    @cached_property
+    def others(self) -> list[str]:
+        """What else could be compared: tags, the run's name, the experiment, if they differ."""
+        tags = [name for name in self.stored.tags if not str(name).startswith(_OF_MLFLOW)]
+        return [name for name in [*tags, RUN_NAME, EXPERIMENT] if _groups(self.named(name, ""))]
+
+
+def columns(stored: StoredRuns, runs: pd.Index) -> Columns:
+    """Returns what differs between the runs."""
+    params = stored.params.loc[runs]
+    sources = {str(name): params[name] for name in sorted(params, key=str)}
+    if _COMMIT in stored.tags:
+        sources.setdefault("git commit", stored.tags.loc[runs, _COMMIT])
+    # After the parameters: of aliases the first one lends its name.
+    sources = {EXPERIMENT: stored.runs.loc[runs, "experiment"]} | sources
+    varying: dict[str, pd.Series] = {}
+    merged: dict[str, list[tuple[str, ...]]] = {}
+    roles: dict[str, Role] = {}
+    aliases: dict[str, tuple[str, ...]] = {}
+    first_of: dict[bytes, str] = {}
+    for name, raw in sources.items():
+        column, ways = unified(raw)
+        if column.nunique() < 2:
+            continue
+        of = "data" if name == EXPERIMENT else _role(name, column)
+        pattern = pd.factorize(column)[0].tobytes()
+        if ways:
+            merged[name] = ways
+        if of in {"setting", "data"} and pattern in first_of:
+            first = first_of[pattern]
+            aliases[first] = (*aliases[first], name)
+            continue
+        if of in {"setting", "data"}:
+            first_of[pattern] = name
+        varying[name], roles[name], aliases[name] = column, of, (name,)
+    table = pd.DataFrame(varying, index=runs, dtype=object)
+    return Columns(table, roles, aliases, merged, stored, runs)
+
+
+def _role(name: str, column: pd.Series) -> Role:
+    told = column[column != MISSING]
+    return role(name, list(told.unique()), len(told))
+
+
+def _groups(column: pd.Series) -> bool:
+    """Whether a column sorts runs into more than one group, not each into its own."""
+    return 1 < column.nunique() < len(column)
+
+
+def _raw(stored: StoredRuns, name: str) -> pd.Series | None:
+    for table in (stored.params, stored.tags):
+        if name in table:
+            return table[name]
+    if name == RUN_NAME:
+        return stored.runs["name"]
+    return stored.runs["experiment"] if name == EXPERIMENT else None
+
+
+def together(table: pd.DataFrame, names: Iterable[str]) -> pd.Series:
+    """Returns a number for each row, equal where all the named columns are.
+
+    Numbers are in the order of the columns' values, so seed 2 comes before seed 10.
+    """
+    names = list(names)
+    if not names:
+        return pd.Series(0, table.index)
+    ranks = pd.DataFrame({name: _ranks(table[name]) for name in names})
+    return ranks.groupby(names, sort=True).ngroup()
+
+
+def _ranks(column: pd.Series) -> pd.Series:
+    if pd.api.types.is_numeric_dtype(column):
+        return column.rank(method="dense").fillna(0)
+    ranks = {value: rank for rank, value in enumerate(ordered(column))}
+    return column.map(ranks)

@@ -1,0 +1,269 @@
+"""What makes runs comparable: the blocks within which they differ only in what is compared."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+
+from pipeline.comparison.verdict import fewest_pairs
+from pipeline.designs.asked import Asked, Inference
+from pipeline.designs.columns import Columns, together
+from pipeline.designs.factors import Factor
+from pipeline.designs.metric import listed
+from pipeline.designs.names import Role, is_time
+
+Unit = Literal["pairs", "data", "folds", "alone"]
+
+# In this order columns are tried as what the runs of a block share.
+_ROLES: tuple[Role, ...] = ("data", "fold", "seed", "setting")
+# Runs that a further column may leave without a partner, of those that had one.
+_MAY_LOSE = 0.5
+# From so many data sets on they are what counts, whatever was repeated on each.
+ENOUGH_DATA = fewest_pairs(0.95)
+# Among more cells, who shares what with whom is no longer worth knowing.
+_MOST_CELLS = 60
+# Fewer runs than this may differ in a commit without each having its own.
+_FEW_RUNS = 6
+
+
+@dataclass(frozen=True)
+class Confounder:
+    """Something that changes with what is compared, so that it may be the cause.
+
+    Attributes:
+        name: of the parameter or tag.
+        always: whether no two runs that were compared have it in common.
+    """
+
+    name: str
+    always: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Question:
+    """One thing that is compared, and the runs by which.
+
+    Attributes:
+        factor: what is compared.
+        pair_by: what the runs of a block share; () if nothing.
+        unit: what a block is: a pair of runs (of seeds, or other parameters), data, or a fold;
+            `alone` if runs share nothing.
+        runs: a row for each run that differs from all others, indexed by its id, with the columns
+            `cell`, its level; `block`, a number; `value`.
+        others: what else is known of these runs: a column for each thing that differs.
+        set_by: the columns of `others` that set up a run: parameters, data, the experiment.
+        copies: how many runs were left out because another one is the same to the last digit.
+        repeats: how many runs share both cell and block with another run.
+        confounders: what changes with the factor between the runs of a block.
+        differing: what changes with the factor over all runs, whatever the blocks.
+        told: what was inferred of the blocks.
+        folds: into how many parts the data were split; 0 if blocks are no folds.
+    """
+
+    factor: Factor
+    pair_by: tuple[str, ...]
+    unit: Unit
+    runs: pd.DataFrame
+    others: pd.DataFrame
+    set_by: tuple[str, ...]
+    copies: int
+    repeats: int
+    confounders: tuple[Confounder, ...]
+    differing: tuple[Confounder, ...]
+    told: tuple[Inference, ...]
+    folds: int
+
+
+def question(
+    factor: Factor, cells: pd.Series, values: pd.Series, columns: Columns, asked: Asked
+) -> tuple[Question, list[Inference]]:
+    """Returns what is compared with the blocks in which it is, and what was inferred of copies.
+
+    Args:
+        factor: what is compared.
+        cells: the level of each run.
+        values: of the metric, for each run.
+        columns: what else is known of the runs.
+        asked: what the flags said.
+
+    Raises:
+        ArgumentError: if `pair_by` names nothing.
+    """
+    table = columns.varying.drop(columns=columns.of_role("identity", "repeat"))
+    table = table.drop(columns=list(factor.names), errors="ignore")
+    for name in asked.pair_by:
+        table[name] = columns.named(name, "--pair-by")
+    kept, of_copies = _different(table, cells, values, columns, asked)
+    table, cells = table.loc[kept], cells[kept]
+    key = list(asked.pair_by) or _shared(table, cells, columns)
+    unit, block_by, told = _unit(table, cells, key, columns, asked)
+    block = together(table, block_by)
+    runs = pd.DataFrame({"cell": cells, "block": block, "value": values[kept]})
+    # In whatever order runs were read, sums are taken in the same one.
+    runs = runs.sort_values(["block", "value"], kind="stable")
+    in_block = runs.groupby(["cell", "block"])["value"].transform("size")
+    folds = [name for name in block_by if columns.roles.get(name) == "fold"]
+    of = Question(
+        factor=factor,
+        pair_by=tuple(block_by),
+        unit=unit,
+        runs=runs,
+        others=table.loc[runs.index],
+        set_by=tuple(name for name in columns.of_role("setting", "data") if name in table),
+        copies=len(values) - len(kept),
+        repeats=int((in_block > 1).sum()) if unit != "alone" else 0,
+        confounders=_confounders(table.drop(columns=block_by), runs, columns),
+        differing=_confounders(table, runs.assign(block=0), columns),
+        told=tuple(told),
+        folds=int(table[folds[0]].nunique()) if unit == "folds" else 0,
+    )
+    return of, of_copies
+
+
+def _different(
+    table: pd.DataFrame, cells: pd.Series, values: pd.Series, columns: Columns, asked: Asked
+) -> tuple[pd.Index, list[Inference]]:
+    """Returns the runs without copies of others: same setting, and all metrics the same.
+
+    Times are not looked at unless they are what is compared: no two are the same. If a seed changes
+    nothing, runs that differ in it alone are copies too.
+    """
+    metrics = columns.stored.metrics.loc[values.index]
+    metrics = metrics[[name for name in metrics if not is_time(str(name))]]
+    result = together(metrics.assign(_value=values), [*metrics, "_value"])
+    made_from = [
+        name for name in table if columns.roles.get(name) != "provenance" or name in asked.pair_by
+    ]
+    seeds = [name for name in columns.of_role("seed") if name in made_from]
+    seedless = together(
+        table.assign(_cell=cells), [*(n for n in made_from if n not in seeds), "_cell"]
+    )
+    by_setting = result.groupby(seedless)
+    inferences = []
+    if seeds and by_setting.size().max() > 1 and by_setting.nunique().max() == 1:
+        made_from = [name for name in made_from if name not in seeds]
+        inferences.append(
+            Inference(
+                f"{listed(seeds)} changes nothing: runs that differ only in it have the same "
+                "metrics to the last digit, and count as one run.",
+                "--metric",
+            )
+        )
+    identity = together(table.assign(_cell=cells, _result=result), [*made_from, "_cell", "_result"])
+    # Of copies the one with the smallest id stays, whatever order they were read in.
+    first = identity.sort_index().drop_duplicates().index
+    return values.index[values.index.isin(first)], inferences
+
+
+def _shared(table: pd.DataFrame, cells: pd.Series, columns: Columns) -> list[str]:
+    """Returns the columns whose values runs of different cells share, so that they form blocks."""
+    key: list[str] = []
+    covered, meeting = len(cells), _meeting(cells, pd.Series(0, cells.index))
+    for name in (name for role in _ROLES for name in columns.of_role(role) if name in table):
+        block = together(table, [*key, name])
+        with_it = _covered(cells, block)
+        if _fixed(table[name], cells) or with_it < max(1, _MAY_LOSE * covered):
+            continue
+        if _meeting(cells, block) == meeting:
+            key.append(name)
+            covered = with_it
+    if key:
+        return key
+    for name in (name for name in columns.of_role("provenance") if name in table):
+        block = together(table, [name])
+        if not _fixed(table[name], cells) and _covered(cells, block) == covered:
+            return [name]
+    return []
+
+
+def _fixed(column: pd.Series, cells: pd.Series) -> bool:
+    """Whether each cell has a single value."""
+    return not column.ne(column.groupby(cells).transform("first")).any()
+
+
+def _covered(cells: pd.Series, block: pd.Series) -> int:
+    """Returns how many runs are in a block with runs of another cell."""
+    return int((cells.groupby(block).transform("nunique") > 1).sum())
+
+
+def _meeting(cells: pd.Series, block: pd.Series) -> int:
+    """Returns how many pairs of cells have a block in common."""
+    there = pd.crosstab(block, cells).to_numpy() > 0
+    both = there.T.astype(float) @ there.astype(float)
+    return int((np.triu(both, 1) > 0).sum())
+
+
+def _unit(
+    table: pd.DataFrame, cells: pd.Series, key: Sequence[str], columns: Columns, asked: Asked
+) -> tuple[Unit, list[str], list[Inference]]:
+    """Returns what a block is, by which columns, and what is said of it."""
+    data = [name for name in key if columns.roles.get(name) == "data"]
+    folds = any(columns.roles.get(name) == "fold" for name in key)
+    block_by = list(key)
+    of_data = together(table, data)
+    sets = int((cells.groupby(of_data).nunique() > 1).sum())
+    told = []
+    if not key:
+        unit: Unit = "alone"
+    elif data and (len(data) == len(key) or sets >= ENOUGH_DATA):
+        unit, block_by = "data", data
+        if averaged := [name for name in key if name not in data]:
+            told.append(
+                Inference(
+                    f"The unit is {_names(data, columns)}, of which there are {sets}: runs that "
+                    f"differ in {listed(averaged)} are averaged.",
+                    "--pair-by",
+                )
+            )
+    else:
+        unit = "folds" if folds else "pairs"
+    if not asked.pair_by:
+        told.insert(0, Inference(_told(unit, block_by, columns), "--pair-by"))
+    return unit, block_by, told
+
+
+def _told(unit: Unit, block_by: Sequence[str], columns: Columns) -> str:
+    if unit == "alone":
+        return "Not paired: the runs share no seed, fold, data set or other setting."
+    return f"Paired by {_names(block_by, columns)}."
+
+
+def _names(names: Sequence[str], columns: Columns) -> str:
+    told = []
+    for name in names:
+        aliases = columns.aliases.get(name, (name,))[1:]
+        told.append(f"{name} (with {listed(aliases)})" if aliases else name)
+    return listed(told)
+
+
+def _confounders(
+    table: pd.DataFrame, runs: pd.DataFrame, columns: Columns
+) -> tuple[Confounder, ...]:
+    """Returns the columns in which runs of a block differ between cells."""
+    found = []
+    for name in table:
+        of = table[name]
+        if columns.roles.get(str(name)) in {"seed", "fold"} or of.nunique() < 2:
+            continue
+        # A commit or version of its own in every run tells nothing about what is compared.
+        own = of.nunique() > max(_FEW_RUNS, len(of) // 3)
+        if columns.roles.get(str(name)) == "provenance" and own:
+            continue
+        if runs["cell"].nunique() > _MOST_CELLS:
+            found.append(Confounder(str(name), always=False))
+            continue
+        compared = _compared(of, runs)
+        if any(a != b for a, b in compared):
+            found.append(Confounder(str(name), always=all(a.isdisjoint(b) for a, b in compared)))
+    return tuple(found)
+
+
+def _compared(column: pd.Series, runs: pd.DataFrame) -> list[tuple[frozenset[str], frozenset[str]]]:
+    """Returns the values of a column for each two cells that meet in a block."""
+    values = column.groupby([runs["block"], runs["cell"]]).agg(frozenset)
+    return [pair for _, of in values.groupby(level=0) for pair in combinations(of, 2)]

@@ -1,0 +1,70 @@
+"""The values of a parameter, where one is written in several ways."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from decimal import Decimal
+
+import pandas as pd
+
+from pipeline.designs.names import is_number
+
+MISSING = ""
+_ADDRESS = re.compile(r"\b0x[0-9a-fA-F]{4,}\b")
+_TRUTH = {"true": Decimal(1), "false": Decimal(0)}
+
+
+def unified(column: pd.Series) -> tuple[pd.Series, list[tuple[str, ...]]]:
+    """Returns a column with each value written in one way, and the ways that were merged.
+
+    Numbers are equal if their values are (`1e-3`, `0.001`), texts if they differ in space around
+    them or in an address in memory only. `True` is 1 where the column has a 1 or 0 as well. A
+    missing value becomes ''. Of several ways, the most frequent one stays, then the shortest.
+    """
+    texts = column.fillna(MISSING).astype(str)
+    written = Counter(texts)
+    keys = _keys(sorted(written))
+    ways: dict[object, list[str]] = {}
+    for text in written:
+        ways.setdefault(keys[text], []).append(text)
+    kept = {}
+    merged = []
+    for texts_of in ways.values():
+        best = min(texts_of, key=lambda text: (-written[text], len(text), text))
+        kept |= dict.fromkeys(texts_of, _ADDRESS.sub("0x…", best.strip()))
+        if len({_ADDRESS.sub("", text) for text in texts_of}) > 1:
+            merged.append(tuple(sorted(texts_of)))
+    return texts.map(kept), sorted(merged)
+
+
+def _keys(texts: Iterable[str]) -> dict[str, object]:
+    keys: dict[str, object] = {}
+    for text in texts:
+        plain = _ADDRESS.sub("0x", text.strip())
+        keys[text] = Decimal(plain) if is_number(plain) else plain
+    numbers = {key for key in keys.values() if isinstance(key, Decimal)}
+    truths = {text: _TRUTH.get(str(key).lower()) for text, key in keys.items()}
+    if numbers and numbers <= {Decimal(0), Decimal(1)}:
+        keys |= {text: truth for text, truth in truths.items() if truth is not None}
+    else:
+        keys |= {text: str(keys[text]).lower() for text, truth in truths.items() if truth}
+        keys |= {text: "false" for text, truth in truths.items() if truth == 0}
+    return keys
+
+
+def ordered(values: Iterable[str]) -> list[str]:
+    """Returns the different values: a missing one first, then numbers by size, then texts."""
+    return sorted(set(values), key=_rank)
+
+
+def are_numbers(values: Sequence[str]) -> bool:
+    """Whether every value is a number; none is missing."""
+    return all(is_number(value) for value in values)
+
+
+def _rank(value: str) -> tuple[int, Decimal, str]:
+    if value == MISSING:
+        return 0, Decimal(0), ""
+    return (1, Decimal(value), value) if is_number(value) else (2, Decimal(0), value)

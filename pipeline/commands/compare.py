@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import reduce
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from pipeline.comparison.measures import MEASURES
+
+if TYPE_CHECKING:
+    from pipeline.commands.comparisons import Form
 
 _DEFAULT_CONFIDENCE = 0.95
 
@@ -136,14 +139,11 @@ def command(  # noqa: PLR0913
     """
     if as_json and as_markdown:
         raise click.UsageError("--json and --md exclude each other")
-    form = "json" if as_json else "md" if as_markdown else "text"
+    form: Form = "json" if as_json else "md" if as_markdown else "text"
     if runs is not None:
         if names or since is not None or measure or figure:
             raise click.UsageError("--runs excludes names, --since, --measure and --figure")
-        from pipeline.commands import stored_comparison
-
-        confidence = of_a_store.pop("confidence") or _DEFAULT_CONFIDENCE
-        stored_comparison.run(runs, form=form, confidence=confidence, **of_a_store)
+        _compare_stored(runs, form=form, **of_a_store)
         return
     if stray := _given(of_a_store):
         raise click.UsageError(f"{', '.join(stray)} can be used with --runs only")
@@ -169,6 +169,28 @@ def command(  # noqa: PLR0913
         comparisons.of_two(params, *names, form=form, figure=figure)
     else:
         comparisons.of_many(params, names, since, form, figure)
+
+
+def _compare_stored(
+    runs: str,
+    *,
+    form: Form,
+    experiments: Sequence[str],
+    where: str | None,
+    confidence: float | None,
+    **asked: Any,
+) -> None:
+    from pipeline.commands import stored_comparison
+    from pipeline.designs.asked import Asked
+
+    stored_comparison.run(
+        runs,
+        Asked(**asked),
+        experiments=experiments,
+        where=where,
+        confidence=confidence or _DEFAULT_CONFIDENCE,
+        form=form,
+    )
 
 
 def _given(options: Mapping[str, Any]) -> list[str]:

@@ -293,8 +293,7 @@ def _(answer: Trends) -> list[Block]:
         for coefficient in (of.trend.pearson, of.trend.spearman):
             interval = Interval(coefficient.ci_low, coefficient.ci_high)
             shown = (
-                f"{coefficient.coefficient:.2f} "
-                f"({interval.ci_low:.2f} to {interval.ci_high:.2f})"
+                f"{coefficient.coefficient:.2f} ({interval.ci_low:.2f} to {interval.ci_high:.2f})"
             )
             row += [shown, p_value(coefficient.p)]
         rows.append(row)
@@ -335,9 +334,7 @@ def _trend_headline(answer: Trends) -> str:
 def _(answer: Values) -> list[Block]:
     name = answer.basis.metric.name
     single = all(cell.runs == 1 for cell in answer.cells)
-    why = (
-        "each value has one run" if single else "hardly any two runs differ in nothing but this"
-    )
+    why = "each value has one run" if single else "hardly any two runs differ in nothing but this"
     return [
         Heading(f"{answer.factor}: no verdict, because {why}"),
         Paragraph(

@@ -124,7 +124,7 @@ class Server:
                 self._credentials, path, method, raise_on_status=False, **place
             )
         except MlflowException as error:
-            raise UnavailableError(f"{self._name} does not answer: {one_line(error)}") from None
+            raise UnavailableError(f"{self._name} does not answer: {_cause(error)}") from None
         if response.status_code in _REFUSED:
             raise UnavailableError(
                 f"{self._name} wants another login: set MLFLOW_TRACKING_USERNAME and "
@@ -149,6 +149,11 @@ class Server:
 
     def _no_mlflow(self) -> DataError:
         return DataError(f"{self._name} is no server of MLflow")
+
+
+def _cause(error: Exception) -> str:
+    """Returns the last part of what MLflow, requests and urllib3 say of a failed request."""
+    return one_line(str(error).rpartition(": ")[2].rstrip("')\""))
 
 
 def _run(run: str, info: Mapping[str, Any]) -> list[object]:

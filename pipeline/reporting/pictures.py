@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -55,3 +56,8 @@ def thumbnail_png(image: NDArray[np.number], *, is_ink: bool) -> bytes:
     content = BytesIO()
     picture.save(content, format="png", optimize=True)
     return content.getvalue()
+
+
+def data_url(content: bytes) -> str:
+    """Returns a PNG as an address that a page can hold."""
+    return f"data:image/png;base64,{base64.b64encode(content).decode()}"

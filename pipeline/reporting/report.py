@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from pipeline.comparison.cells import Cell
 from pipeline.comparison.contrast import Contrast
 from pipeline.comparison.measures import MEASURES
@@ -14,16 +12,13 @@ from pipeline.comparison.statistics import PairedComparison
 from pipeline.comparison.verdict import fewest_pairs, rule_in_words
 from pipeline.comparison.words import (
     ABSENT,
-    interval,
     level,
-    number,
-    p_value,
-    percent,
     verdict_sentence,
 )
 from pipeline.params import Data, Params, flat
 from pipeline.reporting.certainty import certainty, diverged, without_diverged
-from pipeline.reporting.words import Words, escaped
+from pipeline.reporting.templating import environment
+from pipeline.reporting.words import Words
 
 # A correlation closer to 0 than this changes no interval noticeably.
 _CORRELATED = 0.2
@@ -134,23 +129,6 @@ def settings(cells: Sequence[Cell]) -> list[tuple[str, list[str]]]:
     columns = [dict(flat(cell.parameters)) for cell in cells]
     keys = dict.fromkeys(key for column in columns for key in column)
     return [(key, [str(column.get(key, ABSENT)) for column in columns]) for key in keys]
-
-
-def environment(*, autoescape: bool) -> Environment:
-    """Returns the environment that loads the templates of reports."""
-    templates = Environment(
-        loader=PackageLoader("pipeline.reporting"),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-        autoescape=autoescape,  # noqa: S701  Off for Markdown only.
-    )
-    templates.filters |= {
-        "percent": percent, "number": number, "p_value": p_value, "interval": interval,
-        "escaped": escaped,
-    }  # fmt: skip
-    return templates
 
 
 # Not escaped: GitHub and MLflow turn the Markdown into HTML.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -19,6 +18,8 @@ from pipeline.reporting.confusion import Confusions
 from pipeline.reporting.curves import PANELS, counted
 from pipeline.reporting.features import Feature
 from pipeline.reporting.misread import Misread
+from pipeline.reporting.pictures import data_url
+from pipeline.reporting.templating import environment
 from pipeline.reporting.words import Words, short_names
 
 # Colours that cannot be seen on a dark page, and their replacements there.
@@ -78,7 +79,7 @@ def html(params: Params, cells: Mapping[str, Cell], contrast: Contrast, enclosed
         short=short_names(enclosed.classes, _LONGEST_HEAD),
         confusions=enclosed.confusions,
         looks=[
-            (example, _data_url(look), ()) if isinstance(look, bytes) else (example, None, look)
+            (example, data_url(look), ()) if isinstance(look, bytes) else (example, None, look)
             for example, look in zip(enclosed.misread.examples, enclosed.looks, strict=True)
         ],
         misread=enclosed.misread.total,
@@ -86,7 +87,7 @@ def html(params: Params, cells: Mapping[str, Cell], contrast: Contrast, enclosed
         shared=[(key, row[0]) for key, row in values["settings"] if len(set(row)) == 1],
         origins=_origins(all_cells),
         paints={cell.color: ON_DARK.get(cell.color, cell.color) for cell in all_cells},
-        figures={name: _data_url(content) for name, content in enclosed.figures.items()},
+        figures={name: data_url(content) for name, content in enclosed.figures.items()},
         specs={
             "differences-chart": charts.differences(
                 candidate, baseline, contrast.measure, contrast.paired
@@ -155,11 +156,7 @@ def _id(panel: tuple[str, str]) -> str:
     return f"{'-'.join(panel)}-chart"
 
 
-def _data_url(content: bytes) -> str:
-    return f"data:image/png;base64,{base64.b64encode(content).decode()}"
-
-
 # Escape everything, whatever the name of its template; only `safe` parts go in as they are.
-_ENVIRONMENT = report.environment(autoescape=True)
+_ENVIRONMENT = environment(autoescape=True)
 _ENVIRONMENT.filters["paint"] = charts.paint
 _ENVIRONMENT.policies["json.dumps_kwargs"] = {"allow_nan": False, "separators": (",", ":")}

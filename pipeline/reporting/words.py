@@ -6,9 +6,12 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from pipeline.errors import printable
-from pipeline.params import Data
+
+if TYPE_CHECKING:
+    from pipeline.params import Data
 
 
 @dataclass(frozen=True)

@@ -64,13 +64,18 @@ class Columns:
         near = get_close_matches(name, map(str, known), n=3)
         if near:
             return f"; did you mean {' or '.join(map(repr, near))}?"
-        differing = list(self.varying)[:_NAMED]
+        differing = names_of(self.varying)[:_NAMED]
         return f"; these differ: {', '.join(differing)}" if differing else ""
+
+    @cached_property
+    def ranks(self) -> pd.DataFrame:
+        """The place of each value of `varying` among the values of its column, from 0."""
+        return pd.DataFrame({name: ranks(of) for name, of in self.varying.items()}, self.runs)
 
     @cached_property
     def others(self) -> list[str]:
         """What else could be compared: tags, the run's name, the experiment, if they differ."""
-        tags = [name for name in self.stored.tags if not str(name).startswith(_OF_MLFLOW)]
+        tags = [of for of in names_of(self.stored.tags) if not of.startswith(_OF_MLFLOW)]
         return [name for name in [*tags, RUN_NAME, EXPERIMENT] if _groups(self.named(name, ""))]
 
 
@@ -125,6 +130,16 @@ def _raw(stored: StoredRuns, name: str) -> pd.Series | None:
     return stored.runs["experiment"] if name == EXPERIMENT else None
 
 
+def names_of(table: pd.DataFrame) -> list[str]:
+    """Returns the names of a table's columns."""
+    return [str(name) for name in table]
+
+
+def distinct(column: pd.Series, by: pd.Series) -> pd.Series:
+    """Returns how many different values each group has, indexed by the group."""
+    return column.groupby(by).nunique()
+
+
 def together(table: pd.DataFrame, names: Iterable[str]) -> pd.Series:
     """Returns a number for each row, equal where all the named columns are.
 
@@ -133,12 +148,15 @@ def together(table: pd.DataFrame, names: Iterable[str]) -> pd.Series:
     names = list(names)
     if not names:
         return pd.Series(0, table.index)
-    ranks = pd.DataFrame({name: _ranks(table[name]) for name in names})
-    return ranks.groupby(names, sort=True).ngroup()
+    places = pd.DataFrame({name: ranks(table[name]) for name in names})
+    return places.groupby(names, sort=True).ngroup()
 
 
-def _ranks(column: pd.Series) -> pd.Series:
+def ranks(column: pd.Series) -> pd.Series:
+    """Returns the place of each value among those of its column; whole numbers stay."""
+    if pd.api.types.is_integer_dtype(column):
+        return column
     if pd.api.types.is_numeric_dtype(column):
         return column.rank(method="dense").fillna(0)
-    ranks = {value: rank for rank, value in enumerate(ordered(column))}
-    return column.map(ranks)
+    places = {value: place for place, value in enumerate(ordered(column))}
+    return column.map(places)

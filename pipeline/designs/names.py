@@ -122,6 +122,7 @@ _LARGER = frozenset(
 )
 _NEGATED = frozenset({"neg", "negative"})
 
+_SEED = frozenset({"seed", "seeds", "randomstate"})
 _DATA = frozenset(
     [
         "data",
@@ -231,29 +232,23 @@ def role(name: str, values: Sequence[str], runs: int) -> Role:
         runs: how many have one.
     """
     of = words(name)
-    known = frozenset(of)
-    if "seed" in known or "seeds" in known or "randomstate" in known or of[-2:] == _STATE:
-        return "seed"
-    if "fold" in known and known.isdisjoint(_COUNT):
-        return "fold"
-    if not known.isdisjoint(_PROVENANCE):
-        return "provenance"
-    if not known.isdisjoint(_DATA) and known <= _DATA | _FILLERS:
-        return "data"
-    if (
-        known
-        and known <= _REPEAT | _FILLERS | _COUNT | {"run", "index", "idx"}
-        and not (known <= _FILLERS | _COUNT)
-    ):
-        return "repeat"
-    if known & _RUN and known <= _RUN | _FILLERS | _COUNT | {"index", "idx"}:
-        return "identity"
-    if not known.isdisjoint(_IDENTITY) or _identify(values, runs):
-        return "identity"
-    return "setting"
+    if said := _said(of, frozenset(of)):
+        return said
+    return "identity" if _identify(values, runs) else "setting"
 
 
-_STATE = ("random", "state")
+def _said(of: tuple[str, ...], known: frozenset[str]) -> Role | None:
+    """Returns the role that a name's words say; None if they say none."""
+    beside = _FILLERS | _COUNT | {"index", "idx"}
+    roles: dict[Role, bool] = {
+        "seed": bool(known & _SEED) or of[-2:] == ("random", "state"),
+        "fold": "fold" in known and not known & _COUNT,
+        "provenance": bool(known & _PROVENANCE),
+        "data": bool(known & _DATA) and known <= _DATA | _FILLERS,
+        "repeat": bool(known & _REPEAT) and known <= _REPEAT | beside,
+        "identity": bool(known & _IDENTITY) or (bool(known & _RUN) and known <= _RUN | beside),
+    }
+    return next((role for role, holds in roles.items() if holds), None)
 
 
 def _identify(values: Sequence[str], runs: int) -> bool:

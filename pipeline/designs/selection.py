@@ -67,7 +67,7 @@ def counted(
         stored, name, tally.runs.index, asked.at or "last", smaller_is_better=smaller
     )
     tally.leave_out(values.isna(), f"with a {name} that is no number")
-    tally.leave_out(np.isinf(values), f"with an infinite {name}")
+    tally.leave_out(values.abs() == np.inf, f"with an infinite {name}")
     values = values[tally.runs.index]
     if values.empty:
         raise ArgumentError(

@@ -13,6 +13,8 @@ from pipeline.designs.names import is_number
 
 MISSING = ""
 _ADDRESS = re.compile(r"\b0x[0-9a-fA-F]{4,}\b")
+# A longer number was printed with all its digits, and by one program in one way.
+_REWRITTEN = 15
 _TRUTH = {"true": Decimal(1), "false": Decimal(0)}
 
 
@@ -25,7 +27,7 @@ def unified(column: pd.Series) -> tuple[pd.Series, list[tuple[str, ...]]]:
     """
     texts = column.fillna(MISSING).astype(str)
     written = Counter(texts)
-    keys = _keys(sorted(written))
+    keys = _keys(written)
     ways: dict[object, list[str]] = {}
     for text in written:
         ways.setdefault(keys[text], []).append(text)
@@ -43,7 +45,7 @@ def _keys(texts: Iterable[str]) -> dict[str, object]:
     keys: dict[str, object] = {}
     for text in texts:
         plain = _ADDRESS.sub("0x", text.strip())
-        keys[text] = Decimal(plain) if is_number(plain) else plain
+        keys[text] = Decimal(plain) if len(plain) <= _REWRITTEN and is_number(plain) else plain
     numbers = {key for key in keys.values() if isinstance(key, Decimal)}
     truths = {text: _TRUTH.get(str(key).lower()) for text, key in keys.items()}
     if numbers and numbers <= {Decimal(0), Decimal(1)}:

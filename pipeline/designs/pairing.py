@@ -250,25 +250,32 @@ def _confounders(
     table: pd.DataFrame, runs: pd.DataFrame, columns: Columns
 ) -> tuple[Confounder, ...]:
     """Returns the columns in which runs of a block differ between cells."""
+    many = runs["cell"].nunique() > _MOST_CELLS
+    groups, meetings = ([], []) if many else _meetings(runs)
     found = []
     for name in names_of(table):
-        of = table[name]
-        if columns.roles.get(name) in {"seed", "fold"} or of.nunique() < 2:
+        of = table.loc[runs.index, name].to_numpy()
+        levels = len(set(of.tolist()))
+        if columns.roles.get(name) in {"seed", "fold"} or levels < 2:
             continue
         # A commit or version of its own in every run tells nothing about what is compared.
-        own = of.nunique() > max(_FEW_RUNS, len(of) // 3)
+        own = levels > max(_FEW_RUNS, len(of) // 3)
         if columns.roles.get(name) == "provenance" and own:
             continue
-        if runs["cell"].nunique() > _MOST_CELLS:
-            found.append(Confounder(name, always=False))
-            continue
-        compared = _compared(of, runs)
-        if any(a != b for a, b in compared):
-            found.append(Confounder(name, always=all(a.isdisjoint(b) for a, b in compared)))
+        values = [frozenset(of[rows].tolist()) for rows in groups]
+        if many or any(values[a] != values[b] for a, b in meetings):
+            always = not many and all(values[a].isdisjoint(values[b]) for a, b in meetings)
+            found.append(Confounder(name, always=always))
     return tuple(found)
 
 
-def _compared(column: pd.Series, runs: pd.DataFrame) -> list[tuple[frozenset[int], frozenset[int]]]:
-    """Returns the values of a column for each two cells that meet in a block."""
-    values = column.groupby([runs["block"], runs["cell"]]).agg(frozenset)
-    return [pair for _, of in values.groupby(level=0) for pair in combinations(of, 2)]
+def _meetings(runs: pd.DataFrame) -> tuple[list[list[int]], list[tuple[int, int]]]:
+    """Returns the rows of each cell in each block, and which two of these share a block."""
+    groups: dict[tuple[int, str], list[int]] = {}
+    for row, key in enumerate(zip(runs["block"], runs["cell"], strict=True)):
+        groups.setdefault(key, []).append(row)
+    in_block: dict[int, list[int]] = {}
+    for place, (block, _) in enumerate(groups):
+        in_block.setdefault(block, []).append(place)
+    meetings = [pair for places in in_block.values() for pair in combinations(places, 2)]
+    return list(groups.values()), meetings

@@ -65,15 +65,19 @@ def pipeline() -> None:
     """
 
 
-def main() -> None:
-    """Runs the command line; errors that the user can mend end it with one line and exit code."""
+def main(name: str = "bnlab") -> None:
+    """Runs the command line; errors that the user can mend end it with one line and exit code.
+
+    Args:
+        name: what the command is called in its help.
+    """
     # The objects that importing TensorFlow and MLflow makes stay alive. Searching them for garbage
     # again and again would take a sixth of the import's time.
     gc.set_threshold(100_000, 50, 100)
     # No window is opened; a backend that is not installed would end the import.
     os.environ["MPLBACKEND"] = "agg"
-    for name, value in MLFLOW_SETTINGS.items():
-        os.environ.setdefault(name, value)
+    for setting, value in MLFLOW_SETTINGS.items():
+        os.environ.setdefault(setting, value)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
     # Whoever retries reports the last failure itself.
     logging.getLogger("urllib3").setLevel(logging.ERROR)
@@ -82,9 +86,19 @@ def main() -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _leave)
     try:
-        pipeline(prog_name="python -m pipeline")
+        pipeline(prog_name=name)
     except PipelineError as error:
         _end(error)
+    except ModuleNotFoundError as error:
+        # One of this project's own would be a fault, and wants its traceback.
+        if (error.name or "pipeline").partition(".")[0] == "pipeline":
+            raise
+        _end(
+            PipelineError(
+                f"this command needs {error.name}, which is not installed: "
+                "pip install 'bnlab[pipeline]', or in a checkout `make setup`"
+            )
+        )
     except OSError as error:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         _end((WriteError if full else PipelineError)(one_line(error, longest=1000)))

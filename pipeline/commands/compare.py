@@ -2,11 +2,80 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable, Mapping, Sequence
+from functools import reduce
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from pipeline.comparison.measures import MEASURES
+
+if TYPE_CHECKING:
+    from pipeline.commands.comparisons import Form
+
+_DEFAULT_CONFIDENCE = 0.95
+
+
+class _At(click.ParamType):
+    """`last`, `best`, `mean`, or a step."""
+
+    name = "last|best|mean|STEP"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        if value not in {"last", "best", "mean"} and not re.fullmatch(r"-?\d+", value):
+            self.fail(f"{value!r} is neither last, best or mean, nor a step", param, ctx)
+        return value
+
+
+_OF_A_STORE = (
+    click.option(
+        "--runs",
+        metavar="STORE",
+        help="Compare the runs of an MLflow store: a folder (mlruns), a database (mlflow.db, "
+        "sqlite:///…, postgresql://…) or a server (http://…). Nothing there is changed.",
+    ),
+    click.option(
+        "--experiment",
+        "experiments",
+        multiple=True,
+        metavar="NAME|ID",
+        help="Only this experiment; can be repeated [default: all].",
+    ),
+    click.option("--where", metavar="FILTER", help="Only runs that match MLflow's filter."),
+    click.option("--metric", metavar="NAME", help="What is compared."),
+    click.option("--at", type=_At(), help="Which of its values counts [default: last]."),
+    click.option(
+        "--by",
+        multiple=True,
+        metavar="NAME",
+        help="What sets apart what is compared: a parameter, a tag, run_name or experiment; can "
+        "be repeated [default: the parameters that differ].",
+    ),
+    click.option(
+        "--pair-by",
+        multiple=True,
+        metavar="NAME",
+        help="What the runs of a pair share: a seed, fold or data set, as in --by; can be "
+        "repeated [default: what all settings share].",
+    ),
+    click.option("--against", metavar="VALUE", help="Compare all others with this value of --by."),
+    click.option(
+        "--smaller-is-better/--larger-is-better",
+        default=None,
+        help="Which way the metric improves [default: by its name].",
+    ),
+    click.option(
+        "--confidence",
+        type=click.FloatRange(0, 1, min_open=True, max_open=True),
+        help=f"Of every interval [default: {_DEFAULT_CONFIDENCE}].",
+    ),
+)
+
+
+def _of_a_store(command: Callable[..., None]) -> Callable[..., None]:
+    return reduce(lambda wrapped, option: option(wrapped), reversed(_OF_A_STORE), command)
 
 
 @click.command()
@@ -31,6 +100,7 @@ from pipeline.comparison.measures import MEASURES
     metavar="PATH",
     help="Where to save the figure [default: in comparisons/].",
 )
+@_of_a_store
 def command(  # noqa: PLR0913
     names: tuple[str, ...],
     since: str | None,
@@ -39,8 +109,10 @@ def command(  # noqa: PLR0913
     as_json: bool,
     as_markdown: bool,
     figure: Path | None,
+    runs: str | None,
+    **of_a_store: Any,
 ) -> None:
-    """Compare variants, runs, or any number of experiments.
+    """Compare variants, runs, any number of experiments, or the runs of any MLflow store.
 
     \b
     Examples:
@@ -50,6 +122,8 @@ def command(  # noqa: PLR0913
       python -m pipeline compare HEAD~1:batch_norm momentum-0.9
       python -m pipeline compare main momentum-0.9 momentum-0.8
       python -m pipeline compare --since
+      python -m pipeline compare --runs mlruns
+      python -m pipeline compare --runs mlflow.db --experiment sweep --by optimizer --pair-by seed
 
     Without names, this is the stage, which writes reports/. With names, it prints what differs, by
     how much and how surely, and draws one figure. A and B are each a variant of params.yaml; a
@@ -59,9 +133,20 @@ def command(  # noqa: PLR0913
     With --since or more than two names, each name is a DVC experiment or a commit. One table and
     one figure show all their variants, named by the parameters in which they differ, each compared
     with the baseline of its own experiment.
+
+    With --runs, it compares whatever is in an MLflow store, and needs no project. It says how it
+    understood the runs, and which option would tell it otherwise.
     """
     if as_json and as_markdown:
         raise click.UsageError("--json and --md exclude each other")
+    form: Form = "json" if as_json else "md" if as_markdown else "text"
+    if runs is not None:
+        if names or since is not None or measure or figure:
+            raise click.UsageError("--runs excludes names, --since, --measure and --figure")
+        _compare_stored(runs, form=form, **of_a_store)
+        return
+    if stray := _given(of_a_store):
+        raise click.UsageError(f"{', '.join(stray)} can be used with --runs only")
     if len(names) == 1 and since is None:
         raise click.UsageError("name two things to compare, or more, or none; got 1")
     is_stage = not names and since is None
@@ -78,10 +163,41 @@ def command(  # noqa: PLR0913
     if measure:
         chosen = params.comparison.model_copy(update={"measure": measure})
         params = params.model_copy(update={"comparison": chosen})
-    form = "json" if as_json else "md" if as_markdown else "text"
     from pipeline.commands import comparisons
 
     if since is None and len(names) == 2:
         comparisons.of_two(params, *names, form=form, figure=figure)
     else:
         comparisons.of_many(params, names, since, form, figure)
+
+
+def _compare_stored(
+    runs: str,
+    *,
+    form: Form,
+    experiments: Sequence[str],
+    where: str | None,
+    confidence: float | None,
+    **asked: Any,
+) -> None:
+    from pipeline.commands import stored_comparison
+    from pipeline.designs.asked import Asked
+
+    stored_comparison.run(
+        runs,
+        Asked(**asked),
+        experiments=experiments,
+        where=where,
+        confidence=confidence or _DEFAULT_CONFIDENCE,
+        form=form,
+    )
+
+
+def _given(options: Mapping[str, Any]) -> list[str]:
+    """Returns the options that were given, as they are typed."""
+    ctx = click.get_current_context()
+    return [
+        "/".join([*param.opts, *param.secondary_opts])
+        for param in ctx.command.params
+        if param.name in options and options[param.name] not in (None, ())
+    ]

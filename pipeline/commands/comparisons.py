@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
+from pipeline.commands.json_record import as_json
 from pipeline.comparison import contrast, grid
 from pipeline.comparison.contrast import Contrast, contrasts
 from pipeline.comparison.grid import Experiment, Grid
@@ -146,12 +146,6 @@ def _json_of_many(
             "figure": str(path),
         }
     )
-
-
-def as_json(record: Mapping[str, Any]) -> str:
-    """Returns what `--json` prints; nan and infinity, which JSON lacks, become null."""
-    plain = json.loads(json.dumps(record), parse_constant=lambda _: None)
-    return json.dumps(plain, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def safe(name: str) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from pipeline.errors import PipelineError
+from pipeline.errors import MissingInputError, PipelineError
 
 FOLDER = Path(".demo")
 _COPIED = ("networks", "pipeline", ".dvc/plots", ".dvcignore", "dvc.yaml", "params.yaml")
@@ -26,6 +26,11 @@ def command() -> None:
 
     Uses scikit-learn's digits and the folder .demo, and changes nothing else.
     """
+    # Says so, before anything is written, where only a part of bnlab is installed.
+    import dvc  # noqa: F401
+
+    if lacking := [name for name in _COPIED if not Path(name).exists()]:
+        raise MissingInputError(f"{lacking[0]} is not here: run from the project's root")
     shutil.rmtree(FOLDER, ignore_errors=True)
     FOLDER.mkdir()
     # Before copying, because it empties .dvc.

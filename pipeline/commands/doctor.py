@@ -17,6 +17,9 @@ def command(*, fix: bool, relocate: bool) -> None:
 
     Without options, changes nothing. The exit code is 1 while something is wrong, else 0.
     """
+    # Says so where only a part of bnlab is installed; else each check would fail for that.
+    import dvc  # noqa: F401
+
     from pipeline.health import doctor
 
     options = {"--fix": fix, "--relocate": relocate}

@@ -1,6 +1,10 @@
 """Writes the page of all studies."""
 
+from pathlib import Path
+
 import click
+
+from pipeline.errors import MissingInputError
 
 
 @click.command()
@@ -11,6 +15,8 @@ def command() -> None:
     Example:
       python -m pipeline gallery
     """
+    if not Path("studies").is_dir():
+        raise MissingInputError("studies is not here: run from the project's root")
     from pipeline.studies.gallery import run
 
     run()

@@ -22,6 +22,7 @@ class StoredRuns:
         metrics: a column for each metric; its last value as MLflow counts (by step, then time,
             then value), nan where a run has none.
         history: returns all values of one metric: columns `run`, `step`, `timestamp`, `value`.
+        damaged: what the store has beside these, but could not be read: a path each.
     """
 
     runs: pd.DataFrame
@@ -29,3 +30,4 @@ class StoredRuns:
     tags: pd.DataFrame
     metrics: pd.DataFrame
     history: Callable[[str], pd.DataFrame]
+    damaged: tuple[str, ...] = ()

@@ -1,0 +1,112 @@
+"""Reads the runs of a store, whatever kind it is."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
+
+from pipeline.errors import ArgumentError, DataError, MissingInputError, without_passwords
+from pipeline.stores.experiments import chosen
+from pipeline.stores.rows import Store, stored_runs
+from pipeline.stores.stored_runs import StoredRuns
+
+_ALLOWED = (
+    "a folder (mlruns), an SQLite database (mlflow.db, sqlite:///mlflow.db), "
+    "postgresql://… or http(s)://…"
+)
+# Two letters at least: a drive of Windows has one.
+_SCHEME = re.compile(r"([A-Za-z][\w+.-]+):")
+
+
+def read_store(
+    address: str, *, experiments: Sequence[str] = (), where: str | None = None
+) -> StoredRuns:
+    """Returns the runs of an MLflow store, deleted ones too; changes nothing there.
+
+    Args:
+        address: a folder or SQLite database, as a path, `file:` or `sqlite:///`; `postgresql://…`;
+            or a server's `http(s)://…`.
+        experiments: names or ids of the experiments to read; all, if there are none.
+        where: a filter in MLflow's language; see its `search_runs`.
+
+    Raises:
+        ArgumentError: if the address is of no such kind, no or several experiments have a name,
+            or MLflow does not understand the filter.
+        MissingInputError: if there is nothing at a path.
+        DataError: if it is no store of MLflow, is damaged as a whole, or has no such run.
+        UnavailableError: if a server or database does not answer, or wants a password.
+        PendingError: if others write to an SQLite database all the time.
+    """
+    store = _store(address)
+    shown = without_passwords(address)
+    there = store.experiments()
+    if not there:
+        raise DataError(f"{shown} has no experiments")
+    asked = chosen(there, experiments)
+    rows = store.rows(asked, where)
+    if rows.runs.empty:
+        if rows.damaged and where is None:
+            raise DataError(f"{rows.damaged[0]} cannot be read, nor is there any other run")
+        which = "no runs" if where is None else f"no runs that match {where!r}"
+        raise DataError(f"{shown} has {which}" + (" in these experiments" if experiments else ""))
+    return stored_runs(rows, asked, store.history)
+
+
+def _store(address: str) -> Store:
+    """Returns the store at an address; each kind imports only what it needs."""
+    scheme = match[1].lower() if (match := _SCHEME.match(address)) else ""
+    kind = scheme.partition("+")[0]
+    if kind in {"http", "https"}:
+        from pipeline.stores.server import Server
+
+        return Server(address)
+    if kind in {"postgresql", "postgres"}:
+        return _postgresql(address)
+    if kind == "sqlite":
+        return _file(_sqlite_path(address))
+    if kind == "file":
+        return _file(Path(url2pathname(urlsplit(address).path)))
+    if "://" in address:
+        raise ArgumentError(f"{without_passwords(address)} is no address of a store: {_ALLOWED}")
+    return _file(Path(address))
+
+
+def _postgresql(address: str) -> Store:
+    from sqlalchemy.engine import make_url
+    from sqlalchemy.exc import ArgumentError as AddressError
+
+    from pipeline.stores.database import postgresql
+
+    try:
+        # SQLAlchemy does not know the short name, which PostgreSQL's own programs take.
+        url = make_url(re.sub(r"^postgres(?=[:+])", "postgresql", address))
+    except (AddressError, ValueError):
+        raise ArgumentError(
+            "the address is none of PostgreSQL: postgresql://user:password@host:5432/database"
+        ) from None
+    return postgresql(url)
+
+
+def _sqlite_path(address: str) -> Path:
+    path = re.fullmatch(r"sqlite(?:\+\w+)?:///([^?]+)(?:\?.*)?", address)
+    if path is None:
+        raise ArgumentError(
+            f"{address} names no file: sqlite:///mlflow.db, or sqlite:////home/me/mlflow.db "
+            "from the root"
+        )
+    return Path(path[1])
+
+
+def _file(path: Path) -> Store:
+    if path.is_dir():
+        from pipeline.stores.folder import Folder
+
+        return Folder(path)
+    if not path.exists():
+        raise MissingInputError(f"there is no {path}; a store is {_ALLOWED}")
+    from pipeline.stores.database import sqlite
+
+    return sqlite(path)

@@ -1,0 +1,121 @@
+"""`bnlab compare --runs`: its options, and what it can do without."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+
+CHECKOUT = Path(__file__).parents[2]
+IMPORTED_AS = {
+    "scikit-learn": "sklearn", "vl-convert-python": "vl_convert", "ruamel.yaml": "ruamel",
+    "ruamel.yaml.clib": "ruamel",
+}  # fmt: skip
+# In the extra, and brought by mlflow-skinny too; MLflow as a whole is known by what it brings.
+BY_OTHERS = {"mlflow", "packaging", "pydantic", "requests", "urllib3"}
+OF_MLFLOW = {"alembic", "docker", "flask", "graphene", "huey", "skops"}
+
+
+def of_the_extra():
+    """What is imported of packages that only the extra `pipeline` brings."""
+    extras = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["project"]
+    names = [re.match(r"[\w.-]+", one)[0] for one in extras["optional-dependencies"]["pipeline"]]
+    return {IMPORTED_AS.get(name, name) for name in names if name not in BY_OTHERS}
+
+
+BLOCKED = sorted(of_the_extra() | OF_MLFLOW | {"git", "pipeline.params", "pipeline.params_file"})
+
+
+@pytest.fixture
+def light(tmp_path):
+    """Runs the command in an empty folder where nothing of the extra can be imported."""
+
+    def run(*arguments, module="pipeline.cli"):
+        program = (
+            f"import sys; sys.modules.update(dict.fromkeys({BLOCKED}))\n"
+            f"from {module} import main; main()"
+        )
+        return subprocess.run(
+            [sys.executable, "-c", program, *arguments],
+            cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(CHECKOUT)}, check=False,
+            capture_output=True, text=True, timeout=120,
+        )  # fmt: skip
+
+    return run
+
+
+@pytest.fixture
+def store(tmp_path_factory):
+    """A store of two settings with seven seeds each, of which the second is better."""
+    top = tmp_path_factory.mktemp("store") / "mlruns"
+    write(top / "1" / "meta.yaml", yaml.safe_dump({"experiment_id": "1", "name": "one"}))
+    for number in range(14):
+        seed, momentum = divmod(number, 2)
+        run = top / "1" / f"{number:032x}"
+        meta = {"run_id": run.name, "experiment_id": "1", "status": 3, "start_time": number}
+        write(run / "meta.yaml", yaml.safe_dump(meta))
+        write(run / "params" / "seed", str(seed))
+        write(run / "params" / "momentum", f"0.{momentum}")
+        write(run / "metrics" / "accuracy", f"1 {0.8 + 0.01 * momentum + 0.001 * seed**2} 0\n")
+    return top
+
+
+def write(path, content):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(content, encoding="utf-8")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("where", [[], ["--where", "params.momentum LIKE '0%'"]])
+def test_it_needs_no_project_and_nothing_of_the_extra(light, store, tmp_path, where):
+    ended = light("compare", "--runs", str(store), *where)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert "momentum" in ended.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["doctor", "params", "track", "train"])
+def test_a_command_of_the_pipeline_says_which_extra_it_lacks(light, name):
+    ended = light(name)
+    assert ended.returncode == 1
+    (line,) = ended.stderr.splitlines()
+    assert "pip install 'bnlab[pipeline]'" in line
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--where", "x"], "--where can be used with --runs only"),
+        (["a", "b", "--by", "lr", "--at", "3"], "--at, --by can be used with --runs only"),
+        (["--larger-is-better"], "--smaller-is-better/--larger-is-better can be used with --runs"),
+        (["--experiment", "1"], "--experiment can be used with --runs only"),
+        (["--runs", "mlruns", "a"], "--runs excludes names, --since, --measure and --figure"),
+        (["--runs", "mlruns", "--measure", "loss"], "--runs excludes names"),
+        (["--runs", "mlruns", "--json", "--md"], "--json and --md exclude each other"),
+        (["--runs", "mlruns", "--at", "first"], "'first' is neither last, best or mean, nor a"),
+        (["--runs", "mlruns", "--confidence", "95"], "95.0 is not in the range 0<x<1"),
+    ],
+)
+def test_options_that_do_not_go_together(command, arguments, told):
+    code, out, err = command(*arguments)
+    assert (code, out) == (2, "")
+    assert told in err.splitlines()[-1]
+
+
+def test_a_store_that_is_not_there_is_told_in_a_line(command):
+    code, out, err = command("--runs", "mlrun")
+    assert (code, out) == (66, "")
+    assert err.startswith("error: there is no mlrun; a store is ")
+    assert len(err.splitlines()) == 1
+
+
+def test_json(command, store):
+    code, out, err = command("--runs", str(store), "--json")
+    assert (code, err) == (0, "")
+    assert json.loads(out)

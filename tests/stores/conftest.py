@@ -1,0 +1,152 @@
+import os
+import shutil
+import subprocess
+import tarfile
+import time
+from pathlib import Path
+from shutil import which
+
+import pytest
+from mlflow.entities import Metric, Param, RunTag
+from mlflow.tracking import MlflowClient
+
+from tests.faults.servers import Server
+
+SHARED = Path(__file__).parents[3] / "shared" / "mlruns"
+START = 1_700_000_000_000
+
+
+def state(folder):
+    """Everything in a folder, with its bytes and when it was changed."""
+    return {
+        str(path.relative_to(folder)): (
+            path.lstat().st_mtime_ns,
+            path.read_bytes() if path.is_file() else None,
+        )
+        for path in [folder, *folder.rglob("*")]
+    }
+
+
+def write(client):
+    """Writes two experiments, one of them deleted, with what stores hold of runs."""
+    sweep = client.create_experiment("sweep")
+    first = client.create_run(sweep, START, run_name="first").info.run_id
+    client.log_batch(
+        first,
+        metrics=[
+            Metric("loss", 3.0, START, 0),
+            Metric("loss", 1.0, START, 2),
+            Metric("loss", 2.0, START + 9, 1),
+            Metric("val/Δ", float("nan"), START, 0),
+            Metric("peak", float("inf"), START, 0),
+        ],
+        params=[Param("lr", "0.1"), Param("net/depth", "3"), Param("note", "")],
+        tags=[RunTag("team", "équipe")],
+    )
+    client.set_terminated(first, "FINISHED", START + 100)
+    second = client.create_run(
+        sweep, START + 1, {"mlflow.parentRunId": first}, run_name="second"
+    ).info.run_id
+    client.log_batch(
+        second,
+        # Of one step the latest counts, and of one moment the largest.
+        metrics=[
+            Metric("loss", 9.0, START, 5),
+            Metric("loss", 4.0, START + 1, 5),
+            Metric("loss", 5.0, START + 1, 5),
+        ],
+        params=[Param("lr", "0.2")],
+    )
+    client.set_terminated(second, "FAILED", START + 200)
+    third = client.create_run(sweep, START + 2, run_name="third").info.run_id
+    client.delete_run(third)
+    old = client.create_experiment("old")
+    fourth = client.create_run(old, START + 3, run_name="fourth").info.run_id
+    client.delete_experiment(old)
+    return {"first": first, "second": second, "third": third, "fourth": fourth}
+
+
+@pytest.fixture(scope="session")
+def stores(tmp_path_factory, empty_store):
+    """The same store as a folder and as a database, written by MLflow; and the ids of each."""
+    top = tmp_path_factory.mktemp("stores")
+    shutil.copy(empty_store, top / "mlflow.db")
+    written = {}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
+        for kind, address in {
+            "folder": f"file:{top}/mlruns",
+            "sqlite": f"sqlite:///{top}/mlflow.db",
+        }.items():
+            written[kind] = write(MlflowClient(address))
+    return top, written
+
+
+@pytest.fixture
+def copied(stores, tmp_path):
+    """A copy of both, in a folder with nothing beside them."""
+    top, written = stores
+    shutil.copytree(top / "mlruns", tmp_path / "mlruns")
+    shutil.copy(top / "mlflow.db", tmp_path / "mlflow.db")
+    return tmp_path, written
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory, stores):
+    """MLflow's server, on a copy of the database."""
+    folder = tmp_path_factory.mktemp("server")
+    shutil.copy(stores[0] / "mlflow.db", folder)
+    one = Server(folder)
+    one.start()
+    yield one
+    one.kill()
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory):
+    """PostgreSQL with an empty database; gives its address, which has a password."""
+    pytest.importorskip("psycopg", reason="psycopg is not installed")
+    if not (which("initdb") and which("postgres")):
+        pytest.skip("PostgreSQL is not on this machine")
+    folder = Path(tmp_path_factory.mktemp("postgres"))
+    user = {}
+    if os.geteuid() == 0:
+        # PostgreSQL refuses to run as root.
+        user = {"user": "postgres", "group": "postgres"}
+        for path in (folder, *list(folder.parents)[: len(folder.parents) - 2]):
+            path.chmod(path.stat().st_mode | 0o011)
+        shutil.chown(folder, "postgres", "postgres")
+    (folder / "password").write_text("se:cr@et")
+    (folder / "password").chmod(0o644)
+    subprocess.run(
+        ["initdb", "-D", folder / "data", "-U", "me", "--auth=scram-sha-256", "-E", "UTF8",
+         "--no-sync", f"--pwfile={folder / 'password'}"],
+        check=True, capture_output=True, cwd=folder, **user,
+    )  # fmt: skip
+    one = Server(folder)
+    running = subprocess.Popen(
+        ["postgres", "-D", folder / "data", "-p", str(one.port), "-h", "127.0.0.1", "-k", folder],
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=folder, **user,
+    )  # fmt: skip
+    for _ in range(300):
+        if (folder / f".s.PGSQL.{one.port}").exists():
+            break
+        time.sleep(0.1)
+    yield f"postgresql://me:se%3Acr%40et@127.0.0.1:{one.port}/postgres"
+    running.terminate()
+    running.wait()
+
+
+@pytest.fixture(scope="session")
+def shared(tmp_path_factory):
+    """Unpacks a copy of a store that strangers published; gives its folder and `expected.json`."""
+    if not SHARED.is_dir():
+        pytest.skip("the shared stores are not beside the project")
+
+    def unpack(name):
+        folder = tmp_path_factory.mktemp(name)
+        with tarfile.open(SHARED / name / "mlruns.tar.gz") as packed:
+            packed.extractall(folder, filter="data")
+        return folder / "mlruns", SHARED / name / "expected.json"
+
+    return unpack

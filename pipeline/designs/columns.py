@@ -94,12 +94,12 @@ def columns(stored: StoredRuns, runs: pd.Index) -> Columns:
     first_of: dict[bytes, str] = {}
     for name, raw in sources.items():
         column, ways = unified(raw)
+        if ways:
+            merged[name] = ways
         if column.nunique() < 2:
             continue
         of = "data" if name == EXPERIMENT else _role(name, column)
         pattern = pd.factorize(column)[0].tobytes()
-        if ways:
-            merged[name] = ways
         if of in {"setting", "data"} and pattern in first_of:
             first = first_of[pattern]
             aliases[first] = (*aliases[first], name)

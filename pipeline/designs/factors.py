@@ -134,7 +134,9 @@ def _inferred(columns: Columns) -> tuple[list[str], list[Inference]]:
     for name, other, value in _conditional(columns.varying[names]):
         rest = [of for of in names if of != name]
         # Where it tells no two runs apart that nothing else does, it need not be compared.
-        idle = _combinations(columns, [*rest, *blocks]) == _combinations(columns, [*names, *blocks])
+        idle = bool(blocks) and (
+            _combinations(columns, [*rest, *blocks]) == _combinations(columns, [*names, *blocks])
+        )
         if idle or (columns.varying[name] == MISSING).any():
             inferences.append(Inference(f"{name} goes with {other} {value} only.", "--by"))
         names = rest if idle else names
@@ -178,13 +180,14 @@ def _instead(columns: Columns) -> list[str]:
 def _following(table: pd.DataFrame) -> dict[str, str]:
     """Returns the parameters whose value another one fixes, each with that one.
 
-    Only one that at least two runs share, on average, can be said to fix anything.
+    Only one that at least two runs share, on average, can be said to fix anything, and only one
+    that all runs have.
     """
     following: dict[str, str] = {}
     codes = {name: pd.factorize(table[name]) for name in names_of(table)}
     for name, (code, values) in codes.items():
         for leader, (by, groups) in codes.items():
-            if len(groups) <= len(values) or 2 * len(groups) > len(table):
+            if len(groups) <= len(values) or 2 * len(groups) > len(table) or MISSING in groups:
                 continue
             first = np.zeros(len(groups), int)
             first[by] = code

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cached_property
 
+import numpy as np
 import pandas as pd
 
 from pipeline.designs.names import Role, role
@@ -19,6 +20,10 @@ RUN_NAME = "run_name"
 _OF_MLFLOW = "mlflow."
 _COMMIT = "mlflow.source.git.commit"
 _NAMED = 20
+# Only what sets up a run can be mistaken for something else that does.
+_ALIASED: frozenset[Role] = frozenset({"setting", "data", "label"})
+# So few runs may each have a value of their own without having been drawn at random.
+_FEW = 12
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,16 +104,27 @@ def columns(stored: StoredRuns, runs: pd.Index) -> Columns:
         if column.nunique() < 2:
             continue
         of = "data" if name == EXPERIMENT else _role(name, column)
-        pattern = pd.factorize(column)[0].tobytes()
-        if of in {"setting", "data"} and pattern in first_of:
+        pattern = _pattern(column)
+        if of in _ALIASED and pattern in first_of:
             first = first_of[pattern]
             aliases[first] = (*aliases[first], name)
             continue
-        if of in {"setting", "data"}:
+        if of in _ALIASED:
             first_of[pattern] = name
         varying[name], roles[name], aliases[name] = column, of, (name,)
     table = pd.DataFrame(varying, index=runs, dtype=object)
     return Columns(table, roles, aliases, merged, stored, runs)
+
+
+def _pattern(column: pd.Series) -> bytes:
+    """Returns what two columns have in common if they vary one-to-one.
+
+    Where each run has a value of its own any two do, so their order must be the same too.
+    """
+    if column.nunique() < len(column) or len(column) <= _FEW:
+        return pd.factorize(column)[0].astype(np.int64).tobytes()
+    order = ranks(column).to_numpy(np.int64)
+    return (order if order[0] <= order[-1] else len(order) - 1 - order).tobytes()
 
 
 def _role(name: str, column: pd.Series) -> Role:

@@ -118,11 +118,13 @@ def _inferred(columns: Columns) -> tuple[list[str], list[Inference]]:
         Inference(f"One value written in several ways: {name}: {_ways(ways)}.", "--where")
         for name, ways in columns.merged.items()
     ]
-    if identifying := columns.of_role("identity", "repeat", "provenance"):
+    # What is different in each run tells runs apart, unless nothing else does.
+    names = columns.of_role("setting") or columns.of_role("label")
+    identifying = columns.of_role("identity", "repeat", "provenance", "label")
+    if identifying := [name for name in identifying if name not in names]:
         inferences.append(
             Inference(f"Not compared, because they identify a run: {_some(identifying)}.", "--by")
         )
-    names = columns.of_role("setting")
     if not names:
         return _instead(columns), inferences
     following = _following(columns.varying[names])

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import Literal
 
-Role = Literal["seed", "fold", "data", "repeat", "provenance", "identity", "setting"]
+Role = Literal["seed", "fold", "data", "repeat", "provenance", "identity", "label", "setting"]
 
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[^\W\d_A-Z]+|\d+")
 # What f1score, r2 and top5 say is lost when they are split at the digit.
@@ -224,7 +224,7 @@ def direction(name: str) -> bool | None:
 
 
 def role(name: str, values: Sequence[str], runs: int) -> Role:
-    """Returns what a parameter is for.
+    """Returns what a parameter is for; a `label` is a different text in each run.
 
     Args:
         name: of the parameter.
@@ -234,7 +234,11 @@ def role(name: str, values: Sequence[str], runs: int) -> Role:
     of = words(name)
     if said := _said(of, frozenset(of)):
         return said
-    return "identity" if _identify(values, runs) else "setting"
+    told = [value for value in values if value]
+    if told and all(_IDENTIFYING.fullmatch(value) for value in told):
+        return "identity"
+    own = len(told) == runs > 2 and not any(is_number(value) for value in told)
+    return "label" if own else "setting"
 
 
 def _said(of: tuple[str, ...], known: frozenset[str]) -> Role | None:
@@ -249,14 +253,6 @@ def _said(of: tuple[str, ...], known: frozenset[str]) -> Role | None:
         "identity": bool(known & _IDENTITY) or (bool(known & _RUN) and known <= _RUN | beside),
     }
     return next((role for role, holds in roles.items() if holds), None)
-
-
-def _identify(values: Sequence[str], runs: int) -> bool:
-    """Whether all values look like paths, hashes or dates, or are a different text in each run."""
-    told = [value for value in values if value]
-    if told and all(_IDENTIFYING.fullmatch(value) for value in told):
-        return True
-    return len(told) == runs > 2 and not any(is_number(value) for value in told)
 
 
 def is_number(text: str) -> bool:

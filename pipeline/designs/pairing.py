@@ -96,7 +96,7 @@ def question(
     Raises:
         ArgumentError: if `pair_by` names nothing.
     """
-    table = columns.ranks.drop(columns=columns.of_role("identity", "repeat"))
+    table = columns.ranks.drop(columns=columns.of_role("identity", "repeat", "label"))
     table = table.drop(columns=list(factor.names), errors="ignore")
     for name in asked.pair_by:
         table[name] = ranks(columns.named(name, "--pair-by"))

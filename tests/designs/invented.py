@@ -49,7 +49,8 @@ def store(rows):
         runs=runs,
         params=_table([row["params"] for row in rows], ids),
         tags=_table([row["tags"] for row in rows], ids),
-        metrics=last.unstack("metric").reindex(ids).astype(float),
+        # `pivot_table` would leave out what is no number.
+        metrics=last.unstack("metric").reindex(ids).astype(float),  # noqa: PD010
         history=of_metric,
     )
 

@@ -190,3 +190,21 @@ def test_where_no_parameter_differs_something_else_is_compared(where):
 def test_a_question_that_cannot_be_answered_says_why(rows, asked, message):
     with pytest.raises(ArgumentError, match=message):
         designed(rows, **asked)
+
+
+def test_two_numbers_drawn_at_random_are_no_aliases_but_copies_of_one_are():
+    draws = noise(2, 20)
+    rows = [
+        run({"accuracy": x}, x=x, y=y, minus_x=-x) for x, y in zip(draws[0], draws[1], strict=True)
+    ]
+    (factor,) = factors(rows)
+    assert factor.names == ("minus_x", "y")
+    assert factor.combined
+
+
+def test_a_name_that_each_run_has_for_itself_is_compared_only_if_nothing_else_is():
+    rows = [run({"accuracy": place}, label=label) for place, label in enumerate("abcd")]
+    assert names(rows) == [("label",)]
+    for place, row in enumerate(rows):
+        row["params"]["width"] = place % 2
+    assert names(rows) == [("width",)]

@@ -103,8 +103,8 @@ def test_roles(name, values, expected):
     assert role(name, values, 10) == expected
 
 
-def test_texts_that_differ_in_each_run_identify_it_but_numbers_do_not():
-    assert role("label", ["a", "b", "c"], 3) == "identity"
+def test_texts_that_differ_in_each_run_are_labels_but_numbers_are_not():
+    assert role("label", ["a", "b", "c"], 3) == "label"
     assert role("label", ["a", "b", "c"], 4) == "setting"
     assert role("label", ["a", "b"], 2) == "setting"
     assert role("width", ["1", "2", "3"], 3) == "setting"

@@ -12,7 +12,7 @@ import pandas as pd
 
 from pipeline.comparison.verdict import fewest_pairs
 from pipeline.designs.asked import Asked, Inference
-from pipeline.designs.columns import Columns, together
+from pipeline.designs.columns import Columns, distinct, names_of, ranks, together
 from pipeline.designs.factors import Factor
 from pipeline.designs.metric import listed
 from pipeline.designs.names import Role, is_time
@@ -57,6 +57,7 @@ class Question:
             `cell`, its level; `block`, a number; `value`.
         others: what else is known of these runs: a column for each thing that differs.
         set_by: the columns of `others` that set up a run: parameters, data, the experiment.
+        data: those of `set_by` that say on which data.
         copies: how many runs were left out because another one is the same to the last digit.
         repeats: how many runs share both cell and block with another run.
         confounders: what changes with the factor between the runs of a block.
@@ -71,6 +72,7 @@ class Question:
     runs: pd.DataFrame
     others: pd.DataFrame
     set_by: tuple[str, ...]
+    data: tuple[str, ...]
     copies: int
     repeats: int
     confounders: tuple[Confounder, ...]
@@ -94,10 +96,10 @@ def question(
     Raises:
         ArgumentError: if `pair_by` names nothing.
     """
-    table = columns.varying.drop(columns=columns.of_role("identity", "repeat"))
+    table = columns.ranks.drop(columns=columns.of_role("identity", "repeat", "label"))
     table = table.drop(columns=list(factor.names), errors="ignore")
     for name in asked.pair_by:
-        table[name] = columns.named(name, "--pair-by")
+        table[name] = ranks(columns.named(name, "--pair-by"))
     kept, of_copies = _different(table, cells, values, columns, asked)
     table, cells = table.loc[kept], cells[kept]
     key = list(asked.pair_by) or _shared(table, cells, columns)
@@ -113,8 +115,9 @@ def question(
         pair_by=tuple(block_by),
         unit=unit,
         runs=runs,
-        others=table.loc[runs.index],
+        others=columns.varying.loc[runs.index, [of for of in table if of in columns.varying]],
         set_by=tuple(name for name in columns.of_role("setting", "data") if name in table),
+        data=tuple(name for name in columns.of_role("data") if name in table),
         copies=len(values) - len(kept),
         repeats=int((in_block > 1).sum()) if unit != "alone" else 0,
         confounders=_confounders(table.drop(columns=block_by), runs, columns),
@@ -134,19 +137,20 @@ def _different(
     nothing, runs that differ in it alone are copies too.
     """
     metrics = columns.stored.metrics.loc[values.index]
-    metrics = metrics[[name for name in metrics if not is_time(str(name))]]
-    result = together(metrics.assign(_value=values), [*metrics, "_value"])
+    compared = [name for name in names_of(metrics) if not is_time(name)]
+    result = together(metrics.assign(_value=values), [*compared, "_value"])
     made_from = [
-        name for name in table if columns.roles.get(name) != "provenance" or name in asked.pair_by
+        name
+        for name in names_of(table)
+        if columns.roles.get(name) != "provenance" or name in asked.pair_by
     ]
     seeds = [name for name in columns.of_role("seed") if name in made_from]
-    seedless = together(
-        table.assign(_cell=cells), [*(n for n in made_from if n not in seeds), "_cell"]
-    )
+    unseeded = [name for name in made_from if name not in seeds]
+    seedless = together(table.assign(_cell=cells), [*unseeded, "_cell"])
     by_setting = result.groupby(seedless)
     inferences = []
     if seeds and by_setting.size().max() > 1 and by_setting.nunique().max() == 1:
-        made_from = [name for name in made_from if name not in seeds]
+        made_from = unseeded
         inferences.append(
             Inference(
                 f"{listed(seeds)} changes nothing: runs that differ only in it have the same "
@@ -169,9 +173,10 @@ def _shared(table: pd.DataFrame, cells: pd.Series, columns: Columns) -> list[str
         with_it = _covered(cells, block)
         if _fixed(table[name], cells) or with_it < max(1, _MAY_LOSE * covered):
             continue
-        if _meeting(cells, block) == meeting:
+        # Cells on different data are not compared; cells with different settings are, if need be.
+        if columns.roles[name] != "setting" or _meeting(cells, block) == meeting:
             key.append(name)
-            covered = with_it
+            covered, meeting = with_it, _meeting(cells, block)
     if key:
         return key
     for name in (name for name in columns.of_role("provenance") if name in table):
@@ -206,7 +211,7 @@ def _unit(
     folds = any(columns.roles.get(name) == "fold" for name in key)
     block_by = list(key)
     of_data = together(table, data)
-    sets = int((cells.groupby(of_data).nunique() > 1).sum())
+    sets = int((distinct(cells, of_data) > 1).sum())
     told = []
     if not key:
         unit: Unit = "alone"
@@ -245,25 +250,32 @@ def _confounders(
     table: pd.DataFrame, runs: pd.DataFrame, columns: Columns
 ) -> tuple[Confounder, ...]:
     """Returns the columns in which runs of a block differ between cells."""
+    many = runs["cell"].nunique() > _MOST_CELLS
+    groups, meetings = ([], []) if many else _meetings(runs)
     found = []
-    for name in table:
-        of = table[name]
-        if columns.roles.get(str(name)) in {"seed", "fold"} or of.nunique() < 2:
+    for name in names_of(table):
+        of = table.loc[runs.index, name].to_numpy()
+        levels = len(set(of.tolist()))
+        if columns.roles.get(name) in {"seed", "fold"} or levels < 2:
             continue
         # A commit or version of its own in every run tells nothing about what is compared.
-        own = of.nunique() > max(_FEW_RUNS, len(of) // 3)
-        if columns.roles.get(str(name)) == "provenance" and own:
+        own = levels > max(_FEW_RUNS, len(of) // 3)
+        if columns.roles.get(name) == "provenance" and own:
             continue
-        if runs["cell"].nunique() > _MOST_CELLS:
-            found.append(Confounder(str(name), always=False))
-            continue
-        compared = _compared(of, runs)
-        if any(a != b for a, b in compared):
-            found.append(Confounder(str(name), always=all(a.isdisjoint(b) for a, b in compared)))
+        values = [frozenset(of[rows].tolist()) for rows in groups]
+        if many or any(values[a] != values[b] for a, b in meetings):
+            always = not many and all(values[a].isdisjoint(values[b]) for a, b in meetings)
+            found.append(Confounder(name, always=always))
     return tuple(found)
 
 
-def _compared(column: pd.Series, runs: pd.DataFrame) -> list[tuple[frozenset[str], frozenset[str]]]:
-    """Returns the values of a column for each two cells that meet in a block."""
-    values = column.groupby([runs["block"], runs["cell"]]).agg(frozenset)
-    return [pair for _, of in values.groupby(level=0) for pair in combinations(of, 2)]
+def _meetings(runs: pd.DataFrame) -> tuple[list[list[int]], list[tuple[int, int]]]:
+    """Returns the rows of each cell in each block, and which two of these share a block."""
+    groups: dict[tuple[int, str], list[int]] = {}
+    for row, key in enumerate(zip(runs["block"], runs["cell"], strict=True)):
+        groups.setdefault(key, []).append(row)
+    in_block: dict[int, list[int]] = {}
+    for place, (block, _) in enumerate(groups):
+        in_block.setdefault(block, []).append(place)
+    meetings = [pair for places in in_block.values() for pair in combinations(places, 2)]
+    return list(groups.values()), meetings

@@ -71,6 +71,18 @@ _OF_A_STORE = (
         type=click.FloatRange(0, 1, min_open=True, max_open=True),
         help=f"Of every interval [default: {_DEFAULT_CONFIDENCE}].",
     ),
+    click.option(
+        "--html",
+        type=click.Path(dir_okay=False, path_type=Path),
+        metavar="PATH",
+        help="Write a page that opens offline, with table and figure.",
+    ),
+    click.option(
+        "--log",
+        is_flag=True,
+        default=None,
+        help="Add the comparison to the experiment, as a run with the report as its description.",
+    ),
 )
 
 
@@ -141,9 +153,9 @@ def command(  # noqa: PLR0913
         raise click.UsageError("--json and --md exclude each other")
     form: Form = "json" if as_json else "md" if as_markdown else "text"
     if runs is not None:
-        if names or since is not None or measure or figure:
-            raise click.UsageError("--runs excludes names, --since, --measure and --figure")
-        _compare_stored(runs, form=form, **of_a_store)
+        if names or since is not None or measure:
+            raise click.UsageError("--runs excludes names, --since and --measure")
+        _compare_stored(runs, form=form, figure=figure, **of_a_store)
         return
     if stray := _given(of_a_store):
         raise click.UsageError(f"{', '.join(stray)} can be used with --runs only")
@@ -171,13 +183,16 @@ def command(  # noqa: PLR0913
         comparisons.of_many(params, names, since, form, figure)
 
 
-def _compare_stored(
+def _compare_stored(  # noqa: PLR0913
     runs: str,
     *,
-    form: Form,
+    confidence: float | None,
+    log: bool | None,
     experiments: Sequence[str],
     where: str | None,
-    confidence: float | None,
+    form: Form,
+    figure: Path | None,
+    html: Path | None,
     **asked: Any,
 ) -> None:
     from pipeline.commands import stored_comparison
@@ -190,6 +205,9 @@ def _compare_stored(
         where=where,
         confidence=confidence or _DEFAULT_CONFIDENCE,
         form=form,
+        figure=figure,
+        html=html,
+        log=bool(log),
     )
 
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from pipeline.commands.json_record import as_json
+from pipeline.commands.output import FOLDER, as_json, safe
 from pipeline.comparison import contrast, grid
 from pipeline.comparison.contrast import Contrast, contrasts
 from pipeline.comparison.grid import Experiment, Grid
@@ -22,9 +21,7 @@ from pipeline.reporting.pictures import write_figure
 if TYPE_CHECKING:
     from pipeline.lookup.experiments import Unfinished
 
-FOLDER = Path("comparisons")
 Form = Literal["text", "md", "json"]
-_LONGEST_NAME = 60
 _ALT_OF_TWO = "Test {} of each pair, the differences, and how both sides learn"
 _ALT_OF_MANY = "Test {} of each cell, and how it differs from the baseline"
 
@@ -146,8 +143,3 @@ def _json_of_many(
             "figure": str(path),
         }
     )
-
-
-def safe(name: str) -> str:
-    """Returns the name in a form that can be part of a file's name."""
-    return re.sub(r"[^\w.~-]+", "_", name).strip("._-")[:_LONGEST_NAME] or "at"

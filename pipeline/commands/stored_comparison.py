@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Literal
 
-from pipeline.commands.json_record import as_json
+from pipeline.commands.output import FOLDER, as_json, safe
 from pipeline.designs.answer import answer
+from pipeline.designs.answers import Answer
 from pipeline.designs.asked import Asked
 from pipeline.designs.design import design
-from pipeline.errors import printable, without_passwords
-from pipeline.reporting import answer_report, pages
+from pipeline.errors import ArgumentError, printable, without_passwords
+from pipeline.files import write_bytes, write_text
+from pipeline.reporting import answer_figure, answer_report, blocks_page, pages
+from pipeline.reporting.pages import Block
+from pipeline.reporting.pictures import png
 from pipeline.stores.read import read_store
+from pipeline.stores.stored_runs import StoredRuns
 
 _MOST_LISTED = 3
+_ALT = "Each effect, trend or value of {}"
 
 
 def run(  # noqa: PLR0913
@@ -24,21 +31,79 @@ def run(  # noqa: PLR0913
     where: str | None,
     confidence: float,
     form: Literal["text", "md", "json"],
+    figure: Path | None,
+    html: Path | None,
+    log: bool,
 ) -> None:
-    """Prints how the runs of a store compare, by what is asked of them or can be inferred."""
+    """Prints and draws how the runs of a store compare, as is asked or can be inferred.
+
+    Args:
+        store: its address.
+        asked: what is compared.
+        experiments: names or ids of those to read; all, if there are none.
+        where: MLflow's filter of runs.
+        confidence: of every interval, in (0, 1).
+        form: of what is printed.
+        figure: where it goes, if not to `FOLDER`.
+        html: where a page goes, if one is wanted.
+        log: whether the comparison becomes a run of the experiment.
+    """
     stored = read_store(store, experiments=experiments, where=where)
+    into = _only_experiment(stored) if log else None
     found = answer(design(stored, asked), confidence)
+    name = found.basis.metric.name
+    path = figure or FOLDER / f"{safe(f'{_stem(store)}-{name}')}.png"
+    drawn = png(answer_figure.figure(found))
+    write_bytes(path, drawn)
+    page = _page(found, stored)
+    shown = without_passwords(store)
+    picture = pages.Picture(_ALT.format(name), str(path))
+    if html:
+        source = f"Runs of {shown}, compared by bnlab."
+        illustrated = [*page[:3], picture, *page[3:]]
+        write_text(html, blocks_page.html(illustrated, {str(path): drawn}, source))
+    logged = None
+    if into is not None:
+        from pipeline.stores.log import log_comparison
+
+        logged = log_comparison(store, into, f"comparison of {name}", pages.markdown(page))
     if form == "json":
-        record = {"store": without_passwords(store), **answer_report.record(found)}
+        files = {"figure": str(path), "page": html and str(html), "logged": logged}
+        record = {"store": shown, **answer_report.record(found), **files}
         print(as_json({**record, "damaged": list(stored.damaged)}), end="")
         return
+    page.append(picture)
+    if html:
+        page.append(pages.Paragraph(f"Page: {html}"))
+    if logged:
+        page.append(pages.Paragraph(f"Logged as run {logged}."))
+    print(pages.markdown(page) if form == "md" else pages.text(page), end="")
+
+
+def _page(found: Answer, stored: StoredRuns) -> list[Block]:
     page = answer_report.blocks(found)
     if stored.damaged:
         page.append(pages.Paragraph(_unreadable(stored.damaged)))
-    print(pages.markdown(page) if form == "md" else pages.text(page), end="")
+    return page
 
 
 def _unreadable(damaged: Sequence[str]) -> str:
     more = len(damaged) - _MOST_LISTED
     listed = ", ".join(damaged[:_MOST_LISTED]) + (f" and {more} more" if more > 0 else "")
     return f"Left out too, since damaged or half-written: {printable(listed)}."
+
+
+def _only_experiment(stored: StoredRuns) -> str:
+    """Returns the id of the experiment that all runs are of."""
+    there = stored.runs[~stored.runs["deleted"]].groupby("experiment_id")["experiment"].first()
+    if len(there) != 1:
+        raise ArgumentError(
+            f"--log needs one experiment, and there are runs of {len(there)}: "
+            "choose with --experiment"
+        )
+    return str(there.index[0])
+
+
+def _stem(store: str) -> str:
+    """Returns what a store is called in the name of a file: without its password."""
+    return Path(without_passwords(store)).stem

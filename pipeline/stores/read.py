@@ -55,6 +55,17 @@ def read_store(
     return stored_runs(rows, asked, store.history)
 
 
+def tracking_uri(address: str) -> str:
+    """Returns the address of a store that could be read, as MLflow takes it."""
+    scheme = match[1].lower() if (match := _SCHEME.match(address)) else ""
+    if scheme in {"http", "https", "file"}:
+        return address
+    if scheme.startswith("postgres"):
+        return re.sub(r"^postgres(ql)?:", "postgresql+psycopg:", address)
+    path = (_sqlite_path(address) if scheme.startswith("sqlite") else Path(address)).resolve()
+    return path.as_uri() if path.is_dir() else f"sqlite:///{path}"
+
+
 def _store(address: str) -> Store:
     """Returns the store at an address; each kind imports only what it needs."""
     scheme = match[1].lower() if (match := _SCHEME.match(address)) else ""

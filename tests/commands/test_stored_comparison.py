@@ -1,8 +1,10 @@
 """`bnlab compare --runs`: its options, and what it can do without."""
 
+import base64
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -28,6 +30,7 @@ def of_the_extra():
     return {IMPORTED_AS.get(name, name) for name in names if name not in BY_OTHERS}
 
 
+EXPERIMENT = {"artifact_location": "mlruns", "lifecycle_stage": "active"}
 BLOCKED = sorted(of_the_extra() | OF_MLFLOW | {"git", "pipeline.params", "pipeline.params_file"})
 
 
@@ -53,7 +56,9 @@ def light(tmp_path):
 def store(tmp_path_factory):
     """A store of two settings with seven seeds each, of which the second is better."""
     top = tmp_path_factory.mktemp("store") / "mlruns"
-    write(top / "1" / "meta.yaml", yaml.safe_dump({"experiment_id": "1", "name": "one"}))
+    write(
+        top / "1" / "meta.yaml", yaml.safe_dump(EXPERIMENT | {"experiment_id": "1", "name": "one"})
+    )
     for number in range(14):
         seed, momentum = divmod(number, 2)
         run = top / "1" / f"{number:032x}"
@@ -76,7 +81,8 @@ def test_it_needs_no_project_and_nothing_of_the_extra(light, store, tmp_path, wh
     ended = light("compare", "--runs", str(store), *where)
     assert (ended.returncode, ended.stderr) == (0, "")
     assert "momentum" in ended.stdout
-    assert list(tmp_path.iterdir()) == []
+    drawn = tmp_path / "comparisons" / "mlruns-accuracy.png"
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == [drawn]
 
 
 @pytest.mark.slow
@@ -93,9 +99,10 @@ def test_a_command_of_the_pipeline_says_which_extra_it_lacks(light, name):
     [
         (["--where", "x"], "--where can be used with --runs only"),
         (["a", "b", "--by", "lr", "--at", "3"], "--at, --by can be used with --runs only"),
+        (["--html", "a.html", "--log"], "--html, --log can be used with --runs only"),
         (["--larger-is-better"], "--smaller-is-better/--larger-is-better can be used with --runs"),
         (["--experiment", "1"], "--experiment can be used with --runs only"),
-        (["--runs", "mlruns", "a"], "--runs excludes names, --since, --measure and --figure"),
+        (["--runs", "mlruns", "a"], "--runs excludes names, --since and --measure"),
         (["--runs", "mlruns", "--measure", "loss"], "--runs excludes names"),
         (["--runs", "mlruns", "--json", "--md"], "--json and --md exclude each other"),
         (["--runs", "mlruns", "--at", "first"], "'first' is neither last, best or mean, nor a"),
@@ -118,4 +125,56 @@ def test_a_store_that_is_not_there_is_told_in_a_line(command):
 def test_json(command, store):
     code, out, err = command("--runs", str(store), "--json")
     assert (code, err) == (0, "")
-    assert json.loads(out)
+    record = json.loads(out)
+    assert (record["answer"], record["page"], record["logged"]) == ("paired", None, None)
+    assert Path(record["figure"]).read_bytes().startswith(b"\x89PNG")
+
+
+def test_figure_and_page_go_where_they_are_wanted(command, store, tmp_path):
+    code, out, err = command(
+        "--runs",
+        str(store),
+        "--figure",
+        str(tmp_path / "a.png"),
+        "--html",
+        str(tmp_path / "a.html"),
+    )
+    assert (code, err) == (0, "")
+    assert f"Figure: {tmp_path / 'a.png'}" in out
+    page = (tmp_path / "a.html").read_text(encoding="utf-8")
+    encoded = base64.b64encode((tmp_path / "a.png").read_bytes()).decode()
+    assert f"data:image/png;base64,{encoded}" in page
+    headline = out.splitlines()[0]
+    assert f"<h1>{headline}</h1>" in page
+
+
+def test_what_is_logged_is_the_report_and_is_not_compared_in_turn(command, store, tmp_path):
+    copied = shutil.copytree(store, tmp_path / "mlruns")
+    code, out, err = command("--runs", str(copied), "--log")
+    assert (code, err) == (0, "")
+    (run,) = re.findall(r"Logged as run (\w+)", out)
+    description = copied / "1" / run / "tags" / "mlflow.note.content"
+    assert description.read_text(encoding="utf-8").startswith(f"## {out.splitlines()[0]}")
+    assert yaml.safe_load((copied / "1" / run / "meta.yaml").read_text())["status"] == 3
+    again = command("--runs", str(copied), "--experiment", "1")[1]
+    assert again.splitlines()[0] == out.splitlines()[0]
+    assert "Left out: 1 without accuracy." in again
+
+
+def test_a_comparison_of_several_experiments_is_logged_in_none(command, store, tmp_path):
+    copied = shutil.copytree(store, tmp_path / "mlruns")
+    shutil.copytree(copied / "1", copied / "2")
+    write(
+        copied / "2" / "meta.yaml",
+        yaml.safe_dump(EXPERIMENT | {"experiment_id": "2", "name": "two"}),
+    )
+    for path in list((copied / "2").glob("*/meta.yaml")):
+        meta = yaml.safe_load(path.read_text())
+        own = {"experiment_id": "2", "run_id": f"2{path.parent.name[1:]}"}
+        path.write_text(yaml.safe_dump(meta | own))
+        path.parent.rename(path.parent.with_name(own["run_id"]))
+    code, out, err = command("--runs", str(copied), "--log")
+    assert (code, out) == (2, "")
+    assert err == (
+        "error: --log needs one experiment, and there are runs of 2: choose with --experiment\n"
+    )

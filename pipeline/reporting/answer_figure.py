@@ -106,12 +106,11 @@ def _of_pairs(of: Comparison) -> _Effect:
 
 
 def _unpaired(of: UnpairedPair) -> _Effect:
-    ends = of.compared.ci_low, of.compared.ci_high
-    value = of.compared.mean
-    if of.as_ratio:
-        value = math.exp(value)
-        ends = tuple(None if end is None else math.exp(end) for end in ends)
-    return _Effect(_pair(of), value, *ends, _is_decided(of))
+    value, low, high = (
+        math.exp(end) if of.as_ratio and end is not None else end
+        for end in (of.compared.mean, of.compared.ci_low, of.compared.ci_high)
+    )
+    return _Effect(_pair(of), math.nan if value is None else value, low, high, _is_decided(of))
 
 
 def _pair(of: Comparison | UnpairedPair) -> str:

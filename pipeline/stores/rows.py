@@ -137,7 +137,7 @@ def _wide(entries: pd.DataFrame, runs: pd.Index) -> pd.DataFrame:
 
 def _with_infinity(values: _Values) -> _Values:
     """Returns the values as they were logged: for infinity, databases have the largest number."""
-    return values.mask(values >= _LARGEST, np.inf).mask(values <= -_LARGEST, -np.inf)
+    return values.replace([_LARGEST, -_LARGEST], [np.inf, -np.inf])
 
 
 def _nothing(runs: pd.Index) -> pd.Series:

@@ -1,6 +1,7 @@
 """Stores that strangers published: the answers that were worked out apart from this project."""
 
 import json
+from functools import cache
 
 import pytest
 
@@ -12,11 +13,15 @@ from pipeline.errors import ArgumentError
 from pipeline.stores.read import read_store
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def answered(shared):
-    def ask(name, experiments=(), **asked):
+    @cache
+    def read(name, experiments):
         folder, expected = shared(name)
-        stored = read_store(str(folder), experiments=experiments)
+        return read_store(str(folder), experiments=experiments), expected
+
+    def ask(name, experiments=(), **asked):
+        stored, expected = read(name, experiments)
         found = answer(design(stored, Asked(**asked)), 0.95)
         return found, json.loads(expected.read_text("utf-8"))
 
@@ -41,7 +46,7 @@ def check(of, expected, *, smaller_is_better):
 
 
 def test_minlp_factorial(answered):
-    found, expected = answered("minlp-factorial", ["486716780144883832"], metric="time")
+    found, expected = answered("minlp-factorial", ("486716780144883832",), metric="time")
     assert isinstance(found, Paired)
     assert found.basis.metric.smaller_is_better is expected["smaller_is_better"]
     by_factor = {of.factor: of for of in found.comparisons}

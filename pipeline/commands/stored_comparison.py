@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from pipeline.commands.json_record import as_json
-from pipeline.designs.answers import answer
+from pipeline.designs.answer import answer
 from pipeline.designs.asked import Asked
 from pipeline.designs.design import design
 from pipeline.errors import printable, without_passwords

@@ -48,7 +48,9 @@ class Friedman:
 
 @dataclass(frozen=True)
 class CorrectedTest:
-    """The corrected resampled t test (Nadeau & Bengio 2003, "Inference for the generalization error").
+    """The corrected resampled t test.
+
+    Nadeau & Bengio 2003, "Inference for the generalization error".
 
     Attributes:
         folds: into how many parts the data were split.

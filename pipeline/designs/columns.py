@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cached_property
 
+import numpy as np
 import pandas as pd
 
 from pipeline.designs.names import Role, role
@@ -19,6 +20,10 @@ RUN_NAME = "run_name"
 _OF_MLFLOW = "mlflow."
 _COMMIT = "mlflow.source.git.commit"
 _NAMED = 20
+# Only what sets up a run can be mistaken for something else that does.
+_ALIASED: frozenset[Role] = frozenset({"setting", "data", "label"})
+# So few runs may each have a value of their own without having been drawn at random.
+_FEW = 12
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,13 +69,18 @@ class Columns:
         near = get_close_matches(name, map(str, known), n=3)
         if near:
             return f"; did you mean {' or '.join(map(repr, near))}?"
-        differing = list(self.varying)[:_NAMED]
+        differing = names_of(self.varying)[:_NAMED]
         return f"; these differ: {', '.join(differing)}" if differing else ""
+
+    @cached_property
+    def ranks(self) -> pd.DataFrame:
+        """The place of each value of `varying` among the values of its column, from 0."""
+        return pd.DataFrame({name: ranks(of) for name, of in self.varying.items()}, self.runs)
 
     @cached_property
     def others(self) -> list[str]:
         """What else could be compared: tags, the run's name, the experiment, if they differ."""
-        tags = [name for name in self.stored.tags if not str(name).startswith(_OF_MLFLOW)]
+        tags = [of for of in names_of(self.stored.tags) if not of.startswith(_OF_MLFLOW)]
         return [name for name in [*tags, RUN_NAME, EXPERIMENT] if _groups(self.named(name, ""))]
 
 
@@ -89,21 +99,32 @@ def columns(stored: StoredRuns, runs: pd.Index) -> Columns:
     first_of: dict[bytes, str] = {}
     for name, raw in sources.items():
         column, ways = unified(raw)
+        if ways:
+            merged[name] = ways
         if column.nunique() < 2:
             continue
         of = "data" if name == EXPERIMENT else _role(name, column)
-        pattern = pd.factorize(column)[0].tobytes()
-        if ways:
-            merged[name] = ways
-        if of in {"setting", "data"} and pattern in first_of:
+        pattern = _pattern(column)
+        if of in _ALIASED and pattern in first_of:
             first = first_of[pattern]
             aliases[first] = (*aliases[first], name)
             continue
-        if of in {"setting", "data"}:
+        if of in _ALIASED:
             first_of[pattern] = name
         varying[name], roles[name], aliases[name] = column, of, (name,)
     table = pd.DataFrame(varying, index=runs, dtype=object)
     return Columns(table, roles, aliases, merged, stored, runs)
+
+
+def _pattern(column: pd.Series) -> bytes:
+    """Returns what two columns have in common if they vary one-to-one.
+
+    Where each run has a value of its own any two do, so their order must be the same too.
+    """
+    if column.nunique() < len(column) or len(column) <= _FEW:
+        return pd.factorize(column)[0].astype(np.int64).tobytes()
+    order = ranks(column).to_numpy(np.int64)
+    return (order if order[0] <= order[-1] else len(order) - 1 - order).tobytes()
 
 
 def _role(name: str, column: pd.Series) -> Role:
@@ -125,6 +146,16 @@ def _raw(stored: StoredRuns, name: str) -> pd.Series | None:
     return stored.runs["experiment"] if name == EXPERIMENT else None
 
 
+def names_of(table: pd.DataFrame) -> list[str]:
+    """Returns the names of a table's columns."""
+    return [str(name) for name in table]
+
+
+def distinct(column: pd.Series, by: pd.Series) -> pd.Series:
+    """Returns how many different values each group has, indexed by the group."""
+    return column.groupby(by).nunique()
+
+
 def together(table: pd.DataFrame, names: Iterable[str]) -> pd.Series:
     """Returns a number for each row, equal where all the named columns are.
 
@@ -133,12 +164,15 @@ def together(table: pd.DataFrame, names: Iterable[str]) -> pd.Series:
     names = list(names)
     if not names:
         return pd.Series(0, table.index)
-    ranks = pd.DataFrame({name: _ranks(table[name]) for name in names})
-    return ranks.groupby(names, sort=True).ngroup()
+    places = pd.DataFrame({name: ranks(table[name]) for name in names})
+    return places.groupby(names, sort=True).ngroup()
 
 
-def _ranks(column: pd.Series) -> pd.Series:
+def ranks(column: pd.Series) -> pd.Series:
+    """Returns the place of each value among those of its column; whole numbers stay."""
+    if pd.api.types.is_integer_dtype(column):
+        return column
     if pd.api.types.is_numeric_dtype(column):
         return column.rank(method="dense").fillna(0)
-    ranks = {value: rank for rank, value in enumerate(ordered(column))}
-    return column.map(ranks)
+    places = {value: place for place, value in enumerate(ordered(column))}
+    return column.map(places)

@@ -6,10 +6,11 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 
 from pipeline.designs.asked import Asked, Inference
-from pipeline.designs.columns import Columns, together
+from pipeline.designs.columns import Columns, distinct, names_of, ranks, together
 from pipeline.designs.metric import listed
 from pipeline.designs.values import MISSING, are_numbers, ordered
 from pipeline.errors import ArgumentError
@@ -32,7 +33,8 @@ class Factor:
     """What is compared.
 
     Attributes:
-        names: those of the parameters; more than one if they differ together or are combined.
+        names: those of the parameters; more than one if they always change together, or are
+            combined.
         levels: its values, in order; of combined parameters each as `lr 0.1, model unet`.
         combined: whether each combination of the parameters is a level; otherwise they are aliases.
     """
@@ -43,10 +45,13 @@ class Factor:
 
     @property
     def label(self) -> str:
-        """Its names as one: `lr and model`; of aliases the first, then the others."""
-        if self.combined or len(self.names) == 1:
-            return listed(self.names)
-        return f"{self.names[0]} (with {listed(self.names[1:])})"
+        """Its name; of parameters that always change together, the first one's."""
+        return listed(self.names) if self.combined else self.names[0]
+
+    @property
+    def aliases(self) -> tuple[str, ...]:
+        """The other parameters that always change together with it."""
+        return () if self.combined else self.names[1:]
 
     @property
     def is_number(self) -> bool:
@@ -65,14 +70,14 @@ def factors(
     """
     if asked.by:
         table = pd.DataFrame({name: columns.named(name, "--by") for name in asked.by})
-        for name in table:
+        for name in names_of(table):
             if table[name].nunique() < 2:
                 only = table[name].iloc[0] or ABSENT
                 raise ArgumentError(
                     f"all {len(table)} runs that count have the same {name} ({only}): there is "
                     "nothing to compare (--by, --where)"
                 )
-        names, inferences = [str(name) for name in table], []
+        names, inferences = names_of(table), []
     else:
         names, inferences = _inferred(columns)
         table = pd.DataFrame({name: _column(columns, name) for name in names})
@@ -81,6 +86,11 @@ def factors(
         inferences.insert(0, Inference(f"Compared: {_told(found, how)}.", "--by"))
     elif len(names) > 1:
         inferences.append(Inference(f"Of {listed(names)}, {how}.", "--by"))
+    inferences += [
+        Inference(f"{listed(of.names)} always change together: no run tells them apart.", "--by")
+        for of, _ in found
+        if of.aliases
+    ]
     return found, inferences
 
 
@@ -108,11 +118,13 @@ def _inferred(columns: Columns) -> tuple[list[str], list[Inference]]:
         Inference(f"One value written in several ways: {name}: {_ways(ways)}.", "--where")
         for name, ways in columns.merged.items()
     ]
-    if identifying := columns.of_role("identity", "repeat", "provenance"):
+    # What is different in each run tells runs apart, unless nothing else does.
+    names = columns.of_role("setting") or columns.of_role("label")
+    identifying = columns.of_role("identity", "repeat", "provenance", "label")
+    if identifying := [name for name in identifying if name not in names]:
         inferences.append(
             Inference(f"Not compared, because they identify a run: {_some(identifying)}.", "--by")
         )
-    names = columns.of_role("setting")
     if not names:
         return _instead(columns), inferences
     following = _following(columns.varying[names])
@@ -124,7 +136,9 @@ def _inferred(columns: Columns) -> tuple[list[str], list[Inference]]:
     for name, other, value in _conditional(columns.varying[names]):
         rest = [of for of in names if of != name]
         # Where it tells no two runs apart that nothing else does, it need not be compared.
-        idle = _combinations(columns, [*rest, *blocks]) == _combinations(columns, [*names, *blocks])
+        idle = bool(blocks) and (
+            _combinations(columns, [*rest, *blocks]) == _combinations(columns, [*names, *blocks])
+        )
         if idle or (columns.varying[name] == MISSING).any():
             inferences.append(Inference(f"{name} goes with {other} {value} only.", "--by"))
         names = rest if idle else names
@@ -168,15 +182,19 @@ def _instead(columns: Columns) -> list[str]:
 def _following(table: pd.DataFrame) -> dict[str, str]:
     """Returns the parameters whose value another one fixes, each with that one.
 
-    Only one that at least two runs share, on average, can be said to fix anything.
+    Only one that at least two runs share, on average, can be said to fix anything, and only one
+    that all runs have.
     """
     following: dict[str, str] = {}
-    levels = table.nunique()
-    for name in table:
-        for leader in table:
-            finer = levels[leader] > levels[name] and 2 * levels[leader] <= len(table)
-            if finer and (table.groupby(leader)[name].nunique() == 1).all():
-                following[str(name)] = str(leader)
+    codes = {name: pd.factorize(table[name]) for name in names_of(table)}
+    for name, (code, values) in codes.items():
+        for leader, (by, groups) in codes.items():
+            if len(groups) <= len(values) or 2 * len(groups) > len(table) or MISSING in groups:
+                continue
+            first = np.zeros(len(groups), int)
+            first[by] = code
+            if (first[by] == code).all():
+                following[name] = leader
                 break
     return following
 
@@ -184,14 +202,17 @@ def _following(table: pd.DataFrame) -> dict[str, str]:
 def _conditional(table: pd.DataFrame) -> list[tuple[str, str, str]]:
     """Returns parameters that vary only where another has one value: both names, and the value."""
     found = []
-    for name in table:
-        for other in table:
+    codes = {name: pd.factorize(table[name]) for name in names_of(table)}
+    few = {name: of for name, of in codes.items() if len(of[1]) <= MOST_COMPARED}
+    for name, (code, values) in codes.items():
+        for other, (by, groups) in few.items():
             if name == other:
                 continue
-            varies = table[name].groupby(table[other]).nunique() > 1
-            fixed = table.loc[~table[other].map(varies), name].nunique()
-            if varies.sum() == 1 and fixed == 1 and len(varies) > 1:
-                found.append((str(name), str(other), str(varies.idxmax())))
+            there = np.zeros((len(groups), len(values)), bool)
+            there[by, code] = True
+            varies = there.sum(axis=1) > 1
+            if varies.sum() == 1 and there[~varies].any(axis=0).sum() == 1:
+                found.append((name, other, str(groups[varies.argmax()])))
                 break
     return found
 
@@ -200,7 +221,7 @@ def _arranged(
     table: pd.DataFrame, columns: Columns, *, named: bool
 ) -> tuple[list[tuple[Factor, pd.Series]], str]:
     """Returns the factors that the columns amount to, and how they are compared."""
-    names = [str(name) for name in table]
+    names = names_of(table)
     if len(names) == 1:
         return [_single(table[names[0]], columns)], ""
     if not named and (number := _only_number(table, columns)):
@@ -219,7 +240,7 @@ def _arranged(
 
 def _tried(table: pd.DataFrame, columns: Columns) -> float:
     """Returns the share of combinations that were tried, on most data if not on all."""
-    data = together(columns.varying, columns.of_role("data"))
+    data = together(columns.ranks, columns.of_role("data"))
     most = table[data == data.mode()[0]]
     of = most if 2 * len(most) >= len(table) else table
     return len(of.drop_duplicates()) / math.prod(of.nunique())
@@ -237,17 +258,17 @@ def _label(names: Sequence[str], row: Sequence[str]) -> str:
 
 
 def _only_number(table: pd.DataFrame, columns: Columns) -> str | None:
-    """Returns the column that takes many numbers while all others stay the same, if there is one."""
+    """Returns the column that takes many numbers while all others stay the same, if any."""
     held = [name for name in columns.of_role("data") if name not in table]
     covered: dict[str, int] = {}
-    for name in table:
+    others = pd.concat([table.apply(ranks), columns.ranks[held]], axis=1)
+    for name in names_of(table):
         numbers = table[name]
-        if not Factor((str(name),), tuple(ordered(numbers))).is_number:
+        if not Factor((name,), tuple(ordered(numbers))).is_number:
             continue
-        others = pd.concat([table.drop(columns=name), columns.varying[held]], axis=1)
-        stratum = together(others, others.columns)
-        distinct = numbers.groupby(stratum).transform("nunique")
-        covered[str(name)] = int((distinct >= FEWEST_FOR_TREND).sum())
+        stratum = together(others, [of for of in names_of(others) if of != name])
+        enough = stratum.map(distinct(numbers, stratum)) >= FEWEST_FOR_TREND
+        covered[name] = int(enough.sum())
     best = max(covered, key=lambda name: covered[name], default=None)
     if best is None or covered[best] < _NEARLY_ALL * len(table):
         return None

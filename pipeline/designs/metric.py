@@ -14,6 +14,8 @@ from pipeline.designs.names import direction, is_time, words
 from pipeline.errors import ArgumentError
 from pipeline.stores.stored_runs import StoredRuns
 
+# Which of a run's values counts, if not that of a step.
+WORDS_FOR_AT = ("last", "best", "mean")
 _LISTED = 12
 # What counts how far a run came, or what the machine did, is seldom what is compared.
 _COUNTERS = frozenset({"epoch", "epochs", "step", "steps", "iteration", "iterations"})
@@ -46,7 +48,8 @@ def chosen(stored: StoredRuns, finished: pd.Index, asked: Asked) -> tuple[str, l
     counts = stored.metrics.loc[finished].notna().sum()
     counts = counts[counts > 0].sort_index().sort_values(ascending=False, kind="stable")
     if asked.metric is not None:
-        if asked.metric not in counts:
+        known = asked.metric in stored.metrics
+        if not known or not has(stored, asked.metric)[finished].any():
             raise ArgumentError(
                 f"no finished run has a metric {asked.metric!r}; --metric takes {_listed(counts)}"
             )
@@ -66,6 +69,12 @@ def chosen(stored: StoredRuns, finished: pd.Index, asked: Asked) -> tuple[str, l
         if len(names) == 1:
             return names[0], [Inference(f"Metric: {names[0]}, {why}.", "--metric")]
     raise ArgumentError(f"which metric? name one with --metric: {_listed(counts)}")
+
+
+def has(stored: StoredRuns, name: str) -> pd.Series:
+    """Returns whether each run has a metric; its last value may be nan all the same."""
+    last = stored.metrics[name]
+    return last.notna() | last.index.isin(stored.history(name)["run"])
 
 
 def _may_decide(name: str) -> bool:
@@ -90,7 +99,7 @@ def values_at(
     """
     if at == "last":
         return stored.metrics.loc[runs, name].astype(float)
-    if at not in {"best", "mean"} and not re.fullmatch(r"-?\d+", at):
+    if at not in WORDS_FOR_AT and not re.fullmatch(r"-?\d+", at):
         raise ArgumentError(f"--at must be last, best, mean or a step, got {at!r}")
     history = stored.history(name)
     of_run = history.groupby("run")["value"]
@@ -142,8 +151,11 @@ def better_direction(name: str, asked: Asked) -> bool:
 def _told_direction(name: str, *, smaller_is_better: bool) -> Inference:
     if smaller_is_better:
         return Inference(f"Smaller is better, as the name {name} says.", "--larger-is-better")
-    why = "as the name says" if direction(name) is False else f"since {name} does not say"
-    return Inference(f"Larger is better, {why}.", "--smaller-is-better")
+    if direction(name) is False:
+        return Inference(f"Larger is better, as the name {name} says.", "--smaller-is-better")
+    return Inference(
+        f"Larger is better, since the name {name} does not say.", "--smaller-is-better"
+    )
 
 
 def _told_last(

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import Literal
 
-Role = Literal["seed", "fold", "data", "repeat", "provenance", "identity", "setting"]
+Role = Literal["seed", "fold", "data", "repeat", "provenance", "identity", "label", "setting"]
 
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[^\W\d_A-Z]+|\d+")
 # What f1score, r2 and top5 say is lost when they are split at the digit.
@@ -122,6 +122,7 @@ _LARGER = frozenset(
 )
 _NEGATED = frozenset({"neg", "negative"})
 
+_SEED = frozenset({"seed", "seeds", "randomstate"})
 _DATA = frozenset(
     [
         "data",
@@ -223,7 +224,7 @@ def direction(name: str) -> bool | None:
 
 
 def role(name: str, values: Sequence[str], runs: int) -> Role:
-    """Returns what a parameter is for.
+    """Returns what a parameter is for; a `label` is a different text in each run.
 
     Args:
         name: of the parameter.
@@ -231,37 +232,27 @@ def role(name: str, values: Sequence[str], runs: int) -> Role:
         runs: how many have one.
     """
     of = words(name)
-    known = frozenset(of)
-    if "seed" in known or "seeds" in known or "randomstate" in known or of[-2:] == _STATE:
-        return "seed"
-    if "fold" in known and known.isdisjoint(_COUNT):
-        return "fold"
-    if not known.isdisjoint(_PROVENANCE):
-        return "provenance"
-    if not known.isdisjoint(_DATA) and known <= _DATA | _FILLERS:
-        return "data"
-    if (
-        known
-        and known <= _REPEAT | _FILLERS | _COUNT | {"run", "index", "idx"}
-        and not (known <= _FILLERS | _COUNT)
-    ):
-        return "repeat"
-    if known & _RUN and known <= _RUN | _FILLERS | _COUNT | {"index", "idx"}:
-        return "identity"
-    if not known.isdisjoint(_IDENTITY) or _identify(values, runs):
-        return "identity"
-    return "setting"
-
-
-_STATE = ("random", "state")
-
-
-def _identify(values: Sequence[str], runs: int) -> bool:
-    """Whether all values look like paths, hashes or dates, or are a different text in each run."""
+    if said := _said(of, frozenset(of)):
+        return said
     told = [value for value in values if value]
     if told and all(_IDENTIFYING.fullmatch(value) for value in told):
-        return True
-    return len(told) == runs > 2 and not any(is_number(value) for value in told)
+        return "identity"
+    own = len(told) == runs > 2 and not any(is_number(value) for value in told)
+    return "label" if own else "setting"
+
+
+def _said(of: tuple[str, ...], known: frozenset[str]) -> Role | None:
+    """Returns the role that a name's words say; None if they say none."""
+    beside = _FILLERS | _COUNT | {"index", "idx"}
+    roles: dict[Role, bool] = {
+        "seed": bool(known & _SEED) or of[-2:] == ("random", "state"),
+        "fold": "fold" in known and not known & _COUNT,
+        "provenance": bool(known & _PROVENANCE),
+        "data": bool(known & _DATA) and known <= _DATA | _FILLERS,
+        "repeat": bool(known & _REPEAT) and known <= _REPEAT | beside,
+        "identity": bool(known & _IDENTITY) or (bool(known & _RUN) and known <= _RUN | beside),
+    }
+    return next((role for role, holds in roles.items() if holds), None)
 
 
 def is_number(text: str) -> bool:

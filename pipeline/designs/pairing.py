@@ -12,10 +12,10 @@ import pandas as pd
 
 from pipeline.comparison.verdict import fewest_pairs
 from pipeline.designs.asked import Asked, Inference
-from pipeline.designs.columns import Columns, together
+from pipeline.designs.columns import Columns, distinct, names_of, ranks, together
 from pipeline.designs.factors import Factor
 from pipeline.designs.metric import listed
-from pipeline.designs.names import Role, is_time
+from pipeline.designs.names import Role
 
 Unit = Literal["pairs", "data", "folds", "alone"]
 
@@ -53,11 +53,11 @@ class Question:
         pair_by: what the runs of a block share; () if nothing.
         unit: what a block is: a pair of runs (of seeds, or other parameters), data, or a fold;
             `alone` if runs share nothing.
-        runs: a row for each run that differs from all others, indexed by its id, with the columns
-            `cell`, its level; `block`, a number; `value`.
+        runs: a row for each run, indexed by its id, with the columns `cell`, its level; `block`, a
+            number; `value`.
         others: what else is known of these runs: a column for each thing that differs.
         set_by: the columns of `others` that set up a run: parameters, data, the experiment.
-        copies: how many runs were left out because another one is the same to the last digit.
+        data: those of `set_by` that say on which data.
         repeats: how many runs share both cell and block with another run.
         confounders: what changes with the factor between the runs of a block.
         differing: what changes with the factor over all runs, whatever the blocks.
@@ -71,7 +71,7 @@ class Question:
     runs: pd.DataFrame
     others: pd.DataFrame
     set_by: tuple[str, ...]
-    copies: int
+    data: tuple[str, ...]
     repeats: int
     confounders: tuple[Confounder, ...]
     differing: tuple[Confounder, ...]
@@ -81,8 +81,8 @@ class Question:
 
 def question(
     factor: Factor, cells: pd.Series, values: pd.Series, columns: Columns, asked: Asked
-) -> tuple[Question, list[Inference]]:
-    """Returns what is compared with the blocks in which it is, and what was inferred of copies.
+) -> Question:
+    """Returns what is compared, with the blocks in which it is.
 
     Args:
         factor: what is compared.
@@ -94,70 +94,32 @@ def question(
     Raises:
         ArgumentError: if `pair_by` names nothing.
     """
-    table = columns.varying.drop(columns=columns.of_role("identity", "repeat"))
+    table = columns.ranks.drop(columns=columns.of_role("identity", "repeat", "label"))
     table = table.drop(columns=list(factor.names), errors="ignore")
     for name in asked.pair_by:
-        table[name] = columns.named(name, "--pair-by")
-    kept, of_copies = _different(table, cells, values, columns, asked)
-    table, cells = table.loc[kept], cells[kept]
+        table[name] = ranks(columns.named(name, "--pair-by"))
     key = list(asked.pair_by) or _shared(table, cells, columns)
     unit, block_by, told = _unit(table, cells, key, columns, asked)
     block = together(table, block_by)
-    runs = pd.DataFrame({"cell": cells, "block": block, "value": values[kept]})
+    runs = pd.DataFrame({"cell": cells, "block": block, "value": values})
     # In whatever order runs were read, sums are taken in the same one.
     runs = runs.sort_values(["block", "value"], kind="stable")
     in_block = runs.groupby(["cell", "block"])["value"].transform("size")
     folds = [name for name in block_by if columns.roles.get(name) == "fold"]
-    of = Question(
+    return Question(
         factor=factor,
         pair_by=tuple(block_by),
         unit=unit,
         runs=runs,
-        others=table.loc[runs.index],
+        others=columns.varying.loc[runs.index, [of for of in table if of in columns.varying]],
         set_by=tuple(name for name in columns.of_role("setting", "data") if name in table),
-        copies=len(values) - len(kept),
+        data=tuple(name for name in columns.of_role("data") if name in table),
         repeats=int((in_block > 1).sum()) if unit != "alone" else 0,
         confounders=_confounders(table.drop(columns=block_by), runs, columns),
         differing=_confounders(table, runs.assign(block=0), columns),
         told=tuple(told),
         folds=int(table[folds[0]].nunique()) if unit == "folds" else 0,
     )
-    return of, of_copies
-
-
-def _different(
-    table: pd.DataFrame, cells: pd.Series, values: pd.Series, columns: Columns, asked: Asked
-) -> tuple[pd.Index, list[Inference]]:
-    """Returns the runs without copies of others: same setting, and all metrics the same.
-
-    Times are not looked at unless they are what is compared: no two are the same. If a seed changes
-    nothing, runs that differ in it alone are copies too.
-    """
-    metrics = columns.stored.metrics.loc[values.index]
-    metrics = metrics[[name for name in metrics if not is_time(str(name))]]
-    result = together(metrics.assign(_value=values), [*metrics, "_value"])
-    made_from = [
-        name for name in table if columns.roles.get(name) != "provenance" or name in asked.pair_by
-    ]
-    seeds = [name for name in columns.of_role("seed") if name in made_from]
-    seedless = together(
-        table.assign(_cell=cells), [*(n for n in made_from if n not in seeds), "_cell"]
-    )
-    by_setting = result.groupby(seedless)
-    inferences = []
-    if seeds and by_setting.size().max() > 1 and by_setting.nunique().max() == 1:
-        made_from = [name for name in made_from if name not in seeds]
-        inferences.append(
-            Inference(
-                f"{listed(seeds)} changes nothing: runs that differ only in it have the same "
-                "metrics to the last digit, and count as one run.",
-                "--metric",
-            )
-        )
-    identity = together(table.assign(_cell=cells, _result=result), [*made_from, "_cell", "_result"])
-    # Of copies the one with the smallest id stays, whatever order they were read in.
-    first = identity.sort_index().drop_duplicates().index
-    return values.index[values.index.isin(first)], inferences
 
 
 def _shared(table: pd.DataFrame, cells: pd.Series, columns: Columns) -> list[str]:
@@ -169,9 +131,10 @@ def _shared(table: pd.DataFrame, cells: pd.Series, columns: Columns) -> list[str
         with_it = _covered(cells, block)
         if _fixed(table[name], cells) or with_it < max(1, _MAY_LOSE * covered):
             continue
-        if _meeting(cells, block) == meeting:
+        # Cells on different data are not compared; cells with different settings are, if need be.
+        if columns.roles[name] != "setting" or _meeting(cells, block) == meeting:
             key.append(name)
-            covered = with_it
+            covered, meeting = with_it, _meeting(cells, block)
     if key:
         return key
     for name in (name for name in columns.of_role("provenance") if name in table):
@@ -206,7 +169,7 @@ def _unit(
     folds = any(columns.roles.get(name) == "fold" for name in key)
     block_by = list(key)
     of_data = together(table, data)
-    sets = int((cells.groupby(of_data).nunique() > 1).sum())
+    sets = int((distinct(cells, of_data) > 1).sum())
     told = []
     if not key:
         unit: Unit = "alone"
@@ -245,25 +208,32 @@ def _confounders(
     table: pd.DataFrame, runs: pd.DataFrame, columns: Columns
 ) -> tuple[Confounder, ...]:
     """Returns the columns in which runs of a block differ between cells."""
+    many = runs["cell"].nunique() > _MOST_CELLS
+    groups, meetings = ([], []) if many else _meetings(runs)
     found = []
-    for name in table:
-        of = table[name]
-        if columns.roles.get(str(name)) in {"seed", "fold"} or of.nunique() < 2:
+    for name in names_of(table):
+        of = table.loc[runs.index, name].to_numpy()
+        levels = len(set(of.tolist()))
+        if columns.roles.get(name) in {"seed", "fold"} or levels < 2:
             continue
         # A commit or version of its own in every run tells nothing about what is compared.
-        own = of.nunique() > max(_FEW_RUNS, len(of) // 3)
-        if columns.roles.get(str(name)) == "provenance" and own:
+        own = levels > max(_FEW_RUNS, len(of) // 3)
+        if columns.roles.get(name) == "provenance" and own:
             continue
-        if runs["cell"].nunique() > _MOST_CELLS:
-            found.append(Confounder(str(name), always=False))
-            continue
-        compared = _compared(of, runs)
-        if any(a != b for a, b in compared):
-            found.append(Confounder(str(name), always=all(a.isdisjoint(b) for a, b in compared)))
+        values = [frozenset(of[rows].tolist()) for rows in groups]
+        if many or any(values[a] != values[b] for a, b in meetings):
+            always = not many and all(values[a].isdisjoint(values[b]) for a, b in meetings)
+            found.append(Confounder(name, always=always))
     return tuple(found)
 
 
-def _compared(column: pd.Series, runs: pd.DataFrame) -> list[tuple[frozenset[str], frozenset[str]]]:
-    """Returns the values of a column for each two cells that meet in a block."""
-    values = column.groupby([runs["block"], runs["cell"]]).agg(frozenset)
-    return [pair for _, of in values.groupby(level=0) for pair in combinations(of, 2)]
+def _meetings(runs: pd.DataFrame) -> tuple[list[list[int]], list[tuple[int, int]]]:
+    """Returns the rows of each cell in each block, and which two of these share a block."""
+    groups: dict[tuple[int, str], list[int]] = {}
+    for row, key in enumerate(zip(runs["block"], runs["cell"], strict=True)):
+        groups.setdefault(key, []).append(row)
+    in_block: dict[int, list[int]] = {}
+    for place, (block, _) in enumerate(groups):
+        in_block.setdefault(block, []).append(place)
+    meetings = [pair for places in in_block.values() for pair in combinations(places, 2)]
+    return list(groups.values()), meetings

@@ -7,9 +7,11 @@ import pandas as pd
 
 from pipeline.designs.asked import Asked, Inference, LeftOut
 from pipeline.designs.metric import (
+    WORDS_FOR_AT,
     Metric,
     better_direction,
     chosen,
+    has,
     how_compared,
     listed,
     values_at,
@@ -60,14 +62,16 @@ def counted(
         tally.runs.index.to_series().isin(parents),
         f"parents of nested runs{own if with_own else ''}",
     )
-    tally.leave_out(~_has(stored, name), f"without {name}")
+    tally.leave_out(~has(stored, name), f"without {name}")
     inferences += _nesting(tally)
     smaller = better_direction(name, asked)
     values = values_at(
         stored, name, tally.runs.index, asked.at or "last", smaller_is_better=smaller
     )
-    tally.leave_out(values.isna(), f"with a {name} that is no number")
-    tally.leave_out(np.isinf(values), f"with an infinite {name}")
+    at_step = asked.at is not None and asked.at not in WORDS_FOR_AT
+    no_number = f"without a {name} at step {asked.at}" if at_step else f"whose {name} is no number"
+    tally.leave_out(values.isna(), no_number)
+    tally.leave_out(values.abs() == np.inf, f"whose {name} is infinite")
     values = values[tally.runs.index]
     if values.empty:
         raise ArgumentError(
@@ -92,12 +96,6 @@ def _parents(stored: StoredRuns, tally: Tally) -> pd.Index:
     return tally.runs.index[tally.runs.index.isin(stored.runs["parent"])]
 
 
-def _has(stored: StoredRuns, name: str) -> pd.Series:
-    """Returns whether each run has the metric; its last value may be nan all the same."""
-    last = stored.metrics[name]
-    return last.notna() | last.index.isin(stored.history(name)["run"])
-
-
 def _nesting(tally: Tally) -> list[Inference]:
     """Leaves out the fewer of nested runs and others: a sweep's runs are no final runs."""
     nested = tally.runs["parent"] != ""
@@ -106,7 +104,7 @@ def _nesting(tally: Tally) -> list[Inference]:
         return []
     if inside >= outside:
         tally.leave_out(~nested, "not nested in another run, while most are")
-        kept = f"the {inside} runs nested in others, as those of a sweep are"
+        kept = f"the {inside} runs nested in others, as those of a sweep are,"
     else:
         tally.leave_out(nested, "nested in another run, while most are not")
         kept = f"the {outside} runs that are not nested in others"
@@ -116,7 +114,7 @@ def _nesting(tally: Tally) -> list[Inference]:
 def _kinds(metrics: pd.DataFrame) -> list[Inference]:
     """Returns which metrics not all runs have, for such runs may be of different kinds."""
     counts = metrics.notna().sum()
-    partly = counts[(counts > 0) & (counts < len(metrics))].sort_values(kind="stable")
+    partly = counts[(counts > 0) & (counts < len(metrics))].sort_index()
     if partly.empty:
         return []
     told = []

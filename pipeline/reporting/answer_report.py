@@ -8,7 +8,6 @@ from dataclasses import asdict
 from functools import singledispatch
 from typing import Any
 
-from pipeline.comparison.statistics import Interval
 from pipeline.comparison.verdict import MEANINGFUL, fewest_pairs, rule_in_words
 from pipeline.comparison.words import ABSENT, better_or_worse, level, p_value
 from pipeline.designs.answers import (
@@ -27,10 +26,14 @@ from pipeline.designs.factors import ABSENT as NO_VALUE
 from pipeline.designs.metric import listed
 from pipeline.reporting.pages import Block, Heading, Paragraph, Table
 
+# Larger numbers are written with a power of ten.
+_LARGE = 1e7
+# How much a table or sentence shows: rows, confounders, characters and values of one, comparisons.
 _ROWS = 40
 _BESIDE = 4
 _LONGEST = 12
 _VALUES = 3
+_NAMED = 6
 
 
 def blocks(answer: Answer) -> list[Block]:
@@ -55,27 +58,14 @@ def _page(answer: Answer) -> list[Block]:
 
 @_page.register
 def _(answer: Paired) -> list[Block]:
-    basis = answer.basis
-    ratios = basis.metric.as_ratio
-    several = len({of.factor for of in answer.comparisons}) > 1
-    header = [
-        *(["compared"] if several else []),
-        "A",
-        "B",
-        _units(answer),
-        "mean of A",
-        "mean of B",
-        f"A {'/' if ratios else '-'} B ({level(basis.confidence)})",
-        "A ahead",
-        "p",
-        "A is",
-    ]
+    comparisons = answer.comparisons
+    several = _several_factors(comparisons)
+    ratios = answer.basis.metric.as_ratio
     rows = [
         [
             *([of.factor] if several else []),
             of.candidate or NO_VALUE,
             of.baseline or NO_VALUE,
-            str(of.paired.n),
             _number(of.candidate_mean),
             _number(of.baseline_mean),
             _effect(of),
@@ -83,24 +73,40 @@ def _(answer: Paired) -> list[Block]:
             p_value(of.p),
             better_or_worse("same" if of.paired.ties == of.paired.n else of.verdict),
         ]
-        for of in answer.comparisons
+        for of in comparisons
     ]
-    factor = f"{answer.comparisons[0].factor}: " if not several else ""
     return [
-        Heading(factor + _headline(answer.comparisons)),
+        Heading(_headline(comparisons)),
         Paragraph(" ".join(_on_pairs(answer))),
-        Table(header, rows),
+        Table(_header(comparisons, ["A ahead"], ratios=ratios), rows),
         Paragraph(" ".join(_rule(answer))),
     ]
 
 
-def _units(answer: Paired) -> str:
-    return {"pairs": "pairs", "data": "blocks", "folds": "folds", "alone": "pairs"}[answer.unit]
+def _header(
+    comparisons: Sequence[Comparison] | Sequence[UnpairedPair], ahead: list[str], *, ratios: bool
+) -> list[str]:
+    return [
+        *(["compared"] if _several_factors(comparisons) else []),
+        "A",
+        "B",
+        "mean A",
+        "mean B",
+        f"A {'/' if ratios else '-'} B",
+        *ahead,
+        "p (Holm)" if comparisons[0].family > 1 else "p",
+        "A is",
+    ]
+
+
+def _several_factors(comparisons: Sequence[Comparison] | Sequence[UnpairedPair]) -> bool:
+    return len({of.factor for of in comparisons}) > 1
 
 
 def _headline(comparisons: Sequence[Comparison] | Sequence[UnpairedPair]) -> str:
     """Returns what is settled, in one sentence."""
-    several = len({of.factor for of in comparisons}) > 1
+    several = _several_factors(comparisons)
+    about = "" if several else f"{_named(comparisons[0])}: "
     settled = [
         _better(of, several=several)
         for of in comparisons
@@ -108,68 +114,85 @@ def _headline(comparisons: Sequence[Comparison] | Sequence[UnpairedPair]) -> str
     ]
     rest = len(comparisons) - len(settled)
     if settled:
-        return listed(settled) + (f"; {rest} more not settled" if rest else "")
-    few = all(of.verdict == "too_few_pairs" for of in comparisons)
-    runs = "runs" if isinstance(comparisons[0], UnpairedPair) else "pairs"
-    why = f"too few {runs} for a verdict" if few else "not settled"
+        return f"{about}{listed(settled)}{f'; {rest} more not settled' if rest else ''}"
     if len(comparisons) == 1:
         (of,) = comparisons
-        return f"{of.candidate or NO_VALUE} or {of.baseline or NO_VALUE}, {why}"
-    return f"{why}, in any of {len(comparisons)} comparisons"
+        same = isinstance(of, Comparison) and of.paired.ties == of.paired.n
+        pair = f"{of.candidate or NO_VALUE} {'and' if same else 'or'} {of.baseline or NO_VALUE}"
+        if same:
+            return f"{about}{pair} are the same in every pair"
+        few = of.verdict == "too_few_pairs"
+        return f"{about}{'too few runs to say' if few else 'not settled'} whether {pair} is better"
+    few = all(of.verdict == "too_few_pairs" for of in comparisons)
+    why = "too few runs for a verdict on" if few else "not settled by"
+    leader = "" if several else _leader(comparisons)
+    return f"{about}{why} any of {len(comparisons)} comparisons{leader}"
+
+
+def _leader(comparisons: Sequence[Comparison] | Sequence[UnpairedPair]) -> str:
+    """Returns which level is ahead in every pair of each of its comparisons, if one is."""
+    ahead: dict[str, bool] = {}
+    for of in comparisons:
+        won, n = (of.paired.wins, of.paired.n) if isinstance(of, Comparison) else (0, 0)
+        lost = isinstance(of, Comparison) and won + of.paired.ties == 0
+        ahead[of.candidate] = ahead.get(of.candidate, True) and won == n > 0
+        ahead[of.baseline] = ahead.get(of.baseline, True) and lost
+    return next((f", though {name} is ahead in every pair" for name in ahead if ahead[name]), "")
 
 
 def _better(of: Comparison | UnpairedPair, *, several: bool) -> str:
     pair = of.candidate or NO_VALUE, of.baseline or NO_VALUE
     better, worse = pair if of.verdict == "candidate_better" else pair[::-1]
-    return f"{f'{of.factor} ' if several else ''}{better} is better than {worse}"
+    return f"{f'{_named(of)} ' if several else ''}{better} is better than {worse}"
+
+
+def _named(of: Comparison | UnpairedPair) -> str:
+    """Returns a factor with those that always change together with it."""
+    return f"{of.factor} (with {listed(of.aliases)})" if of.aliases else of.factor
 
 
 def _effect(of: Comparison) -> str:
-    paired = of.paired
+    interval = of.ratio or of.corrected or of.paired
+    # Over fewer pairs than any verdict takes, an interval would look more certain than it is.
+    low, high = interval.ci_low, interval.ci_high
+    if of.verdict == "too_few_pairs" or low is None or high is None:
+        low = high = None
     if of.ratio is not None:
-        return _with_interval(of.ratio.ratio, _shown_interval(of, of.ratio), signed=False)
-    return _with_interval(paired.mean, _shown_interval(of, of.corrected or paired), signed=True)
+        return _with_interval(of.ratio.ratio, low, high)
+    return _with_interval(of.paired.mean, low, high, sign="+")
 
 
-def _shown_interval(of: Comparison, interval: Any) -> Interval | None:
-    """Returns the interval; None of fewer pairs than any verdict takes, for it would mislead."""
-    if of.verdict == "too_few_pairs" or interval.ci_low is None or interval.ci_high is None:
-        return None
-    return Interval(interval.ci_low, interval.ci_high)
-
-
-def _with_interval(value: float | None, interval: Interval | None, *, signed: bool) -> str:
-    shown = ABSENT if value is None else _number(value, sign="+" if signed and value else "")
-    if interval is None:
+def _with_interval(
+    value: float | None, low: float | None, high: float | None, sign: str = ""
+) -> str:
+    shown = ABSENT if value is None else _number(value, 3, sign if value else "")
+    if low is None or high is None:
         return shown
-    return f"{shown} ({_number(interval.ci_low)} to {_number(interval.ci_high)})"
+    return f"{shown} ({_number(low, 3)} to {_number(high, 3)})"
 
 
-def _number(value: float, sign: str = "") -> str:
-    """Returns a number with four digits that count."""
-    shown = f"{value:{sign}.4g}"
-    return f"{value:{sign}.0f}" if "e+" in shown and abs(value) < 1e7 else shown
+def _number(value: float, digits: int = 4, sign: str = "") -> str:
+    """Returns a number with so many digits that count."""
+    shown = f"{value:{sign}#.{digits}g}".rstrip(".")
+    return f"{value:{sign}.0f}" if "e+" in shown and abs(value) < _LARGE else shown
 
 
 def _on_pairs(answer: Paired) -> Iterator[str]:
     """Yields what the table shows."""
     basis = answer.basis
-    metric = basis.metric
-    yield (
-        f"{metric.name} of A beside that of B, "
-        f"{'the smaller the better' if metric.smaller_is_better else 'the larger the better'}."
-    )
-    if metric.as_ratio:
-        yield "It is a time, so they are compared by the ratio of their geometric means."
+    yield _on_means(basis)
+    test = "the corrected t test's" if answer.unit == "folds" else "Wilcoxon's"
+    adjusted = ", adjusted over all (Holm)" if answer.comparisons[0].family > 1 else ""
+    yield f"p is {test}{adjusted}."
     if answer.unit == "data":
         yield (
-            "Each data set or experiment is one block: this says something about others like "
-            "these, not about other seeds."
+            f"Each {answer.pair_by[0]} is one block: this says something about others like these, "
+            "not about other seeds."
         )
     if answer.unit == "folds":
         yield (
-            "Folds share training data, so interval and p are those of the corrected resampled t "
-            "test (Nadeau & Bengio 2003)."
+            "Folds share training data, so both allow for that (corrected resampled t test, "
+            "Nadeau & Bengio 2003)."
         )
     if answer.friedman is not None:
         of = answer.friedman
@@ -177,9 +200,27 @@ def _on_pairs(answer: Paired) -> Iterator[str]:
             f"Friedman's test of all {of.cells} on the {of.blocks} blocks that have every one: "
             f"p = {p_value(of.p)}."
         )
-    together = {(of.candidate, of.baseline): of.without_partner for of in answer.comparisons}
-    if any(together.values()):
-        yield f"At most {max(together.values())} runs of a comparison have no partner in the other."
+    if most := max(of.without_partner for of in answer.comparisons):
+        yield f"Runs without a partner are left out, up to {most} of a comparison."
+    if answer.apart:
+        yield f"Not compared, because nothing is shared: {_pairs(answer.apart)}."
+
+
+def _on_means(basis: Basis) -> str:
+    """Returns what the columns of both means and their difference have."""
+    metric = basis.metric
+    better = "smaller" if metric.smaller_is_better else "larger"
+    what = "ratio of geometric means, as of all times" if metric.as_ratio else "difference"
+    return (
+        f"Compared is {metric.name}, the {better} the better: the mean of A, the mean of B, and "
+        f"their {what}, with its {level(basis.confidence)} interval."
+    )
+
+
+def _pairs(apart: Sequence[tuple[str, str, str]]) -> str:
+    shown = [f"{factor} {a or NO_VALUE} and {b or NO_VALUE}" for factor, a, b in apart[:_NAMED]]
+    more = len(apart) - _NAMED
+    return "; ".join([*shown, *([f"{more} more"] if more > 0 else [])])
 
 
 def _rule(answer: Paired) -> Iterator[str]:
@@ -188,8 +229,8 @@ def _rule(answer: Paired) -> Iterator[str]:
     family = comparisons[0].family
     if answer.unit == "folds":
         yield (
-            f"One is better than the other if the corrected interval excludes 0, its corrected p"
-            f"{_adjusted(family)} is at most {1 - confidence:.2g}, and it wins a pair with a "
+            f"The rule: one is better than the other if the interval excludes 0, p"
+            f"{_adjusted(family)} is at most {1 - confidence:.2g}, and it wins a fold with a "
             f"probability of at least {MEANINGFUL} whose interval excludes 0.5. With fewer than "
             f"{fewest_pairs(confidence)} folds there is no verdict."
         )
@@ -197,88 +238,69 @@ def _rule(answer: Paired) -> Iterator[str]:
         yield rule_in_words(confidence, family)
     if answer.basis.metric.as_ratio:
         yield "Of a ratio the interval must exclude 1."
-    most = max(of.paired.n for of in comparisons)
-    needed = comparisons[0].fewest
-    if most < needed:
-        ahead = [
-            of
-            for of in comparisons
-            if of.paired.n > 1 and of.paired.wins in {0, of.paired.n} and not of.paired.ties
-        ]
-        if ahead:
-            yield f"{len(ahead)} of {len(comparisons)} comparisons have the same side ahead in all."
-        alone = fewest_pairs(confidence)
-        fewer = f"; a single comparison takes {alone}" if needed > alone else ""
-        yield (
-            f"{most} pairs cannot settle it, whatever they show: {needed} are the fewest that "
-            f"could{_together(family)}{fewer}."
-        )
+    most, needed = max(of.paired.n for of in comparisons), comparisons[0].fewest
+    if answer.unit == "folds" or most >= needed:
+        return
+    ahead = [of for of in comparisons if of.paired.wins in {0, of.paired.n} and not of.paired.ties]
+    if ahead:
+        yield f"In {len(ahead)} of {len(comparisons)} one side is ahead in every pair."
+    alone = fewest_pairs(confidence)
+    fewer = f"; of two values alone, {alone}" if needed > alone else ""
+    yield (
+        f"But {most} pairs cannot settle it, whatever they show: {needed} are the fewest that could"
+        f"{f', of {family} comparisons' if family > 1 else ''}{fewer}."
+    )
 
 
 def _adjusted(family: int) -> str:
     return f", adjusted over {family} comparisons (Holm)," if family > 1 else ""
 
 
-def _together(family: int) -> str:
-    return f", with {family} comparisons adjusted together" if family > 1 else ""
-
-
 @_page.register
 def _(answer: Unpaired) -> list[Block]:
     basis = answer.basis
+    comparisons = answer.comparisons
     ratios = basis.metric.as_ratio
-    header = [
-        "A",
-        "B",
-        "runs",
-        "mean of A",
-        "mean of B",
-        f"A {'/' if ratios else '-'} B ({level(basis.confidence)})",
-        "A beats B",
-        "p",
-        "A is",
-    ]
     rows = [
         [
             of.candidate or NO_VALUE,
             of.baseline or NO_VALUE,
-            f"{of.compared.n_candidate}, {of.compared.n_baseline}",
             _number(of.candidate_mean),
             _number(of.baseline_mean),
             _unpaired_effect(of),
+            f"{of.compared.n_candidate}, {of.compared.n_baseline}",
             f"{of.compared.probability_of_outperforming:.2f}",
             p_value(of.p),
             better_or_worse(of.verdict).replace("pairs", "runs"),
         ]
-        for of in answer.comparisons
+        for of in comparisons
     ]
-    family = answer.comparisons[0].family
-    better = "smaller" if basis.metric.smaller_is_better else "larger"
+    on_means = (
+        f"{_on_means(basis)} The runs of both share nothing, so this is unpaired: all runs of one "
+        "are compared with all of the other. The interval is Welch's, p the Mann-Whitney test's. "
+        "Pairs, which share a seed, often tell more with as many runs."
+    )
+    rule = (
+        f"The rule: one is better than the other if the interval excludes {1 if ratios else 0}, p"
+        f"{_adjusted(comparisons[0].family)} is at most {1 - basis.confidence:.2g}, and a run of "
+        f"it beats one of the other with a probability of at least {MEANINGFUL}."
+    )
     return [
-        Heading(f"{answer.comparisons[0].factor}: {_headline(answer.comparisons)}, unpaired"),
-        Paragraph(
-            f"{basis.metric.name} of A beside that of B, the {better} the better. Their runs share "
-            "nothing, so all runs of one are compared with all of the other: the interval is "
-            "Welch's, p is the Mann-Whitney test's. Pairs, runs of both with the same seed, would "
-            "tell more with as many runs."
-        ),
-        Table(header, rows),
-        Paragraph(
-            f"One is better than the other if the interval excludes {1 if ratios else 0}, p"
-            f"{_adjusted(family)} is at most {1 - basis.confidence:.2g}, and a run of it beats one "
-            f"of the other with a probability of at least {MEANINGFUL}."
-        ),
+        Heading(_headline(comparisons)),
+        Paragraph(on_means),
+        Table(_header(comparisons, ["runs", "A beats B"], ratios=ratios), rows),
+        Paragraph(rule),
     ]
 
 
 def _unpaired_effect(of: UnpairedPair) -> str:
     compared = of.compared
-    mean, low, high = compared.mean, compared.ci_low, compared.ci_high
-    interval = None if low is None or high is None else Interval(low, high)
-    if of.as_ratio:
-        interval = interval and Interval(math.exp(interval.ci_low), math.exp(interval.ci_high))
-        return _with_interval(math.exp(mean), interval, signed=False)
-    return _with_interval(mean, interval, signed=True)
+    low, high = compared.ci_low, compared.ci_high
+    if not of.as_ratio:
+        return _with_interval(compared.mean, low, high, sign="+")
+    if low is None or high is None:
+        return _with_interval(math.exp(compared.mean), None, None)
+    return _with_interval(math.exp(compared.mean), math.exp(low), math.exp(high))
 
 
 @_page.register
@@ -291,27 +313,24 @@ def _(answer: Trends) -> list[Block]:
             rows.append([*row, ABSENT, ABSENT, ABSENT, ABSENT])
             continue
         for coefficient in (of.trend.pearson, of.trend.spearman):
-            interval = Interval(coefficient.ci_low, coefficient.ci_high)
-            shown = (
-                f"{coefficient.coefficient:.2f} ({interval.ci_low:.2f} to {interval.ci_high:.2f})"
-            )
-            row += [shown, p_value(coefficient.p)]
+            ends = f"{coefficient.ci_low:.2f} to {coefficient.ci_high:.2f}"
+            row += [f"{coefficient.coefficient:.2f} ({ends})", p_value(coefficient.p)]
         rows.append(row)
-    told = [
+    told = (
         f"{answer.factor} is a number with a run or few for each of many values, so what is looked "
         f"at is whether {name} rises or falls with it, not each value against each. A correlation "
         "is no proof of a cause."
-    ]
+    )
     if answer.elsewhere:
-        told.append(
-            f"{answer.elsewhere} runs are not in the table, because too few others were made with "
+        told += (
+            f" {answer.elsewhere} runs are not in the table, because too few others were made with "
             "the same settings."
         )
     at = level(answer.basis.confidence)
     header = ["runs with", "n", f"Pearson's r ({at})", "p", f"Spearman's rho ({at})", "p"]
     return [
         Heading(f"{name} over {answer.factor}: {_trend_headline(answer)}"),
-        Paragraph(" ".join(told)),
+        Paragraph(told),
         Table(header, rows),
     ]
 
@@ -326,7 +345,7 @@ def _trend_headline(answer: Trends) -> str:
             how = "no clear trend"
         else:
             how = "rises" if of.trend.pearson.coefficient > 0 else "falls"
-        told.append(f"{how}{f' with {of.where}' if of.where else ''}")
+        told.append(f"{how}{f' ({of.where})' if of.where else ''}")
     return ", ".join(told)
 
 
@@ -334,40 +353,58 @@ def _trend_headline(answer: Trends) -> str:
 def _(answer: Values) -> list[Block]:
     name = answer.basis.metric.name
     single = all(cell.runs == 1 for cell in answer.cells)
-    why = "each value has one run" if single else "hardly any two runs differ in nothing but this"
+    why = "each has one run" if single else "hardly any two runs differ in nothing but this"
+    alone = fewest_pairs(answer.basis.confidence)
+    fewer = f" ({alone}, were there only two)" if answer.fewest > alone else ""
+    told = (
+        f"The table has {name} as it is. Whether any two would differ again, these runs cannot say."
+        f" A verdict takes at least {answer.fewest} runs of each{fewer}, with seeds, or data sets, "
+        "that all share."
+    )
     return [
         Heading(f"{answer.factor}: no verdict, because {why}"),
-        Paragraph(
-            f"The table has {name} as it is. Whether any two would differ again, these runs cannot "
-            f"say. A verdict takes at least {answer.fewest} runs of each, with seeds (or data sets, "
-            "or other settings) that all share."
-        ),
+        Paragraph(" ".join([told, *_apart(answer)])),
         _cells(answer.factor, answer.cells, answer.basis, combined=False),
     ]
+
+
+def _apart(answer: Values) -> Iterator[str]:
+    """Yields what runs of one level have, and no others."""
+    names = [of.name for _, confounders in answer.basis.confounders for of in confounders]
+    for cell in answer.cells if len(answer.cells) > 2 else ():
+        others = [of.beside for of in answer.cells if of is not cell]
+        own = [
+            name
+            for place, name in enumerate(names)
+            if {*cell.beside[place]}.isdisjoint(value for of in others for value in of[place])
+        ]
+        if own:
+            level_shown = cell.level or NO_VALUE
+            yield f"{answer.factor} {level_shown} has a {listed(own)} that no other has."
 
 
 @_page.register
 def _(answer: Search) -> list[Block]:
     name = answer.basis.metric.name
     best = answer.best[0]
-    told = [
+    told = (
         f"{best.level or NO_VALUE} has the best {name} of {answer.settings}, "
         f"{_number(best.mean)}. That is optimistic, because it was picked from "
         f"{answer.settings}: run again, it would probably do worse."
-    ]
+    )
     if answer.ahead is not None:
-        told.append(
-            f"It lies {answer.ahead:.1f} standard deviations from the mean of all; the best of "
+        told += (
+            f" It lies {answer.ahead:.1f} standard deviations from the mean of all; the best of "
             f"{answer.settings} draws from one normal distribution lies "
             f"{answer.expected_ahead:.1f} away, without being any better."
         )
-    told.append(
-        "To know whether it is better than another, run both again with the same new seeds, and "
+    told += (
+        " To know whether it is better than another, run both again with the same new seeds, and "
         "compare these (--where)."
     )
     return [
         Heading(f"{answer.factor}: the best of {answer.settings} settings, and no verdict"),
-        Paragraph(" ".join(told)),
+        Paragraph(told),
         _cells(answer.factor, answer.best, answer.basis, combined=True),
     ]
 

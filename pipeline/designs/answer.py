@@ -1,0 +1,180 @@
+"""From a design to the answer that it allows."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+
+from pipeline.comparison.beyond_pairs import expected_best, trend
+from pipeline.comparison.verdict import fewest_pairs
+from pipeline.designs.answers import (
+    Answer,
+    Basis,
+    Cell,
+    Search,
+    StratumTrend,
+    Trends,
+    Values,
+)
+from pipeline.designs.asked import Inference
+from pipeline.designs.columns import distinct, together
+from pipeline.designs.design import Design
+from pipeline.designs.factors import FEWEST_FOR_TREND, MOST_COMPARED
+from pipeline.designs.levels import MOST_WITH_EACH_OTHER, baseline_of, paired, unpaired
+from pipeline.designs.pairing import Question
+from pipeline.designs.values import ordered
+
+_SHOWN = 10
+
+
+def answer(design: Design, confidence: float) -> Answer:
+    """Returns what can be said of a design.
+
+    Args:
+        design: what is compared, and how.
+        confidence: of every interval, in (0, 1).
+
+    Raises:
+        ArgumentError: if `design.against` is no level of what is compared.
+    """
+    questions = design.questions
+    first = questions[0]
+    basis = _basis(design, confidence)
+    if len(questions) == 1:
+        if first.factor.is_number:
+            return _trends(first, basis)
+        if len(first.factor.levels) > MOST_COMPARED and not design.against:
+            return _search(first, _beside(basis, first))
+        if first.unit == "alone" and (first.runs.groupby("cell").size() > 1).sum() > 1:
+            return unpaired(first, basis, design.against)
+    pairs = paired(design, basis)
+    if any(comparison.paired.n > 1 for comparison in pairs.comparisons):
+        return pairs
+    return _values(first, _beside(basis, first))
+
+
+def _beside(basis: Basis, question: Question) -> Basis:
+    """Returns the basis of an answer without pairs."""
+    told = tuple(
+        of
+        for of in basis.inferences
+        if of not in question.told and of.flag not in {"--pair-by", "--against"}
+    )
+    differing = ((question.factor.label, question.differing),) if question.differing else ()
+    return replace(basis, inferences=told, confounders=differing, repeats=0)
+
+
+def _told_baselines(design: Design) -> list[Inference]:
+    """Returns what is said of factors with too many levels to compare each with each."""
+    return [
+        Inference(
+            f"Each {of.factor.label} is compared with {baseline_of(of.factor, of.runs)}, which has "
+            "the most runs or comes first.",
+            "--against",
+        )
+        for of in design.questions
+        if design.against is None and len(of.factor.levels) > MOST_WITH_EACH_OTHER
+    ]
+
+
+def _basis(design: Design, confidence: float) -> Basis:
+    questions = design.questions
+    told = _told_baselines(design)
+    return Basis(
+        metric=design.metric,
+        runs=design.runs,
+        confidence=confidence,
+        inferences=(*design.inferences, *design.of_pairs, *told),
+        left_out=design.left_out,
+        copies=design.copies,
+        repeats=max(question.repeats for question in questions),
+        confounders=tuple(
+            (question.factor.label, question.confounders)
+            for question in questions
+            if question.confounders
+        ),
+    )
+
+
+def _trends(question: Question, basis: Basis) -> Trends:
+    """Returns a trend for each group of runs that differ in the number only, as far as may be."""
+    runs = question.runs.assign(number=question.runs["cell"].astype(float))
+    held = _held(question)
+    stratum = together(question.others, held)
+    enough = runs.groupby(stratum)["number"].transform("nunique") >= FEWEST_FOR_TREND
+    kept, others = runs[enough], question.others.loc[enough]
+    # Only what differs between these groups tells them apart.
+    naming = [name for name in held if len(others[name].unique()) > 1]
+    trends = []
+    for _, of in kept.groupby(stratum[enough]):
+        points = of.sort_values(["number", "value"])[["number", "value"]].to_numpy(float)
+        first = others.loc[of.index[0]]
+        trends.append(
+            StratumTrend(
+                where=", ".join(f"{name} {first[name]}" for name in naming),
+                trend=trend(points[:, 0], points[:, 1], basis.confidence),
+                points=tuple((x, y) for x, y in points.tolist()),
+            )
+        )
+    beside = tuple(
+        of
+        for of in question.differing
+        if of.name not in held and (others[of.name].groupby(stratum[enough]).nunique() > 1).any()
+    )
+    basis = replace(_beside(basis, question), confounders=())
+    if beside:
+        basis = replace(basis, confounders=((question.factor.label, beside),))
+    return Trends(basis, question.factor.label, tuple(trends), int((~enough).sum()))
+
+
+def _held(question: Question) -> list[str]:
+    """Returns what else was set, to be held equal in a trend; nothing if few runs share it."""
+    numbers = question.runs["cell"]
+    data = [name for name in question.set_by if name in question.data]
+    for held in (list(question.set_by), data):
+        if distinct(numbers, together(question.others, held)).max() >= FEWEST_FOR_TREND:
+            return held
+    return []
+
+
+def _values(question: Question, basis: Basis) -> Values:
+    return Values(
+        basis=basis,
+        factor=question.factor.label,
+        cells=tuple(_cells(question)),
+        fewest=fewest_pairs(
+            1 - (1 - basis.confidence) / max(1, math.comb(len(question.factor.levels), 2))
+        ),
+    )
+
+
+def _search(question: Question, basis: Basis) -> Search:
+    cells = _cells(question)
+    means = np.array([cell.mean for cell in cells])
+    sign = -1 if basis.metric.smaller_is_better else 1
+    best = sorted(cells, key=lambda cell: (-sign * cell.mean, cell.level))
+    sd = float(means.std(ddof=1))
+    return Search(
+        basis=basis,
+        factor=question.factor.label,
+        settings=len(cells),
+        best=tuple(best[:_SHOWN]),
+        ahead=sign * (best[0].mean - float(means.mean())) / sd if sd > 0 else None,
+        expected_ahead=expected_best(len(cells)),
+    )
+
+
+def _cells(question: Question) -> list[Cell]:
+    """Returns each level with its values."""
+    names = [confounder.name for confounder in question.differing]
+    runs = question.runs.join(question.others[names])
+    found = {}
+    for level, of in runs.groupby("cell"):
+        beside = tuple(tuple(ordered(of[name])) for name in names)
+        values = np.sort(of["value"].to_numpy(float))
+        found[level] = Cell(
+            str(level), len(of), float(values.mean()), float(values[0]), float(values[-1]), beside
+        )
+    return [found[level] for level in question.factor.levels if level in found]

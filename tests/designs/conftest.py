@@ -1,0 +1,3 @@
+from tests.stores.conftest import shared
+
+__all__ = ["shared"]

@@ -88,7 +88,7 @@ def _basis(design: Design, confidence: float) -> Basis:
         confidence=confidence,
         inferences=(*design.inferences, *design.of_pairs, *told),
         left_out=design.left_out,
-        copies=max(question.copies for question in questions),
+        copies=design.copies,
         repeats=max(question.repeats for question in questions),
         confounders=tuple(
             (question.factor.label, question.confounders)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from pipeline.designs.asked import Asked, Inference, LeftOut
 from pipeline.designs.columns import columns
+from pipeline.designs.copies import distinct_runs
 from pipeline.designs.factors import factors
 from pipeline.designs.metric import Metric
 from pipeline.designs.pairing import Question, question
@@ -24,6 +25,7 @@ class Design:
         of_pairs: what was inferred of pairs; it matters only if there are some.
         left_out: runs that do not count.
         runs: how many do.
+        copies: how many of these are the same as another one to the last digit.
         against: the level that all others are compared with, if the user named one.
     """
 
@@ -33,6 +35,7 @@ class Design:
     of_pairs: tuple[Inference, ...]
     left_out: tuple[LeftOut, ...]
     runs: int
+    copies: int
     against: str | None
 
 
@@ -50,18 +53,25 @@ def design(stored: StoredRuns, asked: Asked) -> Design:
     metric, values, left_out, of_metric = counted(stored, asked)
     known = columns(stored, values.index)
     found, of_factors = factors(known, asked)
-    questions = [question(factor, cells, values, known, asked) for factor, cells in found]
-    # Of a factorial, what is said of all factors is said once.
-    of_copies = dict.fromkeys(told for _, copies in questions for told in copies)
-    of_pairs = tuple(dict.fromkeys(told for of, _ in questions for told in of.told))
+    cells = [of for _, of in found]
+    kept, of_copies = distinct_runs(known, cells, values, asked.pair_by)
+    copies = len(values) - len(kept)
+    if copies:
+        # What a copy has in common with its original says nothing about the others.
+        known = columns(stored, kept)
+        found, of_factors = factors(known, asked)
+    questions = [question(factor, of, values[kept], known, asked) for factor, of in found]
+    of_pairs = tuple(dict.fromkeys(told for of in questions for told in of.told))
     if len(questions) > 1 and not asked.pair_by:
+        # Of a factorial, what is said of all factors is said once.
         of_pairs = (Inference("Paired by all else that was varied.", "--pair-by"),)
     return Design(
         metric=metric,
-        questions=tuple(of for of, _ in questions),
+        questions=tuple(questions),
         inferences=(*of_factors[:1], *of_metric, *of_factors[1:], *of_copies),
         of_pairs=of_pairs,
         left_out=tuple(left_out),
         runs=len(values),
+        copies=copies,
         against=asked.against,
     )

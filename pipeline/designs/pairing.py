@@ -15,7 +15,7 @@ from pipeline.designs.asked import Asked, Inference
 from pipeline.designs.columns import Columns, distinct, names_of, ranks, together
 from pipeline.designs.factors import Factor
 from pipeline.designs.metric import listed
-from pipeline.designs.names import Role, is_time
+from pipeline.designs.names import Role
 
 Unit = Literal["pairs", "data", "folds", "alone"]
 
@@ -53,12 +53,11 @@ class Question:
         pair_by: what the runs of a block share; () if nothing.
         unit: what a block is: a pair of runs (of seeds, or other parameters), data, or a fold;
             `alone` if runs share nothing.
-        runs: a row for each run that differs from all others, indexed by its id, with the columns
-            `cell`, its level; `block`, a number; `value`.
+        runs: a row for each run, indexed by its id, with the columns `cell`, its level; `block`, a
+            number; `value`.
         others: what else is known of these runs: a column for each thing that differs.
         set_by: the columns of `others` that set up a run: parameters, data, the experiment.
         data: those of `set_by` that say on which data.
-        copies: how many runs were left out because another one is the same to the last digit.
         repeats: how many runs share both cell and block with another run.
         confounders: what changes with the factor between the runs of a block.
         differing: what changes with the factor over all runs, whatever the blocks.
@@ -73,7 +72,6 @@ class Question:
     others: pd.DataFrame
     set_by: tuple[str, ...]
     data: tuple[str, ...]
-    copies: int
     repeats: int
     confounders: tuple[Confounder, ...]
     differing: tuple[Confounder, ...]
@@ -83,8 +81,8 @@ class Question:
 
 def question(
     factor: Factor, cells: pd.Series, values: pd.Series, columns: Columns, asked: Asked
-) -> tuple[Question, list[Inference]]:
-    """Returns what is compared with the blocks in which it is, and what was inferred of copies.
+) -> Question:
+    """Returns what is compared, with the blocks in which it is.
 
     Args:
         factor: what is compared.
@@ -100,17 +98,15 @@ def question(
     table = table.drop(columns=list(factor.names), errors="ignore")
     for name in asked.pair_by:
         table[name] = ranks(columns.named(name, "--pair-by"))
-    kept, of_copies = _different(table, cells, values, columns, asked)
-    table, cells = table.loc[kept], cells[kept]
     key = list(asked.pair_by) or _shared(table, cells, columns)
     unit, block_by, told = _unit(table, cells, key, columns, asked)
     block = together(table, block_by)
-    runs = pd.DataFrame({"cell": cells, "block": block, "value": values[kept]})
+    runs = pd.DataFrame({"cell": cells, "block": block, "value": values})
     # In whatever order runs were read, sums are taken in the same one.
     runs = runs.sort_values(["block", "value"], kind="stable")
     in_block = runs.groupby(["cell", "block"])["value"].transform("size")
     folds = [name for name in block_by if columns.roles.get(name) == "fold"]
-    of = Question(
+    return Question(
         factor=factor,
         pair_by=tuple(block_by),
         unit=unit,
@@ -118,50 +114,12 @@ def question(
         others=columns.varying.loc[runs.index, [of for of in table if of in columns.varying]],
         set_by=tuple(name for name in columns.of_role("setting", "data") if name in table),
         data=tuple(name for name in columns.of_role("data") if name in table),
-        copies=len(values) - len(kept),
         repeats=int((in_block > 1).sum()) if unit != "alone" else 0,
         confounders=_confounders(table.drop(columns=block_by), runs, columns),
         differing=_confounders(table, runs.assign(block=0), columns),
         told=tuple(told),
         folds=int(table[folds[0]].nunique()) if unit == "folds" else 0,
     )
-    return of, of_copies
-
-
-def _different(
-    table: pd.DataFrame, cells: pd.Series, values: pd.Series, columns: Columns, asked: Asked
-) -> tuple[pd.Index, list[Inference]]:
-    """Returns the runs without copies of others: same setting, and all metrics the same.
-
-    Times are not looked at unless they are what is compared: no two are the same. If a seed changes
-    nothing, runs that differ in it alone are copies too.
-    """
-    metrics = columns.stored.metrics.loc[values.index]
-    compared = [name for name in names_of(metrics) if not is_time(name)]
-    result = together(metrics.assign(_value=values), [*compared, "_value"])
-    made_from = [
-        name
-        for name in names_of(table)
-        if columns.roles.get(name) != "provenance" or name in asked.pair_by
-    ]
-    seeds = [name for name in columns.of_role("seed") if name in made_from]
-    unseeded = [name for name in made_from if name not in seeds]
-    seedless = together(table.assign(_cell=cells), [*unseeded, "_cell"])
-    by_setting = result.groupby(seedless)
-    inferences = []
-    if seeds and by_setting.size().max() > 1 and by_setting.nunique().max() == 1:
-        made_from = unseeded
-        inferences.append(
-            Inference(
-                f"{listed(seeds)} changes nothing: runs that differ only in it have the same "
-                "metrics to the last digit, and count as one run.",
-                "--metric",
-            )
-        )
-    identity = together(table.assign(_cell=cells, _result=result), [*made_from, "_cell", "_result"])
-    # Of copies the one with the smallest id stays, whatever order they were read in.
-    first = identity.sort_index().drop_duplicates().index
-    return values.index[values.index.isin(first)], inferences
 
 
 def _shared(table: pd.DataFrame, cells: pd.Series, columns: Columns) -> list[str]:

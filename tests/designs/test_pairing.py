@@ -131,7 +131,7 @@ def test_commits_pair_runs_where_each_has_both():
 def test_a_copy_of_a_run_is_no_repetition():
     rows = seeded("ab")
     copied = [*rows, *rows[:4]]
-    assert question(copied).copies == 4
+    assert designed(copied).copies == 4
     assert question(copied).repeats == 0
 
 
@@ -141,29 +141,28 @@ def test_copies_may_differ_in_times_commits_and_names_only():
         for time in (1, 2, 3)
     ]
     rows.append(run({"accuracy": 0.6, "seconds": 4}, model="b", git_hash="abc4"))
-    assert question(rows, metric="accuracy").copies == 2
-    assert question(rows, metric="seconds").copies == 0
+    assert designed(rows, metric="accuracy").copies == 2
+    assert designed(rows, metric="seconds").copies == 0
 
 
 def test_runs_that_agree_in_one_metric_only_are_no_copies():
     rows = [run({"accuracy": 0.5, "loss": loss}, model="a") for loss in (0.1, 0.2)]
     rows.append(run({"accuracy": 0.6, "loss": 0.1}, model="b"))
-    assert question(rows, metric="accuracy").copies == 0
+    assert designed(rows, metric="accuracy").copies == 0
 
 
 def test_a_seed_that_changes_nothing_makes_copies():
     rows = [varied(model, ord(model), seed=seed) for model in "ab" for seed in range(10)]
     design = designed(rows)
     (of,) = design.questions
-    assert (of.copies, of.unit, len(of.runs)) == (18, "alone", 2)
+    assert (design.copies, of.unit, len(of.runs)) == (18, "alone", 2)
     assert any("seed changes nothing" in told.text for told in design.inferences)
 
 
 def test_a_seed_that_changes_one_cell_only_makes_pairs():
     rows = [varied("a", 0.5, seed=seed) for seed in range(10)]
     rows += [varied("b", value, seed=seed) for seed, value in enumerate(noise(10))]
-    of = question(rows)
-    assert (of.copies, of.unit) == (0, "pairs")
+    assert (designed(rows).copies, question(rows).unit) == (0, "pairs")
 
 
 def test_repetitions_within_a_block_are_counted():

@@ -11,6 +11,9 @@ from scipy import stats
 
 from pipeline.comparison.statistics import summary
 
+# Differences of this share of a value come from rounding.
+_NOISE = 1e-12
+
 
 @dataclass(frozen=True)
 class Ratio:
@@ -122,12 +125,11 @@ def ratio(
     """Returns the ratio of paired values [pairs], all above 0, in the same order of pairs."""
     logs = np.log(candidate) - np.log(baseline)
     of = summary(logs, confidence)
-    varies = len(logs) > 1 and np.ptp(logs) > 0
     return Ratio(
         ratio=math.exp(float(np.mean(logs))),
         ci_low=None if of.ci_low is None else math.exp(of.ci_low),
         ci_high=None if of.ci_high is None else math.exp(of.ci_high),
-        t_test_p=float(stats.ttest_1samp(logs, 0).pvalue) if varies else None,
+        t_test_p=float(stats.ttest_1samp(logs, 0).pvalue) if _varies(logs) else None,
     )
 
 
@@ -155,7 +157,7 @@ def corrected_test(
         confidence: of the interval, in (0, 1).
     """
     n = len(differences)
-    if n < 2 or folds < 2 or np.ptp(differences) == 0:
+    if n < 2 or folds < 2 or not _varies(differences):
         return None
     mean = float(np.mean(differences))
     error = float(np.std(differences, ddof=1)) * math.sqrt(1 / n + 1 / (folds - 1))
@@ -180,7 +182,7 @@ def unpaired_comparison(
         smaller_is_better: whether a smaller value wins, not a higher one.
     """
     n, m = len(candidate), len(baseline)
-    varies = min(n, m) > 1 and (np.ptp(candidate) > 0 or np.ptp(baseline) > 0)
+    varies = min(n, m) > 1 and (_varies(candidate) or _varies(baseline))
     welch = stats.ttest_ind(candidate, baseline, equal_var=False) if varies else None
     interval = welch.confidence_interval(confidence) if welch else None
     ranks = stats.mannwhitneyu(candidate, baseline)
@@ -205,7 +207,7 @@ def trend(
     None if there are fewer than 4 points, or either does not vary.
     """
     n = len(numbers)
-    if n < 4 or np.ptp(numbers) == 0 or np.ptp(values) == 0:
+    if n < 4 or not _varies(numbers) or not _varies(values):
         return None
     line = stats.pearsonr(numbers, values)
     interval = line.confidence_interval(confidence)
@@ -232,3 +234,8 @@ def expected_best(n: int) -> float:
     Blom's approximation (1958), at most 0.03 off from n = 2 on.
     """
     return float(stats.norm.ppf((n - 0.375) / (n + 0.25)))
+
+
+def _varies(values: NDArray[np.floating]) -> bool:
+    """Whether values differ by more than the last digits that computing them leaves."""
+    return len(values) > 1 and bool(np.ptp(values) > _NOISE * np.abs(values).max())

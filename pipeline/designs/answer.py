@@ -6,6 +6,7 @@ import math
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 
 from pipeline.comparison.beyond_pairs import expected_best, trend
 from pipeline.comparison.verdict import fewest_pairs
@@ -21,10 +22,12 @@ from pipeline.designs.answers import (
 from pipeline.designs.asked import Inference
 from pipeline.designs.columns import distinct, together
 from pipeline.designs.design import Design
-from pipeline.designs.factors import FEWEST_FOR_TREND, MOST_COMPARED
-from pipeline.designs.levels import MOST_WITH_EACH_OTHER, baseline_of, paired, unpaired
+from pipeline.designs.factors import ABSENT, FEWEST_FOR_TREND, MOST_COMPARED
+from pipeline.designs.levels import MOST_WITH_EACH_OTHER, baseline_of, level_of, paired, unpaired
+from pipeline.designs.metric import listed
 from pipeline.designs.pairing import Question
 from pipeline.designs.values import ordered
+from pipeline.errors import ArgumentError
 
 _SHOWN = 10
 
@@ -39,20 +42,55 @@ def answer(design: Design, confidence: float) -> Answer:
     Raises:
         ArgumentError: if `design.against` is no level of what is compared.
     """
-    questions = design.questions
-    first = questions[0]
+    _check_against(design)
     basis = _basis(design, confidence)
-    if len(questions) == 1:
-        if first.factor.is_number:
-            return _trends(first, basis)
-        if len(first.factor.levels) > MOST_COMPARED and not design.against:
-            return _search(first, _beside(basis, first))
-        if first.unit == "alone" and (first.runs.groupby("cell").size() > 1).sum() > 1:
-            return unpaired(first, basis, design.against)
+    first = design.questions[0]
+    if len(design.questions) == 1 and (found := _of_one(first, basis, design.against)):
+        return found
     pairs = paired(design, basis)
     if any(comparison.paired.n > 1 for comparison in pairs.comparisons):
         return pairs
+    if len(design.questions) == 1 and (one := _in_one_block(first)):
+        told = f"Compared only where {listed(first.pair_by)} is the same: {len(one.runs)} runs."
+        basis = _beside(basis, first)
+        basis = replace(basis, inferences=(*basis.inferences, Inference(told, "--pair-by")))
+        return unpaired(one, basis, design.against)
     return _values(first, _beside(basis, first))
+
+
+def _check_against(design: Design) -> None:
+    factors = [question.factor for question in design.questions]
+    against = design.against
+    if against is None or any(level_of(factor, against) is not None for factor in factors):
+        return
+    has = [f"{of.label} has {', '.join(level or ABSENT for level in of.levels)}" for of in factors]
+    raise ArgumentError(f"--against {against!r} is no value of what is compared: {'; '.join(has)}")
+
+
+def _of_one(question: Question, basis: Basis, against: str | None) -> Answer | None:
+    """Returns the answer to a question that takes no pairs; None to any other."""
+    if against is None and question.factor.is_number:
+        return _trends(question, basis)
+    if against is None and len(question.factor.levels) > MOST_COMPARED:
+        return _search(question, _beside(basis, question))
+    if question.unit == "alone" and _repeated(question.runs):
+        return unpaired(question, basis, against)
+    return None
+
+
+def _repeated(runs: pd.DataFrame) -> bool:
+    """Whether at least two cells have more than one run."""
+    return int((runs.groupby("cell").size() > 1).sum()) > 1
+
+
+def _in_one_block(question: Question) -> Question | None:
+    """Returns the question of the only block that has repeated runs of several cells, if any."""
+    runs = question.runs
+    shared = runs.groupby("block")["cell"].transform("nunique") > 1
+    there = runs[shared]
+    if len(there["block"].unique()) != 1 or not _repeated(there):
+        return None
+    return replace(question, runs=there)
 
 
 def _beside(basis: Basis, question: Question) -> Basis:

@@ -20,6 +20,7 @@ RUN_NAME = "run_name"
 _OF_MLFLOW = "mlflow."
 _COMMIT = "mlflow.source.git.commit"
 _NAMED = 20
+_OF_TAGS: frozenset[Role] = frozenset({"seed", "fold", "data"})
 # Only what sets up a run can be mistaken for something else that does.
 _ALIASED: frozenset[Role] = frozenset({"setting", "data", "label"})
 # So few runs may each have a value of their own without having been drawn at random.
@@ -88,10 +89,15 @@ def columns(stored: StoredRuns, runs: pd.Index) -> Columns:
     """Returns what differs between the runs."""
     params = stored.params.loc[runs]
     sources = {str(name): params[name] for name in sorted(params, key=str)}
-    if _COMMIT in stored.tags:
-        sources.setdefault("git commit", stored.tags.loc[runs, _COMMIT])
-    # After the parameters: of aliases the first one lends its name.
-    sources = {EXPERIMENT: stored.runs.loc[runs, "experiment"]} | sources
+    tags = {name: stored.tags.loc[runs, name] for name in sorted(names_of(stored.tags))}
+    if _COMMIT in tags:
+        sources.setdefault("git commit", tags[_COMMIT])
+    for name, column in tags.items():
+        # Of tags, only those that can make pairs are looked at unless they are asked for.
+        if not name.startswith(_OF_MLFLOW) and _role(name, column.fillna(MISSING)) in _OF_TAGS:
+            sources.setdefault(name, column)
+    # Of aliases the first one lends its name.
+    sources = {EXPERIMENT: _experiments(stored)[runs]} | sources
     varying: dict[str, pd.Series] = {}
     merged: dict[str, list[tuple[str, ...]]] = {}
     roles: dict[str, Role] = {}
@@ -143,7 +149,14 @@ def _raw(stored: StoredRuns, name: str) -> pd.Series | None:
             return table[name]
     if name == RUN_NAME:
         return stored.runs["name"]
-    return stored.runs["experiment"] if name == EXPERIMENT else None
+    return _experiments(stored) if name == EXPERIMENT else None
+
+
+def _experiments(stored: StoredRuns) -> pd.Series:
+    """Returns the name of each run's experiment, with its id where several have one name."""
+    names, ids = stored.runs["experiment"], stored.runs["experiment_id"]
+    several = ids.groupby(names).transform("nunique") > 1
+    return names.where(~several, names + " (" + ids.astype(str) + ")")
 
 
 def names_of(table: pd.DataFrame) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from decimal import Decimal
 from itertools import combinations
 
 import numpy as np
@@ -23,9 +24,10 @@ from pipeline.comparison.statistics import PairedComparison, holm, paired_compar
 from pipeline.comparison.verdict import Verdict, fewest_pairs, unpaired_verdict, verdict
 from pipeline.designs.answers import Basis, Comparison, Paired, Unpaired, UnpairedPair
 from pipeline.designs.design import Design
-from pipeline.designs.factors import Factor
+from pipeline.designs.factors import ABSENT, Factor
+from pipeline.designs.names import is_number
 from pipeline.designs.pairing import Question, Unit
-from pipeline.errors import ArgumentError
+from pipeline.designs.values import MISSING
 
 # Among more levels each is compared with one of them, not with each other.
 MOST_WITH_EACH_OTHER = 6
@@ -34,11 +36,7 @@ _SMALL = 1e-3
 
 
 def paired(design: Design, basis: Basis) -> Paired:
-    """Returns every two levels of a factor that share a block, compared in pairs.
-
-    Raises:
-        ArgumentError: if `design.against` is no level of a factor.
-    """
+    """Returns every two levels of a factor that share a block, compared in pairs."""
     compared: list[Comparison] = []
     apart: list[tuple[str, str, str]] = []
     for question in design.questions:
@@ -170,11 +168,7 @@ def _friedman(question: Question) -> Friedman | None:
 
 
 def unpaired(question: Question, basis: Basis, against: str | None) -> Unpaired:
-    """Returns every two levels of a factor compared by all their runs.
-
-    Raises:
-        ArgumentError: if `against` is no level of the factor.
-    """
+    """Returns every two levels of a factor compared by all their runs."""
     metric = basis.metric
     values = {
         str(cell): np.sort(of.to_numpy(float))
@@ -221,14 +215,21 @@ def _pairs_of_levels(
 ) -> list[tuple[str, str]]:
     """Returns which levels are compared, each a candidate and a baseline, in the factor's order."""
     levels = [level for level in factor.levels if (runs["cell"] == level).any()]
-    if against is None and len(levels) <= MOST_WITH_EACH_OTHER:
-        return list(combinations(levels, 2))
-    if against is not None and against not in levels:
-        raise ArgumentError(
-            f"--against {against!r} is no value of {factor.label}; it has {', '.join(levels)}"
-        )
-    baseline = against if against is not None else baseline_of(factor, runs)
+    baseline = None if against is None else level_of(factor, against)
+    if baseline is None:
+        if len(levels) <= MOST_WITH_EACH_OTHER:
+            return list(combinations(levels, 2))
+        baseline = baseline_of(factor, runs)
     return [(level, baseline) for level in levels if level != baseline]
+
+
+def level_of(factor: Factor, named: str) -> str | None:
+    """Returns the level that a user named, however it is written; None if there is none."""
+    wanted = MISSING if named == ABSENT else named.strip()
+    if wanted in factor.levels:
+        return wanted
+    numbers = {Decimal(level): level for level in factor.levels if is_number(level)}
+    return numbers.get(Decimal(wanted)) if is_number(wanted) else None
 
 
 def baseline_of(factor: Factor, runs: pd.DataFrame) -> str:

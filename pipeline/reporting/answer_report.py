@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import singledispatch
 from typing import Any
 
@@ -24,6 +24,7 @@ from pipeline.designs.answers import (
 )
 from pipeline.designs.factors import ABSENT as NO_VALUE
 from pipeline.designs.metric import listed
+from pipeline.errors import printable
 from pipeline.reporting.pages import Block, Heading, Paragraph, Table
 
 # Larger numbers are written with a power of ten.
@@ -34,11 +35,15 @@ _BESIDE = 4
 _LONGEST = 12
 _VALUES = 3
 _NAMED = 6
+_LONGEST_LEVEL = 80
 
 
 def blocks(answer: Answer) -> list[Block]:
-    """Returns an answer as blocks: in a sentence, in a table, and what it rests on."""
-    return [*_page(answer), *_basis(answer.basis)]
+    """Returns an answer as blocks: in a sentence, in a table, and what it rests on.
+
+    Names and values are those of the store; characters that would control a terminal are `?`.
+    """
+    return [_printable(block) for block in (*_page(answer), *_basis(answer.basis))]
 
 
 def record(answer: Answer) -> dict[str, Any]:
@@ -48,7 +53,18 @@ def record(answer: Answer) -> dict[str, Any]:
 
 def sentence(answer: Answer) -> str:
     """Returns the answer in one sentence."""
-    return next(block.text for block in _page(answer) if isinstance(block, Heading))
+    first = _page(answer)[0]
+    return printable(first.text) if isinstance(first, Heading) else ""
+
+
+def _printable(block: Block) -> Block:
+    match block:
+        case Table():
+            rows = [[printable(cell) for cell in row] for row in block.rows]
+            return Table([printable(cell) for cell in block.header], rows)
+        case Heading() | Paragraph():
+            return replace(block, text=printable(block.text))
+    return block
 
 
 @singledispatch
@@ -64,8 +80,8 @@ def _(answer: Paired) -> list[Block]:
     rows = [
         [
             *([of.factor] if several else []),
-            of.candidate or NO_VALUE,
-            of.baseline or NO_VALUE,
+            _shown(of.candidate),
+            _shown(of.baseline),
             _number(of.candidate_mean),
             _number(of.baseline_mean),
             _effect(of),
@@ -118,7 +134,7 @@ def _headline(comparisons: Sequence[Comparison] | Sequence[UnpairedPair]) -> str
     if len(comparisons) == 1:
         (of,) = comparisons
         same = isinstance(of, Comparison) and of.paired.ties == of.paired.n
-        pair = f"{of.candidate or NO_VALUE} {'and' if same else 'or'} {of.baseline or NO_VALUE}"
+        pair = f"{_shown(of.candidate)} {'and' if same else 'or'} {_shown(of.baseline)}"
         if same:
             return f"{about}{pair} are the same in every pair"
         few = of.verdict == "too_few_pairs"
@@ -141,7 +157,7 @@ def _leader(comparisons: Sequence[Comparison] | Sequence[UnpairedPair]) -> str:
 
 
 def _better(of: Comparison | UnpairedPair, *, several: bool) -> str:
-    pair = of.candidate or NO_VALUE, of.baseline or NO_VALUE
+    pair = _shown(of.candidate), _shown(of.baseline)
     better, worse = pair if of.verdict == "candidate_better" else pair[::-1]
     return f"{f'{_named(of)} ' if several else ''}{better} is better than {worse}"
 
@@ -169,6 +185,14 @@ def _with_interval(
     if low is None or high is None:
         return shown
     return f"{shown} ({_number(low, 3)} to {_number(high, 3)})"
+
+
+def _shown(level: str) -> str:
+    """Returns a level; of a long one the middle is left out."""
+    half = _LONGEST_LEVEL // 2
+    if len(level) > _LONGEST_LEVEL:
+        return f"{level[:half]}…{level[-half:]}"
+    return level or NO_VALUE
 
 
 def _number(value: float, digits: int = 4, sign: str = "") -> str:
@@ -218,7 +242,7 @@ def _on_means(basis: Basis) -> str:
 
 
 def _pairs(apart: Sequence[tuple[str, str, str]]) -> str:
-    shown = [f"{factor} {a or NO_VALUE} and {b or NO_VALUE}" for factor, a, b in apart[:_NAMED]]
+    shown = [f"{factor} {_shown(a)} and {_shown(b)}" for factor, a, b in apart[:_NAMED]]
     more = len(apart) - _NAMED
     return "; ".join([*shown, *([f"{more} more"] if more > 0 else [])])
 
@@ -263,8 +287,8 @@ def _(answer: Unpaired) -> list[Block]:
     ratios = basis.metric.as_ratio
     rows = [
         [
-            of.candidate or NO_VALUE,
-            of.baseline or NO_VALUE,
+            _shown(of.candidate),
+            _shown(of.baseline),
             _number(of.candidate_mean),
             _number(of.baseline_mean),
             _unpaired_effect(of),
@@ -379,8 +403,7 @@ def _apart(answer: Values) -> Iterator[str]:
             if {*cell.beside[place]}.isdisjoint(value for of in others for value in of[place])
         ]
         if own:
-            level_shown = cell.level or NO_VALUE
-            yield f"{answer.factor} {level_shown} has a {listed(own)} that no other has."
+            yield f"{answer.factor} {_shown(cell.level)} has a {listed(own)} that no other has."
 
 
 @_page.register
@@ -388,7 +411,7 @@ def _(answer: Search) -> list[Block]:
     name = answer.basis.metric.name
     best = answer.best[0]
     told = (
-        f"{best.level or NO_VALUE} has the best {name} of {answer.settings}, "
+        f"{_shown(best.level)} has the best {name} of {answer.settings}, "
         f"{_number(best.mean)}. That is optimistic, because it was picked from "
         f"{answer.settings}: run again, it would probably do worse."
     )
@@ -421,7 +444,7 @@ def _cells(factor: str, cells: Sequence[Cell], basis: Basis, *, combined: bool) 
     ]
     rows = [
         [
-            cell.level or NO_VALUE,
+            _shown(cell.level),
             *([str(cell.runs)] if repeated else []),
             _number(cell.mean),
             *([_range(cell)] if repeated else []),
@@ -470,7 +493,10 @@ def _notes(basis: Basis) -> Iterator[str]:
             "same to the last digit: a copy is no repetition."
         )
     if basis.repeats:
-        yield f"{_runs(basis.repeats)} of the same setting and block averaged with each other."
+        yield (
+            f"{_runs(basis.repeats)} of the same setting and block averaged with each other (to "
+            "compare the runs of one block, choose it with --where)."
+        )
     counted = f"{basis.runs} runs count."
     if basis.left_out:
         counted += f" Left out: {', '.join(f'{of.count} {of.reason}' for of in basis.left_out)}."

@@ -32,6 +32,8 @@ def test_ratio_of_one_pair_or_of_equal_pairs():
     one = ratio(np.array([2.0]), np.array([1.0]), 0.95)
     assert (one.ratio, one.ci_low, one.ci_high, one.t_test_p) == (2, None, None, None)
     assert ratio(np.array([2.0, 4.0]), np.array([1.0, 2.0]), 0.95).t_test_p is None
+    # The logarithms differ in their last digits.
+    assert ratio(np.array([0.3, 0.9, 2.1]), np.array([0.1, 0.3, 0.7]), 0.95).t_test_p is None
 
 
 def test_friedman():
@@ -87,7 +89,10 @@ def test_unpaired(smaller):
     assert of.probability_of_outperforming == pytest.approx(won)
 
 
-@pytest.mark.parametrize(("a", "b"), [([1.0], [2.0, 3.0]), ([1.0, 1.0], [2.0, 2.0])])
+@pytest.mark.parametrize(
+    ("a", "b"),
+    [([1.0], [2.0, 3.0]), ([1.0, 1.0], [2.0, 2.0]), ([0.1 + 0.2, 0.3], [0.7, 0.1 * 7])],
+)
 def test_unpaired_without_spread(a, b):
     of = unpaired_comparison(np.array(a), np.array(b), 0.95)
     assert (of.ci_low, of.ci_high, of.welch_p) == (None, None, None)

@@ -2,8 +2,9 @@ import itertools
 
 import pytest
 
+from pipeline.designs.columns import columns
 from pipeline.designs.pairing import ENOUGH_DATA
-from tests.designs.invented import designed, noise, run, seeded
+from tests.designs.invented import designed, noise, run, seeded, store
 
 
 def question(rows, **asked):
@@ -208,3 +209,20 @@ def test_numbers_of_blocks_follow_the_values_not_the_order_of_runs():
     rows = seeded("ab", seeds=12)
     runs = question(rows[::-1]).runs
     assert runs["block"].tolist() == sorted([*range(12)] * 2)
+
+
+def test_tags_that_name_data_or_seeds_make_pairs():
+    rows = [
+        run({"accuracy": value}, model=model, tags={"dataset": name, "note": name})
+        for (model, name), value in zip(
+            itertools.product("ab", ["x", "y", "z"]), noise(6), strict=True
+        )
+    ]
+    assert pair_by(rows) == ("data", ("dataset",))
+
+
+def test_experiments_of_one_name_are_told_apart_by_their_ids():
+    stored = store(crossed(model=["a", "b"], seed=[1, 2]))
+    stored.runs["experiment_id"] = ["1", "2", "1", "2"]
+    runs = columns(stored, stored.runs.index)
+    assert set(runs.varying["experiment"]) == {"Default (1)", "Default (2)"}

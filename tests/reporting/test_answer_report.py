@@ -158,7 +158,7 @@ def test_few_pairs_show_no_interval_and_how_many_could_settle_it():
         (seeded("ab")[:-1], "Runs without a partner are left out, up to 1 of a comparison."),
         ([*seeded("ab"), *seeded("ab")[:1]], "1 run was counted as one with another"),
         ([*seeded("ab"), run({"accuracy": 0.3}, model="a", seed=0)],
-         "2 runs were of the same setting and block averaged"),
+         "2 runs were of the same setting and block averaged with each other (to"),
         ([*seeded("ab"), run(model="a", _status="FAILED")], "Left out: 1 failed."),
         ([*seeded("ab"), run({"accuracy": 0.1}, model="c", seed=99)],
          "Not compared, because nothing is shared: model a and c; model b and c."),
@@ -231,3 +231,16 @@ def test_large_and_small_numbers_can_be_read():
     rows = [row | {"metrics": {**row["metrics"], "x": np.random.default_rng(place).random()}}
             for place, row in enumerate(rows)]  # fmt: skip
     assert table(rows, metric="loss").rows[0][2:4] == ["150000", "2.000e-07"]
+
+
+def test_names_from_a_store_cannot_control_a_terminal():
+    rows = seeded(["a\x1b[31m", "b\nc"], name="mo\x07del")
+    answer = answered(rows)
+    assert sentence(answer) == "mo?del: a?[31m is better than b?c"
+    shown = text(blocks(answer))
+    assert "\x1b" not in shown
+    assert "\x07" not in shown
+
+
+def test_long_values_are_cut_in_the_middle():
+    assert f"{'a' * 40}…{'a' * 40}" in sentence(answered(seeded(["a" * 500, "b"])))

@@ -136,7 +136,8 @@ class Clone:
         with TemporaryDirectory() as name:
             folder = Path(name)
             (folder / "params.yaml").write_bytes((self.folder / "params.yaml").read_bytes())
-            (folder / "pipeline").symlink_to(self.folder / "pipeline")
+            for code in ("pipeline", "networks"):
+                (folder / code).symlink_to(self.folder / code)
             arguments = [sys.executable, "-m", "pipeline", *command]
             exit_code = MissingInputError.exit_code
             attempts = [_expect(self._watch(arguments, folder), exit_code) for _ in range(2)]

@@ -69,6 +69,7 @@ def shared(
     return {
         "params": params,
         "words": words,
+        "test_set": test_set(params.data),
         "validation": validation(params.data),
         "cells": cells,
         "candidate": cells[params.comparison.candidate],
@@ -95,6 +96,11 @@ def shared(
         "rule": rule_in_words(confidence, contrast.effect.family),
         "settings": settings(all_cells),
     }
+
+
+def test_set(data: Data) -> str:
+    """Returns what the test set is called in a sentence."""
+    return f"the test set of {data.name}" if data.is_own else f"the {data.name} test set"
 
 
 def validation(data: Data) -> str:

@@ -108,9 +108,9 @@ def places(tmp_path_factory, empty_store):
         )  # fmt: skip
         try:
             printed = [server.stdout.readline().rsplit(maxsplit=1) for _ in range(2)]
-            until = time.monotonic() + 60
+            health, until = f"http://127.0.0.1:{port}/health", time.monotonic() + 60
             while time.monotonic() < until:
-                with suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}/health"):
+                with suppress(OSError), urllib.request.urlopen(health, timeout=5):
                     break
                 time.sleep(0.2)
             else:

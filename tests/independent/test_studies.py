@@ -83,7 +83,7 @@ def examples():
     """Pixels from 0 to 1 in rows, and labels: to learn from, and to test on."""
     dataset = read_prepared()
     return [
-        (np.float32(one.images.reshape(len(one), -1)) / np.float32(255), one.labels)
+        (np.float32(one.inputs.reshape(len(one), -1)) / np.float32(255), one.labels)
         for one in (dataset.train, dataset.test)
     ]
 

@@ -6,6 +6,7 @@ import pytest
 
 from pipeline.comparison.statistics import Interval
 from pipeline.comparison.words import interval, number, percent
+from pipeline.params import Data
 from pipeline.reporting import report
 from pipeline.reporting.words import DIGITS, words_for
 
@@ -26,6 +27,13 @@ def rows(text):
     """Returns the cells of each line of the Markdown tables, by the first cell."""
     lines = [line.strip("|").split("|") for line in text.splitlines() if line.startswith("|")]
     return {first.strip(): [cell.strip() for cell in cells] for first, *cells in lines}
+
+
+def test_the_test_set_is_called_as_people_would():
+    own = Data(dataset="file", path="data/my.csv", validation_size=10)
+    assert report.test_set(own) == "the test set of my"
+    mnist = Data(dataset="mnist", path="data/raw", validation_size=10)
+    assert report.test_set(mnist) == "the mnist test set"
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,8 @@ from scipy import stats
 
 # Resamples of the test set drawn per call: enough that calls cost little, few enough for memory.
 _DRAWN_AT_ONCE = 100
+# Values that the bootstrap over pairs holds at once: 10,000 resamples of a thousand pairs.
+_MOST_VALUES = 10_000_000
 
 
 @dataclass(frozen=True)
@@ -187,6 +189,7 @@ def _bca(
         np.mean,
         confidence_level=confidence,
         n_resamples=resamples,
+        batch=max(1, _MOST_VALUES // len(differences)),
         method="BCa",
         rng=np.random.default_rng(seed),
     ).confidence_interval

@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
+from functools import cache
 
 import click
 import numpy as np
+from scipy import stats
 from tabulate import tabulate
 
 from pipeline.commands.settle import BLOCK
 from pipeline.comparison.statistics import paired_comparison
 from pipeline.comparison.verdict import (
-    MEANINGFUL,
     ONCE,
     Looks,
     fewest_pairs,
@@ -37,11 +38,10 @@ def after(before):
     )
 
 
-# Differences of two sides without a difference, [series, pairs]. Those of two runs from the same
-# distribution are symmetric; the skewed ones are worse than that.
+# Differences of two sides of which neither is likelier to win a pair, [series, pairs].
 WITHOUT_DIFFERENCE = {
     "normal": lambda rng, size: rng.normal(size=size),
-    "skewed, mean 0": lambda rng, size: rng.exponential(size=size) - 1,
+    "of skewed scores": lambda rng, size: rng.lognormal(size=size) - rng.lognormal(size=size),
     "skewed, median 0": lambda rng, size: rng.exponential(size=size) - np.log(2),
     "heavy-tailed": lambda rng, size: rng.standard_t(2, size=size),
     "discrete, with ties": lambda rng, size: (
@@ -63,6 +63,15 @@ class Ends:
     is_candidate: np.ndarray
 
 
+@cache
+def wins_at(pairs, confidence):
+    """How many wins exclude a probability of 0.5."""
+    for wins in range(pairs + 1):
+        if stats.binomtest(wins, pairs).proportion_ci(confidence).low > 0.5:
+            return wins
+    return pairs + 1
+
+
 def ends(differences, looks, confidence=CONFIDENCE):
     """Looks at each series until it is settled.
 
@@ -79,10 +88,10 @@ def ends(differences, looks, confidence=CONFIDENCE):
 def _end(series, looks, confidence):
     for pairs, how in looks:
         first = series[:pairs]
-        # Fewer wins settle nothing, and resampling would take long.
-        if max((first > 0).mean(), (first < 0).mean()) + (first == 0).mean() / 2 < MEANINGFUL:
-            continue
         at_look = level_of_look(pairs, confidence, how)
+        # Fewer wins cannot meet the second condition, and resampling would take long.
+        if max((first > 0).sum(), (first < 0).sum()) < wins_at(pairs, at_look):
+            continue
         paired = paired_comparison(first, np.zeros(pairs), at_look)
         told = verdict(paired, paired.wilcoxon_p, at_look)
         if told.endswith("better"):
@@ -131,7 +140,7 @@ def main(series=SERIES):
     click.echo(tabulate(rows, ["differences", *columns], "github"))
     rows = []
     for effect in (0.5, 1, 2):
-        fixed, mean, by, settled = costs(effect, series)
+        fixed, mean, by, settled = costs(effect, series // 4)
         rows.append(
             [
                 f"{effect} sd",
@@ -141,7 +150,7 @@ def main(series=SERIES):
                 f"{100 * settled:.0f} %",
             ]
         )
-    click.echo(f"\nPairs that a difference takes, in {series} series of normal differences")
+    click.echo(f"\nPairs that a difference takes, in {series // 4} series of normal differences")
     header = [
         "difference",
         "fixed: settles 80 %",

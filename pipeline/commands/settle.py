@@ -58,7 +58,10 @@ def command(at_most: int) -> None:
         )
     while True:
         _repro()
-        if _is_settled(pairs, looks) or pairs == at_most:
+        if _is_settled(pairs, looks):
+            return
+        if pairs == at_most:
+            click.echo("The report says how many pairs it may take: reports/report.html")
             return
         pairs, looks = min(at_most, max(fewest, pairs + BLOCK)), repeated
         _change(
@@ -76,7 +79,7 @@ def _is_settled(pairs: int, looks: Looks) -> bool:
     verdict = read_json(_REPORTS / "comparison.json")["verdict"]
     first_line, *_ = (_REPORTS / "report.md").read_text(encoding="utf-8").splitlines()
     rule = "the rule for repeated looks" if looks.repeated else "the rule for one look"
-    print(f"\nWith {pairs} pairs, by {rule}: {first_line.removeprefix('# ')}\n")
+    click.echo(f"\nWith {pairs} pairs, by {rule}: {first_line.removeprefix('# ')}\n")
     return verdict in ("candidate_better", "baseline_better")
 
 

@@ -13,7 +13,14 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from pipeline.comparison.statistics import PairedComparison
-from pipeline.comparison.verdict import ONCE, Looks, fewest_pairs, level_of_look, verdict
+from pipeline.comparison.verdict import (
+    MEANINGFUL,
+    ONCE,
+    Looks,
+    fewest_pairs,
+    level_of_look,
+    verdict,
+)
 from pipeline.comparison.words import level
 
 # Whether a comparison is settled, by its statistics, its p adjusted over the family, and the
@@ -34,6 +41,7 @@ class Needed:
         pairs: how many it takes, those that are there included; None if `at_most` are not enough.
             Where the spread is not known, the fewest that the rule allows.
         is_spread_known: whether there are enough pairs to tell how they vary.
+        ahead: the share of pairs won by the side that wins more; a tie counts half.
         power: the probability with which so many would settle it.
         at_most: the largest number that was tried.
     """
@@ -41,6 +49,7 @@ class Needed:
     there: int
     pairs: int | None
     is_spread_known: bool
+    ahead: float
     power: float
     at_most: int
 
@@ -83,10 +92,11 @@ def pairs_needed(  # noqa: PLR0913
     """
     seen = np.asarray(differences, np.float64).round(9)
     there, at_most = len(seen), max(at_most, len(seen))
+    ahead = 0.5 + abs(float(np.sign(seen).mean())) / 2
     all_together = 1 - (1 - confidence) / family
     fewest = fewest_pairs(level_of_look(1, all_together, looks))
     if there < _FEWEST_SEEN:
-        return Needed(there, fewest, is_spread_known=False, power=power, at_most=at_most)
+        return Needed(there, fewest, False, ahead, power, at_most)  # noqa: FBT003
     drawn = np.random.default_rng(seed).integers(there, size=(series, at_most - there))
     simulated = np.hstack([np.broadcast_to(seen, (series, there)), seen[drawn]])
 
@@ -100,7 +110,7 @@ def pairs_needed(  # noqa: PLR0913
     pairs = None
     if share_settled(at_most) >= power:
         pairs = first + bisect_left(range(first, at_most), power, key=share_settled)
-    return Needed(there, pairs, is_spread_known=True, power=power, at_most=at_most)
+    return Needed(there, pairs, True, ahead, power, at_most)  # noqa: FBT003
 
 
 def needed_in_words(needed: Needed, within: str, add: Callable[[int], str]) -> str:
@@ -119,9 +129,15 @@ def needed_in_words(needed: Needed, within: str, add: Callable[[int], str]) -> s
     assumed = f"If the pairs to come vary like these {needed.there}"
     probability = f"with a probability of {level(needed.power)}, by simulation"
     if needed.pairs is None:
+        share = f"{100 * MEANINGFUL:.0f} %"
+        too_little = (
+            f"and neither side wins clearly more than {share} of the pairs, which a verdict takes"
+            if needed.ahead <= MEANINGFUL
+            else "too little beside its spread"
+        )
         return (
             f"{assumed}, not even {needed.at_most} in all would settle it {probability}: the mean "
-            f"difference is probably within ± {within}, too little beside its spread."
+            f"difference is probably within ± {within}, {too_little}."
         )
     return f"{assumed}, {needed.pairs} in all would settle it {probability}. {add(needed.pairs)}"
 

@@ -145,12 +145,13 @@ def _at_look(pairs: int, confidence: float) -> float:
     return 1 - _both_tails(wins, pairs) * (1 + 1e-6)
 
 
-def rule_in_words(confidence: float, family: int = 1) -> str:
+def rule_in_words(confidence: float, family: int = 1, fewest: int | None = None) -> str:
     """Returns the rule in words.
 
     Args:
         confidence: of the intervals at this look, in (0, 1).
         family: how many p values were adjusted together.
+        fewest: pairs that a verdict takes, if they are not those of one look.
     """
     adjusted = f", adjusted over the {family} comparisons made here (Holm)," if family > 1 else ""
     return (
@@ -158,7 +159,7 @@ def rule_in_words(confidence: float, family: int = 1) -> str:
         f"difference excludes 0, its probability of outperforming is at least {MEANINGFUL} with an "
         "interval that excludes 0.5 (Bouthillier et al. 2021), and the p value of Wilcoxon's "
         f"signed-rank test{adjusted} is at most {1 - confidence:.2g}. With fewer than "
-        f"{fewest_pairs(confidence)} pairs there is no verdict."
+        f"{fewest or fewest_pairs(confidence)} pairs there is no verdict."
     )
 
 
@@ -172,9 +173,9 @@ def looks_in_words(pairs: int, confidence: float, looks: Looks) -> str:
     """
     wins = fewest_wins(pairs, _left(confidence, looks, 1))
     boundary = "even all are too few" if wins is None else f"at least {wins} must be won"
-    before = (
-        f", the first with {looks.before} pairs, by the rule for one look" if looks.before else ""
-    )
+    # Of too few pairs, a look by that rule could not have settled anything.
+    counts = _spent(looks.before, 1 - confidence) > 0
+    before = f", the first with {looks.before} pairs, by the rule for one look" if counts else ""
     return (
         f"Looks were repeated while pairs were added{before}. So each is held to a stricter level "
         f"than {level(confidence)}, here {level(level_of_look(pairs, confidence, looks))}: of "

@@ -8,7 +8,7 @@ from pipeline.comparison.contrast import Contrast
 from pipeline.comparison.measures import MEASURES, Measure
 from pipeline.comparison.needed import needed_in_words
 from pipeline.comparison.statistics import Interval
-from pipeline.comparison.verdict import looks_in_words, rule_in_words
+from pipeline.comparison.verdict import fewest_pairs, level_of_look, looks_in_words, rule_in_words
 from pipeline.comparison.words import interval, level, number, p_value
 
 
@@ -87,11 +87,12 @@ def how_many_more(contrast: Contrast, add: Callable[[int], str]) -> str:
 
 def rule(contrast: Contrast) -> str:
     """Returns the rule that decided a contrast, in words."""
-    effect = contrast.effect
-    told = rule_in_words(effect.confidence, effect.family)
-    if not effect.looks.repeated:
-        return told
-    return f"{told} {looks_in_words(len(effect.seeds), effect.over_all_looks, effect.looks)}"
+    effect, looks = contrast.effect, contrast.effect.looks
+    if not looks.repeated:
+        return rule_in_words(effect.confidence, effect.family)
+    fewest = fewest_pairs(level_of_look(1, effect.over_all_looks, looks))
+    told = rule_in_words(effect.confidence, effect.family, fewest)
+    return f"{told} {looks_in_words(len(effect.seeds), effect.over_all_looks, looks)}"
 
 
 def without_diverged(contrast: Contrast) -> str:

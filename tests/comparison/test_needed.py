@@ -1,4 +1,5 @@
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -46,6 +47,8 @@ def test_of_fewer_than_three_pairs_the_spread_is_not_known(pairs, family, expect
 def test_without_a_difference_no_number_in_reach_settles_it():
     for differences in (normal(0), np.zeros(5), normal(0.1, pairs=30)):
         assert pairs_needed(differences, 0.95).pairs is None
+    assert pairs_needed(np.array([1, 1, 1, 0, -1.0]), 0.95).ahead == pytest.approx(0.7)
+    assert pairs_needed(np.array([1, -1, -1, -1.0]), 0.95).ahead == pytest.approx(0.75)
 
 
 def test_a_number_that_is_out_of_reach_is_not_told():
@@ -72,7 +75,7 @@ def test_so_many_settle_it_with_that_probability_by_the_rule_itself(lost):
         return np.mean([one(pairs) for _ in range(series)])
 
     # 60 series tell a share within 10 points; the number of wins moves it by as much.
-    assert share(told.pairs) == pytest.approx(0.85, abs=0.15)
+    assert 0.68 < share(told.pairs) < 0.98
     if told.pairs > 10:
         assert share(max(8, told.pairs // 2)) < 0.8
 
@@ -84,7 +87,7 @@ def test_so_many_settle_it_with_that_probability_by_the_rule_itself(lost):
         lambda rng, size: rng.normal(0.8, 1, size),
         lambda rng, size: rng.exponential(size=size) - 0.2,
         lambda rng, size: 1 + rng.standard_t(3, size),
-        lambda rng, size: rng.integers(-1, 7, size).astype(float),
+        lambda rng, size: rng.integers(-1, 9, size).astype(float),
     ],
     ids=["normal", "skewed", "heavy-tailed", "tied"],
 )
@@ -148,20 +151,25 @@ def test_it_takes_a_second_at_most():
 
 
 def test_the_answer_in_words():
-    known = Needed(10, 24, is_spread_known=True, power=0.8, at_most=1000)
+    known = Needed(10, 24, is_spread_known=True, ahead=0.8, power=0.8, at_most=1000)
     told = needed_in_words(known, "0.5 points", "Add up to {}.".format)
     assert told == (
         "If the pairs to come vary like these 10, 24 in all would settle it with a probability of "
         "80 %, by simulation. Add up to 24."
     )
-    out_of_reach = Needed(10, None, is_spread_known=True, power=0.8, at_most=1000)
+    out_of_reach = replace(known, pairs=None)
     told = needed_in_words(out_of_reach, "0.5 points", "Add up to {}.".format)
     assert told == (
         "If the pairs to come vary like these 10, not even 1000 in all would settle it with a "
         "probability of 80 %, by simulation: the mean difference is probably within ± 0.5 points, "
         "too little beside its spread."
     )
-    unknown = Needed(2, 6, is_spread_known=False, power=0.8, at_most=1000)
+    often_lost = replace(out_of_reach, ahead=0.75)
+    assert needed_in_words(often_lost, "0.5 points", "Add up to {}.".format).endswith(
+        "within ± 0.5 points, and neither side wins clearly more than 75 % of the pairs, which a "
+        "verdict takes."
+    )
+    unknown = replace(known, there=2, pairs=6, is_spread_known=False)
     told = needed_in_words(unknown, "0.5 points", "Add up to {}.".format)
     assert told == (
         "How much pairs vary is not known from 2; a verdict takes at least 6. Add up to 6."

@@ -245,6 +245,6 @@ def test_repeated_looks_in_words_name_the_boundary_and_what_is_promised():
     assert "the first with 10 pairs, by the rule for one look." in told
     assert "a stricter level than 95 %, here 99.82 %: of 14 pairs at least 13 must be won" in told
     assert "at most 0.05 over all looks together" in told
-    few = looks_in_words(5, 0.95, REPEATED)
+    few = looks_in_words(5, 0.95, Looks(repeated=True, before=5))
     assert "of 5 pairs even all are too few" in few
     assert "the first" not in few

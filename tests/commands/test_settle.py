@@ -1,4 +1,5 @@
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -13,7 +14,10 @@ from pipeline.commands import settle
 from pipeline.comparison.looks import looks_of
 from pipeline.errors import ArgumentError, ParamsError, PipelineError
 from pipeline.params_file import read_params
+from tests.forks import python
 from tests.networks import PARAMS
+
+CHECKOUT = Path(__file__).parents[2]
 
 # A stage in place of all: it is settled from so many pairs on, and keeps count of its looks.
 DVC_YAML = """\
@@ -31,7 +35,8 @@ params = YAML(typ="safe").load(pathlib.Path("params.yaml"))
 pairs, comparison = params["training"]["seeds"], params["comparison"]
 with open("looks.txt", "a") as looks:
     print(pairs, comparison["looks"], comparison["looked_at"], file=looks)
-verdict = "candidate_better" if pairs >= int(pathlib.Path("from.txt").read_text()) else "not_settled"
+is_settled = pairs >= int(pathlib.Path("from.txt").read_text())
+verdict = "candidate_better" if is_settled else "not_settled"
 reports = pathlib.Path("reports")
 reports.mkdir(exist_ok=True)
 (reports / "comparison.json").write_text(json.dumps({"verdict": verdict}))
@@ -41,7 +46,8 @@ reports.mkdir(exist_ok=True)
 
 @pytest.fixture
 def stand_in(project):
-    """A project whose stages are that one; returns how to run the command, and what it looked at."""
+    """A project whose stages are that one. Runs the command; returns its end and its looks."""
+    assert project
     Repo.init(no_scm=True).close()
     Path("dvc.yaml").write_text(DVC_YAML)
     Path("stage.py").write_text(STAGE)
@@ -149,37 +155,50 @@ def test_a_stage_that_fails_ends_it_and_no_pair_is_added(stand_in):
     assert Path("params.yaml").read_text() == PARAMS
 
 
-@pytest.mark.slow
-def test_killed_while_it_trains_it_goes_on_and_trains_only_what_is_missing(make_clone):
-    clone = make_clone(forks=True, training__epochs=1, training__seeds=1)
-    command = [sys.executable, "-m", "pipeline", "settle", "--at-most", "8"]
-    log = clone.folder.parent / "log.txt"
-    with log.open("w") as file:
-        process = subprocess.Popen(
-            command, cwd=clone.folder, env=clone.environment, stdout=file, stderr=file
-        )
-        until = time.monotonic() + 240
-        while "seed 3 epoch 0" not in log.read_text():
-            assert process.poll() is None, log.read_text()
-            assert time.monotonic() < until, log.read_text()
-            time.sleep(0.05)
-        process.send_signal(signal.SIGTERM)
-        assert process.wait() == 128 + signal.SIGTERM
-    assert "looks: repeated" in (clone.folder / "params.yaml").read_text()
-
-    # The stage that was training ends after its epoch, once it sees that DVC is gone.
+def test_killed_at_a_look_it_goes_on_with_that_look(stand_in):
+    stand_in("--at-most", "10", settled_from=99)
+    # The next look hangs, once.
+    hang = "if pairs > 10 and not pathlib.Path('hung').exists():\n"
+    hang += "    pathlib.Path('hung').touch()\n    time.sleep(600)\n"
+    Path("stage.py").write_text(f"import time\n{STAGE}".replace("verdict =", f"{hang}verdict ="))
+    checkout = {"PYTHONPATH": str(CHECKOUT)}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "pipeline", "settle"], env=os.environ | checkout
+    )
     until = time.monotonic() + 60
-    while (ended := clone.run(*command, check=False)).returncode != 0:
-        assert time.monotonic() < until, ended.stderr
-        time.sleep(1)
+    while not Path("hung").exists():
+        assert process.poll() is None
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(60) == 128 + signal.SIGTERM
+
+    ended, looks = stand_in(settled_from=18)
+    assert ended.exception is None
+    first, second, third = "10 once 0", "14 repeated 10", "18 repeated 10"
+    assert looks == [first, second, second, third]
+
+
+@pytest.mark.slow
+def test_the_real_stages_train_only_what_is_missing_and_the_report_tells_of_the_looks(make_clone):
+    clone = make_clone(forks=True, training__epochs=1, training__seeds=1)
+    # The `python` that starts at once, for DVC and its stages too.
+    begin = "import sys; sys.executable = sys.argv.pop(1); from pipeline.cli import main; main()"
+    ended = clone.run(
+        *(python.at_once(), "-c", begin, python.at_once()), "settle", "--at-most", "8"
+    )
 
     # A line for each epoch, of which a run has one.
-    trained = (log.read_text() + ended.stderr).count("validation accuracy")
-    assert trained == 2 * 8
+    assert ended.stderr.count("validation accuracy") == 2 * 8
+    assert ended.stderr.count("1 of 8 runs are here already") == 2
     told = json.loads((clone.folder / "reports/comparison.json").read_text())
     assert (told["n"], told["looks"], told["confidence_over_all_looks"]) == (8, "repeated", 0.95)
     # At 8 pairs, all must be won: 2 / 2**8.
     assert told["confidence"] == pytest.approx(1 - 2 / 2**8, abs=1e-6)
     assert (told["verdict"] == "candidate_better") == (told["wins"] == 8)
-    report = (clone.folder / "reports/report.md").read_text()
-    assert "Looks were repeated while pairs were added. So each is held" in report
+    for page in ("report.md", "report.html"):
+        report = (clone.folder / "reports" / page).read_text(encoding="utf-8")
+        assert "Looks were repeated while pairs were added. So each is held" in report
+        assert "of 8 pairs at least 8 must be won" in report
+    compared = clone.run(python.at_once(), "-m", "pipeline", "compare", "batch_norm", "no_norm")
+    assert "Looks were repeated while pairs were added." in " ".join(compared.stdout.split())

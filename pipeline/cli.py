@@ -32,7 +32,7 @@ MLFLOW_SETTINGS = {
 # Each command has a module of its name in `commands`.
 COMMANDS = (
     "compare", "demo", "doctor", "download", "evaluate", "gallery", "params", "predict", "prepare",
-    "promote", "reproduce", "study", "track", "train", "ui",
+    "promote", "reproduce", "settle", "study", "track", "train", "ui",
 )  # fmt: skip
 _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 

@@ -14,10 +14,10 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, SequenceNode
 
+from pipeline.comparison.looks import LookedAt
 from pipeline.datasets.catalogue import DATASETS, OWN_FILE, RAW_FOLDER
 from pipeline.errors import ParamsError, printable
 from pipeline.params import (
-    Comparison,
     Data,
     Network,
     Normalization,
@@ -74,7 +74,7 @@ def params_of(tree: object) -> Params:
             name: _variant(name, block, network=tree["network"], training=tree["training"])
             for name, block in blocks.items()
         },
-        comparison=section(Comparison, tree["comparison"], "comparison"),
+        comparison=section(LookedAt, tree["comparison"], "comparison"),
         tracking=section(Tracking, tree["tracking"], "tracking"),
     )
     _check_across_sections(params)

@@ -27,7 +27,7 @@ from tests.networks import DENSE, PARAMS
 CHECKOUT = Path(__file__).parents[1]
 COMMANDS = [
     "compare", "demo", "doctor", "download", "evaluate", "gallery", "params", "predict",
-    "prepare", "promote", "reproduce", "study", "track", "train", "ui",
+    "prepare", "promote", "reproduce", "settle", "study", "track", "train", "ui",
 ]  # fmt: skip
 SET_BY_THE_UI = (
     "MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "MLFLOW_DISABLE_TELEMETRY", "MLFLOW_BACKEND_STORE_URI",

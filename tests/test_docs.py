@@ -20,14 +20,15 @@ from pydantic import Field
 
 from pipeline import errors
 from pipeline.cli import pipeline
-from pipeline.comparison.verdict import MEANINGFUL, Verdict, fewest_pairs
+from pipeline.commands.settle import BLOCK
+from pipeline.comparison.looks import LookedAt
+from pipeline.comparison.verdict import MEANINGFUL, Verdict, fewest_pairs, fewest_wins
 from pipeline.datasets.catalogue import DATASETS, OWN_FILE
 from pipeline.evaluation.results import Predictions
 from pipeline.examples.prepared import SPLITS
 from pipeline.params import (
     OPTIMIZER_ARGUMENTS,
     Augmentation,
-    Comparison,
     Data,
     EarlyStopping,
     Optimizer,
@@ -149,7 +150,7 @@ def documented(heading, place=0):
         ("training", Training),
         ("training.optimizer", Optimizer),
         ("training.early_stopping", EarlyStopping),
-        ("comparison", Comparison),
+        ("comparison", LookedAt),
         ("tracking", Tracking),
     ],
 )
@@ -242,6 +243,14 @@ def test_the_rule_of_the_verdict_is_told_with_its_limits():
     assert f"At 95 % confidence there is no verdict from fewer than {fewest_pairs(0.95)}" in text
     verdicts, *_ = tables(Path("docs/verdict.md"), "The rule")
     assert tuple(named(row[0])[0] for row in verdicts[1:]) == get_args(Verdict)
+
+
+def test_repeated_looks_are_told_with_their_numbers():
+    text = " ".join(Path("docs/verdict.md").read_text(encoding="utf-8").split())
+    first = next(pairs for pairs in range(1, 20) if fewest_wins(pairs, 0.95))
+    boundary = "; ".join(f"{fewest_wins(pairs, 0.95)} of {pairs}" for pairs in (12, 20))
+    assert f"at least {first} pairs, all won; {boundary}." in text
+    assert f"raises `training.seeds` by {BLOCK} " in text
 
 
 @pytest.mark.parametrize(

@@ -138,6 +138,8 @@ BAD_VALUES = [
     ("comparison.candidate", "no_norm", "another variant than `baseline`"),
     ("comparison.confidence", 1.5, "less than 1"),
     ("comparison.confidence", 0, "greater than 0"),
+    ("comparison.looks", "twice", "'once' or 'repeated'"),
+    ("comparison.looked_at", -1, "greater than or equal to 0"),
     ("network", None, "a block of keys"),
     ("network", [1], "a block of keys"),
     ("variants", {}, "a block of keys"),
@@ -243,7 +245,11 @@ def test_a_bad_override_is_reported_with_its_variant(complaint, section, overrid
         ("variants.no_norm.extra", "label, normalization", "variants.no_norm"),
         ("variants.no_norm.momentum", "label, normalization", "variants.no_norm"),
         ("variants.batch_norm.extra", "momentum, epsilon, center, scale", "variants.batch_norm"),
-        ("comparison.extra", "baseline, candidate, measure, confidence", "comparison"),
+        (
+            "comparison.extra",
+            "baseline, candidate, measure, confidence, looks, looked_at",
+            "comparison",
+        ),
     ],
 )
 def test_an_unknown_key_is_reported_with_the_known_ones(complaint, path, known, place):

@@ -56,6 +56,8 @@ PARAMS = params_of(
             "candidate": CANDIDATE,
             "measure": "accuracy",
             "confidence": CONFIDENCE,
+            "looks": "once",
+            "looked_at": 0,
         },
         "tracking": {"experiment": "digits"},
     }
@@ -349,6 +351,8 @@ def test_the_comparison_is_that_of_the_candidate_with_the_baseline(right):
         "candidate": CANDIDATE,
         "baseline": BASELINE,
         "measure": "accuracy",
+        "looks": "once",
+        "confidence_over_all_looks": CONFIDENCE,
         "verdict": "candidate_better",
         "diverged": dict.fromkeys(VARIANTS, 0),
     }

@@ -10,6 +10,7 @@ from pipeline.commands.output import FOLDER, as_json, safe
 from pipeline.comparison import contrast, grid
 from pipeline.comparison.contrast import Contrast, contrasts
 from pipeline.comparison.grid import Experiment, Grid
+from pipeline.comparison.looks import looks_of
 from pipeline.comparison.measures import MEASURES
 from pipeline.errors import ArgumentError
 from pipeline.lookup.names import find
@@ -35,7 +36,8 @@ def of_two(params: Params, a: str, b: str, form: Form, figure: Path | None) -> N
     labels = {cell.data_sha256: true_labels(cell.data_sha256) for cell, _ in pairs}
     known_labels = {data: classes for data, classes in labels.items() if classes is not None}
     measure = MEASURES[params.comparison.measure]
-    comparisons = contrasts(pairs, measure, params.comparison.confidence, known_labels)
+    confidence, looks = params.comparison.confidence, looks_of(params.comparison)
+    comparisons = contrasts(pairs, measure, confidence, known_labels, looks)
 
     path = None
     if not all(comparison.same_scores for comparison in comparisons):
@@ -108,6 +110,7 @@ def of_many(
         params.comparison.baseline,
         MEASURES[params.comparison.measure],
         params.comparison.confidence,
+        looks_of(params.comparison),
     )
     stem = safe("-and-".join([*names, *([f"since-{since}"] if since is not None else [])]))
     path = figure or FOLDER / f"{stem}.png"

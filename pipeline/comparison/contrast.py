@@ -14,13 +14,14 @@ from numpy.typing import NDArray
 from pipeline.comparison.cells import Cell, table
 from pipeline.comparison.effects import Effect, effects, paired_seeds
 from pipeline.comparison.measures import MEASURES, Measure
+from pipeline.comparison.needed import Needed, pairs_needed
 from pipeline.comparison.statistics import (
     Interval,
     PairedComparison,
     beyond_test_set,
     paired_comparison,
 )
-from pipeline.comparison.verdict import Verdict
+from pipeline.comparison.verdict import ONCE, Looks, Verdict
 from pipeline.comparison.words import verdict_sentence
 from pipeline.errors import ArgumentError, MissingInputError
 from pipeline.params import flat
@@ -52,7 +53,6 @@ class Contrast:
         steady: the statistics of the measure over the pairs in which neither run diverged; None if
             there are none.
         parameters: those that differ.
-        confidence: of every interval.
     """
 
     a: Cell
@@ -62,7 +62,11 @@ class Contrast:
     beyond_test_set: Interval | None
     steady: PairedComparison | None
     parameters: tuple[Difference, ...]
-    confidence: float
+
+    @property
+    def confidence(self) -> float:
+        """Of every interval: that of this look."""
+        return self.effect.confidence
 
     @property
     def paired(self) -> PairedComparison:
@@ -83,6 +87,18 @@ class Contrast:
     def verdict(self) -> Verdict | Literal["same"]:
         """The effect's verdict; `same` where every pair has the same test scores."""
         return "same" if self.same_scores else self.effect.verdict
+
+    @cached_property
+    def needed(self) -> Needed | None:
+        """How many pairs would settle it; None if it is settled, or a score is not finite."""
+        differences = np.array(self.effect.differences)
+        is_open = self.verdict in ("not_settled", "too_few_pairs")
+        if not is_open or not np.isfinite(differences).all():
+            return None
+        effect = self.effect
+        return pairs_needed(
+            differences, effect.over_all_looks, max(effect.family, 1), looks=effect.looks
+        )
 
     @property
     def same_seeds(self) -> bool:
@@ -118,6 +134,7 @@ def contrasts(
     measure: Measure,
     confidence: float,
     labels: Mapping[str, NDArray[np.uint8]] | None = None,
+    looks: Looks = ONCE,
 ) -> list[Contrast]:
     """Returns the contrast of each pair of cells, p values adjusted over all of them.
 
@@ -128,6 +145,7 @@ def contrasts(
         labels: true classes [examples] of the test set, by the hash of the prepared data. Where
             given, a contrast of accuracies covers other examples too, which takes a second per
             pair.
+        looks: how often it is looked at.
 
     Raises:
         ArgumentError: if the cells of a pair share no seed.
@@ -154,9 +172,10 @@ def contrasts(
         measure.name,
         confidence,
         smaller_is_better=measure.smaller_is_better,
+        looks=looks,
     )
     return [
-        _contrast(pair, measure, effect, confidence, labels or {})
+        _contrast(pair, measure, effect, labels or {})
         for pair, effect in zip(pairs, of_pairs, strict=True)
     ]
 
@@ -165,9 +184,9 @@ def _contrast(
     pair: tuple[Cell, Cell],
     measure: Measure,
     effect: Effect,
-    confidence: float,
     labels: Mapping[str, NDArray[np.uint8]],
 ) -> Contrast:
+    confidence = effect.confidence
     seeds_a, seeds_b = zip(*effect.seeds, strict=True)
     a, b = pair[0].of_seeds(seeds_a), pair[1].of_seeds(seeds_b)
     if a.label == b.label:
@@ -184,7 +203,7 @@ def _contrast(
         beyond = beyond_test_set(a.predicted == truth, b.predicted == truth, confidence)
     steady = _steady(a, b, measure, effect.paired, confidence)
     parameters = _differing(a.parameters, b.parameters)
-    return Contrast(a, b, measure, effect, beyond, steady, parameters, confidence)
+    return Contrast(a, b, measure, effect, beyond, steady, parameters)
 
 
 def _paired(

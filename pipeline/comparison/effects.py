@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from pipeline.comparison.statistics import PairedComparison, holm, paired_comparison
-from pipeline.comparison.verdict import Verdict, verdict
+from pipeline.comparison.verdict import ONCE, Looks, Verdict, level_of_look, verdict
 
 
 @dataclass(frozen=True)
@@ -23,18 +23,26 @@ class Effect:
     Attributes:
         seeds: of each pair, the candidate's run first.
         left_out: seeds without a partner, the candidate's first.
+        differences: of each pair, candidate minus baseline.
         paired: the statistics of the pairs.
         p: that of Wilcoxon's test, Holm-adjusted over the family; None if it cannot be computed.
         family: how many p values were adjusted together.
         verdict: see `pipeline.comparison.verdict`.
+        confidence: of the intervals, and of the rule at this look.
+        over_all_looks: the confidence of the rule; the same where there is one look.
+        looks: how often it is looked at.
     """
 
     seeds: tuple[tuple[int, int], ...]
     left_out: tuple[tuple[int, ...], tuple[int, ...]]
+    differences: tuple[float, ...]
     paired: PairedComparison
     p: float | None
     family: int
     verdict: Verdict
+    confidence: float
+    over_all_looks: float
+    looks: Looks
 
 
 def paired_seeds(candidate: Sequence[int], baseline: Sequence[int]) -> list[tuple[int, int]]:
@@ -48,13 +56,14 @@ def paired_seeds(candidate: Sequence[int], baseline: Sequence[int]) -> list[tupl
     return [(candidate[0], baseline[0])] if len(candidate) == len(baseline) == 1 else []
 
 
-def effects(
+def effects(  # noqa: PLR0913
     runs: pd.DataFrame,
     pairs: Sequence[tuple[object, object]],
     measure: str,
     confidence: float,
     *,
     smaller_is_better: bool = False,
+    looks: Looks = ONCE,
 ) -> list[Effect]:
     """Returns the effect of each pair of cells; all pairs form one family.
 
@@ -63,8 +72,9 @@ def effects(
         pairs: each a candidate and a baseline, as in the column `cell`; the two share a seed, or
             have a single run each.
         measure: a column.
-        confidence: of every interval, in (0, 1).
+        confidence: of every interval, in (0, 1); over all looks, where they are repeated.
         smaller_is_better: whether smaller values of the measure are better.
+        looks: how often it is looked at.
     """
     by_cell: dict[object, pd.Series[float]] = {
         cell: rows.set_index("seed")[measure] for cell, rows in runs.groupby("cell")
@@ -80,20 +90,29 @@ def effects(
         )
         candidate = a.loc[list(seeds_a)].to_numpy(np.float64)
         baseline = b.loc[list(seeds_b)].to_numpy(np.float64)
+        with np.errstate(invalid="ignore"):  # inf - inf is nan: both runs diverged.
+            differences = tuple((candidate - baseline).tolist())
+        at_look = level_of_look(len(seeds), confidence, looks, len(pairs))
         paired = paired_comparison(
-            candidate, baseline, confidence, smaller_is_better=smaller_is_better
+            candidate, baseline, at_look, smaller_is_better=smaller_is_better
         )
-        compared.append((tuple(seeds), left_out, paired))
-    adjusted = holm([paired.wilcoxon_p for *_, paired in compared])
+        compared.append((tuple(seeds), left_out, differences, paired, at_look))
+    adjusted = holm([paired.wilcoxon_p for *_, paired, _ in compared])
     family = sum(p is not None for p in adjusted)
     return [
         Effect(
             seeds,
             left_out,
+            differences,
             paired,
             p,
             family,
-            verdict(paired, p, confidence, smaller_is_better=smaller_is_better),
+            verdict(paired, p, at_look, smaller_is_better=smaller_is_better),
+            at_look,
+            confidence,
+            looks,
         )
-        for (seeds, left_out, paired), p in zip(compared, adjusted, strict=True)
+        for (seeds, left_out, differences, paired, at_look), p in zip(
+            compared, adjusted, strict=True
+        )
     ]

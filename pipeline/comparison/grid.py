@@ -11,6 +11,7 @@ from typing import Any
 from pipeline.comparison.cells import Cell
 from pipeline.comparison.contrast import SCORES, Contrast, contrasts
 from pipeline.comparison.measures import MEASURES, Measure
+from pipeline.comparison.verdict import ONCE, Looks
 from pipeline.comparison.words import ABSENT
 from pipeline.errors import ArgumentError
 from pipeline.params import flat
@@ -58,7 +59,8 @@ class Grid:
         baseline: the name of the variant that the others are compared with.
         experiments: their names.
         measure: the score on the test set that decides.
-        confidence: of every interval.
+        confidence: of every interval; over all looks, where they are repeated.
+        looks: how often it is looked at.
     """
 
     rows: tuple[Row, ...]
@@ -68,6 +70,7 @@ class Grid:
     experiments: tuple[str, ...]
     measure: Measure
     confidence: float
+    looks: Looks = ONCE
 
     @property
     def contrasts(self) -> list[tuple[Row, Contrast]]:
@@ -89,7 +92,11 @@ class Grid:
 
 
 def grid(
-    experiments: Sequence[Experiment], baseline: str, measure: Measure, confidence: float
+    experiments: Sequence[Experiment],
+    baseline: str,
+    measure: Measure,
+    confidence: float,
+    looks: Looks = ONCE,
 ) -> Grid:
     """Returns all cells of the experiments, each compared with its experiment's baseline.
 
@@ -98,6 +105,7 @@ def grid(
         baseline: the name of a variant that every experiment has.
         measure: the score on the test set that decides.
         confidence: in (0, 1).
+        looks: how often it is looked at.
 
     Raises:
         ArgumentError: if an experiment lacks the baseline, or a variant shares no seed with it.
@@ -116,7 +124,7 @@ def grid(
             key = _identity(cell), against and _identity(against)
             meetings.setdefault(key, (cell, against, []))[2].append(experiment.name)
     pairs = [(cell, against) for cell, against, _ in meetings.values() if against]
-    of_pairs = iter(contrasts(pairs, measure, confidence) if pairs else [])
+    of_pairs = iter(contrasts(pairs, measure, confidence, looks=looks) if pairs else [])
 
     axes = _axes([cell for experiment in experiments for cell in experiment.cells.values()])
     keys_of: dict[str, set[str]] = {}
@@ -146,7 +154,9 @@ def grid(
         )
     )
     names = tuple(experiment.name for experiment in experiments)
-    return Grid(tuple(rows), tuple(axes.values()), variants, baseline, names, measure, confidence)
+    return Grid(
+        tuple(rows), tuple(axes.values()), variants, baseline, names, measure, confidence, looks
+    )
 
 
 def named(at: Mapping[str, Any]) -> str:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from pipeline.comparison.contrast import Contrast
 from pipeline.comparison.measures import MEASURES, Measure
+from pipeline.comparison.needed import needed_in_words
 from pipeline.comparison.statistics import Interval
+from pipeline.comparison.verdict import fewest_pairs, level_of_look, looks_in_words, rule_in_words
 from pipeline.comparison.words import interval, level, number, p_value
 
 
@@ -66,6 +68,31 @@ def diverged(counts: Sequence[str], measure: Measure, separator: str = ", ") -> 
         f"of a blind guess, or was no longer finite. Their {measure.words} still counts, in the "
         "mean difference and in its interval."
     )
+
+
+def how_many_more(contrast: Contrast, add: Callable[[int], str]) -> str:
+    """Returns how many pairs would probably settle a contrast; '' where it is settled.
+
+    Args:
+        contrast: of several pairs.
+        add: returns a sentence on how to come to so many pairs.
+    """
+    if contrast.needed is None:
+        return ""
+    ends = contrast.paired.ci_low or 0.0, contrast.paired.ci_high or 0.0
+    measure = contrast.measure
+    within = f"{measure.value(max(map(abs, ends)))} {measure.unit}"
+    return needed_in_words(contrast.needed, within, add)
+
+
+def rule(contrast: Contrast) -> str:
+    """Returns the rule that decided a contrast, in words."""
+    effect, looks = contrast.effect, contrast.effect.looks
+    if not looks.repeated:
+        return rule_in_words(effect.confidence, effect.family)
+    fewest = fewest_pairs(level_of_look(1, effect.over_all_looks, looks))
+    told = rule_in_words(effect.confidence, effect.family, fewest)
+    return f"{told} {looks_in_words(len(effect.seeds), effect.over_all_looks, looks)}"
 
 
 def without_diverged(contrast: Contrast) -> str:

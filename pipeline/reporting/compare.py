@@ -7,8 +7,10 @@ from pathlib import Path
 
 from pipeline.comparison.cells import Cell, read_cell
 from pipeline.comparison.contrast import SCORES, Contrast, contrasts, statistics_record
+from pipeline.comparison.looks import looks_of
 from pipeline.comparison.measures import MEASURES
 from pipeline.comparison.published import published_curve
+from pipeline.comparison.verdict import level_of_look
 from pipeline.examples.dataset import Dataset
 from pipeline.examples.prepared import read_prepared
 from pipeline.files import write_bytes, write_json, write_text
@@ -42,12 +44,16 @@ def run(params: Params) -> None:
         cells[name] = replace(cell, color=color, published=published)
 
     candidate, baseline = cells[params.comparison.candidate], cells[params.comparison.baseline]
-    confidence, measure = params.comparison.confidence, MEASURES[params.comparison.measure]
+    measure, looks = MEASURES[params.comparison.measure], looks_of(params.comparison)
+    over_all_looks, pairs = params.comparison.confidence, len(candidate.seeds)
+    # All intervals on a page have one confidence.
+    confidence = level_of_look(pairs, over_all_looks, looks)
     all_cells = list(cells.values())
     with ThreadPoolExecutor(max_workers=1) as aside:
         # Resampling, which is most of the work, lets this thread draw meanwhile.
         labels = {candidate.data_sha256: dataset.test.labels}
-        comparing = aside.submit(contrasts, [(candidate, baseline)], measure, confidence, labels)
+        both = [(candidate, baseline)]
+        comparing = aside.submit(contrasts, both, measure, over_all_looks, labels, looks)
         confused = confusions(all_cells, dataset.test.labels, len(dataset.classes))
         pictures = {
             "curves": png(figures.learning_curves(all_cells, confidence)),
@@ -111,6 +117,8 @@ def _full(params: Params, cells: Mapping[str, Cell], contrast: Contrast) -> dict
         "baseline": params.comparison.baseline,
         "measure": contrast.measure.name,
         "confidence": contrast.confidence,
+        "looks": "repeated" if contrast.effect.looks.repeated else "once",
+        "confidence_over_all_looks": contrast.effect.over_all_looks,
         **statistics[contrast.measure.name],
         "beyond_test_set": statistics["beyond_test_set"],
         **{name: statistics[name] for name in contrast.others},

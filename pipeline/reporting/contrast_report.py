@@ -6,13 +6,15 @@ from collections.abc import Iterator
 
 from pipeline.comparison.contrast import Contrast
 from pipeline.comparison.measures import MEASURES
-from pipeline.comparison.verdict import fewest_pairs, rule_in_words
+from pipeline.comparison.verdict import fewest_pairs
 from pipeline.comparison.words import ABSENT, level, verdict_sentence
-from pipeline.reporting.certainty import certainty
+from pipeline.reporting.certainty import certainty, how_many_more, rule
 from pipeline.reporting.pages import Block, Heading, Paragraph, Table
-from pipeline.reporting.report import divergence
+from pipeline.reporting.report import divergence, more_seeds
 
 _SHORT = 8
+# The origin of what is in the present folder.
+HERE = "workspace"
 
 
 def blocks(contrast: Contrast) -> list[Block]:
@@ -30,7 +32,7 @@ def blocks(contrast: Contrast) -> list[Block]:
         if len(contrast.effect.seeds) > 1:
             after += [
                 Table([f"{a} minus {b}", ""], certainty(contrast)),
-                Paragraph(rule_in_words(contrast.confidence, contrast.effect.family)),
+                Paragraph(rule(contrast)),
             ]
     page: list[Block] = [Heading(heading), Paragraph(" ".join([answer, *_warnings(contrast)]))]
     if inputs := _differing_inputs(contrast):
@@ -49,11 +51,21 @@ def _answer(contrast: Contrast) -> str:
             f"other seeds: a verdict takes {fewest_pairs(contrast.confidence)}."
         )
     ties = f", tied in {result.ties}" if result.ties else ""
+    more = how_many_more(contrast, lambda pairs: _how_to_add(contrast, pairs))
     return (
         f"Over {_pairs(contrast)} {differs} {measure.by(result.mean)} on average "
         f"({level(contrast.confidence)} interval: {measure.interval(result)}). "
         f"{'Smaller is better, and ' if measure.smaller_is_better else ''}"
-        f"{a} is ahead in {result.wins} of them{ties}."
+        f"{a} is ahead in {result.wins} of them{ties}.{f' {more}' if more else ''}"
+    )
+
+
+def _how_to_add(contrast: Contrast, pairs: int) -> str:
+    if {contrast.a.origin, contrast.b.origin} == {HERE}:
+        return more_seeds(pairs, contrast.effect.looks)
+    return (
+        f"With `training.seeds` at {pairs} on both sides, `dvc repro` trains only those that are "
+        "missing."
     )
 
 

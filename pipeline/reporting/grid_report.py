@@ -9,10 +9,10 @@ from tabulate import tabulate
 from pipeline.comparison.grid import Grid, Row, named, shown
 from pipeline.comparison.measures import Measure
 from pipeline.comparison.statistics import Summary
-from pipeline.comparison.verdict import fewest_pairs, rule_in_words
+from pipeline.comparison.verdict import fewest_pairs, level_of_look
 from pipeline.comparison.words import ABSENT, better_or_worse, level, p_value
 from pipeline.reporting import pages
-from pipeline.reporting.certainty import diverged, without_diverged
+from pipeline.reporting.certainty import diverged, rule, without_diverged
 from pipeline.reporting.pages import Block, Heading, Paragraph, Table
 
 
@@ -50,10 +50,12 @@ def _legend(grid: Grid) -> str:
     if not grid.contrasts:
         return values
     adjusted = f", adjusted for all {grid.family} (Holm)" if grid.family > 1 else ""
+    contrasts = [contrast for _, contrast in grid.contrasts]
+    levels = sorted({contrast.confidence for contrast in contrasts})
     return (
         f"{values} Difference: to {baseline_label(grid)} of the same experiment, pair by pair, "
-        f"in {measure.unit}, with its {at_level} interval; p is Wilcoxon's{adjusted}. "
-        f"{rule_in_words(grid.confidence, grid.family)}"
+        f"in {measure.unit}, with its {' or '.join(map(level, levels))} interval; p is "
+        f"Wilcoxon's{adjusted}. {' '.join(dict.fromkeys(map(rule, contrasts)))}"
     )
 
 
@@ -70,6 +72,8 @@ def _table(grid: Grid) -> Table:
     if grid.contrasts:
         header += ["against"] if against else []
         header += ["difference", "wins", "p", "verdict"]
+    is_open = any(contrast.needed for _, contrast in grid.contrasts)
+    header += ["pairs to settle it"] if is_open else []
     rows = []
     for row in grid.rows:
         columns = [shown(row.at.get(axis)) for axis in grid.axes]
@@ -78,6 +82,7 @@ def _table(grid: Grid) -> Table:
         if grid.contrasts:
             columns += [named(row.against or {}) or ABSENT] if against else []
             columns += _difference(row)
+        columns += [_needed(row)] if is_open else []
         first, *others = row.experiments
         rows.append([*columns, f"{first} +{len(others)}" if others else first])
     return Table([*header, "experiment"], rows)
@@ -100,6 +105,14 @@ def _difference(row: Row) -> list[str]:
         difference += f" ({measure.interval(result)})"
     wins = f"{result.wins} of {result.n}"
     return [difference, wins, p_value(effect.p), better_or_worse(row.contrast.verdict)]
+
+
+def _needed(row: Row) -> str:
+    """Returns how many pairs would probably settle a row."""
+    needed = row.contrast.needed if row.contrast else None
+    if needed is None:
+        return ABSENT
+    return f"> {needed.at_most}" if needed.pairs is None else str(needed.pairs)
 
 
 def _notes(grid: Grid) -> Iterator[str]:
@@ -133,6 +146,12 @@ def _notes(grid: Grid) -> Iterator[str]:
     if differing:
         yield f"Not all cells were made from the same {' and '.join(differing)}."
     yield from _too_few(grid)
+    if needed := [contrast.needed for _, contrast in grid.contrasts if contrast.needed]:
+        yield (
+            "Pairs to settle it: so many in all would do with a probability of "
+            f"{level(needed[0].power)}, by simulation, if those to come vary like these. With "
+            "`training.seeds` raised to that, an experiment trains only those that are missing."
+        )
 
 
 def _too_few(grid: Grid) -> Iterator[str]:
@@ -141,7 +160,8 @@ def _too_few(grid: Grid) -> Iterator[str]:
     if not pairs:
         return
     # With n pairs, all won, Wilcoxon's p is 2 / 2**n; Holm multiplies the smallest by the family.
-    needed = fewest_pairs(1 - (1 - grid.confidence) / max(grid.family, 1))
+    all_together = 1 - (1 - grid.confidence) / max(grid.family, 1)
+    needed = fewest_pairs(level_of_look(1, all_together, grid.looks))
     if max(pairs) < needed:
         together = f" where {grid.family} are adjusted together" if grid.family > 1 else ""
         yield (

@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from pipeline.comparison.cells import Cell
 from pipeline.comparison.contrast import Contrast
 from pipeline.comparison.measures import MEASURES
 from pipeline.comparison.statistics import PairedComparison
-from pipeline.comparison.verdict import fewest_pairs, rule_in_words
+from pipeline.comparison.verdict import Looks, fewest_pairs
 from pipeline.comparison.words import (
     ABSENT,
     level,
     verdict_sentence,
 )
 from pipeline.params import Data, Params, flat
-from pipeline.reporting.certainty import certainty, diverged, without_diverged
+from pipeline.reporting.certainty import (
+    certainty,
+    diverged,
+    how_many_more,
+    rule,
+    without_diverged,
+)
 from pipeline.reporting.templating import environment
 from pipeline.reporting.words import Words
 
@@ -82,6 +89,7 @@ def shared(
         "certainty": certainty(contrast),
         "level": level(confidence),
         "needed": fewest_pairs(confidence),
+        "more": how_many_more(contrast, partial(more_seeds, looks=contrast.effect.looks)),
         "divergence": divergence(all_cells, contrast),
         "diverged": any(cell.diverged for cell in all_cells),
         "published": any(cell.published for cell in all_cells),
@@ -93,7 +101,7 @@ def shared(
             cell.history.groupby("seed")["epoch"].max().nunique() > 1 for cell in all_cells
         ),
         "pairing": pairing(contrast.paired),
-        "rule": rule_in_words(confidence, contrast.effect.family),
+        "rule": rule(contrast),
         "settings": settings(all_cells),
     }
 
@@ -101,6 +109,17 @@ def shared(
 def test_set(data: Data) -> str:
     """Returns what the test set is called in a sentence."""
     return f"the test set of {data.name}" if data.is_own else f"the {data.name} test set"
+
+
+def more_seeds(pairs: int, looks: Looks) -> str:
+    """Returns how to come to so many pairs of the candidate and the baseline of params.yaml."""
+    if looks.repeated:
+        return f"`python -m pipeline settle --at-most {pairs}` adds those that are missing."
+    return (
+        f"`dvc exp run -S training.seeds={pairs}` trains only those that are missing. To add "
+        "pairs and look again until it is settled, use `python -m pipeline settle`: its rule "
+        "allows for that."
+    )
 
 
 def validation(data: Data) -> str:

@@ -6,10 +6,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import numpy as np
 import pandas as pd
 
 from pipeline.comparison.effects import Effect, effects
-from pipeline.comparison.verdict import fewest_pairs
+from pipeline.comparison.needed import Needed, pairs_needed
+from pipeline.comparison.statistics import PairedComparison
+from pipeline.comparison.verdict import fewest_pairs, verdict
 from pipeline.studies.study import Rule, Study, short
 from pipeline.studies.words import smaller_is_better
 
@@ -99,7 +102,7 @@ def judge(study: Study, table: pd.DataFrame) -> list[Judged]:
             chosen=question.chosen,
             means=(float(question.candidate.mean()), float(question.baseline.mean())),
             effect=effect,
-            verdict=_verdict(rule, effect, defaults.confidence),
+            verdict=_verdict(rule, effect.paired, effect.p, defaults.confidence),
         )
 
     return [
@@ -165,16 +168,31 @@ def _at(rows: pd.DataFrame, point: Mapping[str, Any]) -> pd.DataFrame:
     return rows
 
 
-def _verdict(rule: Rule, effect: Effect, confidence: float) -> Verdict:
+def needed(rule: Rule, outcome: Outcome) -> Needed | None:
+    """Returns how many seeds would settle an outcome; None if it is settled or not finite."""
+    effect = outcome.effect
+    differences = np.array(effect.differences)
+    if outcome.verdict != "not settled" or not np.isfinite(differences).all():
+        return None
+
+    def settles(paired: PairedComparison, p: float, confidence: float) -> bool:
+        return _verdict(rule, paired, p, confidence) != "not settled"
+
+    return pairs_needed(differences, effect.confidence, max(effect.family, 1), settles=settles)
+
+
+def _verdict(rule: Rule, paired: PairedComparison, p: float | None, confidence: float) -> Verdict:
     if rule.margin is not None:
-        low, high = effect.paired.ci_low, effect.paired.ci_high
-        if low is None or high is None or effect.paired.n < fewest_pairs(confidence):
+        low, high = paired.ci_low, paired.ci_high
+        if low is None or high is None or paired.n < fewest_pairs(confidence):
             return "not settled"
         # Two one-sided tests at the level of the interval.
         if -rule.margin < low and high < rule.margin:
             return "supported"
         return "refuted" if high < -rule.margin or low > rule.margin else "not settled"
-    ahead = {"candidate_better": "greater", "baseline_better": "smaller"}.get(effect.verdict)
+    ahead = {"candidate_better": "greater", "baseline_better": "smaller"}.get(
+        verdict(paired, p, confidence)
+    )
     if ahead is None:
         return "not settled"
     return "supported" if ahead == rule.expected else "refuted"

@@ -12,11 +12,12 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
+from pipeline.comparison.needed import needed_in_words
 from pipeline.comparison.statistics import summary
 from pipeline.comparison.verdict import rule_in_words
 from pipeline.comparison.words import ABSENT, level, number
 from pipeline.reporting.pages import Heading, Paragraph, Picture, Table, markdown, text
-from pipeline.studies.judgement import Judged, Outcome, overall
+from pipeline.studies.judgement import Judged, Outcome, needed, overall
 from pipeline.studies.study import Rule, Study, short
 from pipeline.studies.words import EXPLAINED, headed, is_share, smaller_is_better, words
 
@@ -130,7 +131,14 @@ def page(
         Paragraph(f"{about.claim} ({about.source}). Published: {about.published}."),
         Heading("The rule, fixed beforehand"),
         *(
-            Paragraph(f"{_stated(study, judgement.rule)}: {judgement.verdict}.")
+            Paragraph(
+                " ".join(
+                    [
+                        f"{_stated(study, judgement.rule)}: {judgement.verdict}.",
+                        *_how_many_more(study, judgement),
+                    ]
+                )
+            )
             for judgement in judged
         ),
         *([Paragraph(_not_tested(record))] if record["not_tested"] else []),
@@ -145,6 +153,25 @@ def page(
         ),
     ]
     return f"# {study.about.claim}\n\n{markdown(blocks)}"
+
+
+def _how_many_more(study: Study, judgement: Judged) -> Iterator[str]:
+    """Yields, for each outcome that is not settled, how many seeds would probably settle it."""
+    rule, first = judgement.rule, judgement.rule.chosen_on or 0
+    for outcome in judgement.outcomes:
+        if more := needed(rule, outcome):
+            ends = outcome.effect.paired.ci_low or 0.0, outcome.effect.paired.ci_high or 0.0
+            unit = " points" if _in_points(rule) else ""
+            within = f"{_difference(rule, max(map(abs, ends)))}{unit}"
+            told = needed_in_words(more, within, lambda pairs: _with_more(study, first + pairs))
+            yield f"At {_at(outcome.at)}: {told}" if outcome.at else told
+
+
+def _with_more(study: Study, seeds: int) -> str:
+    return (
+        f"With `seeds: {seeds}` in `studies/{study.name}/study.yaml` only those that are missing "
+        "are trained."
+    )
 
 
 def _caption(study: Study, measures: Sequence[str]) -> str:

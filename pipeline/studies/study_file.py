@@ -68,7 +68,12 @@ def _study(name: str, tree: object, *, quick: bool) -> Study:
         if "measure" in base["comparison"]:
             message = "remove `measure`: each rule of a study names its own"
             raise ParamsError(f"{message} ({PARAMS_FILE}, comparison)")
-        base["comparison"] = {**base["comparison"], "measure": "accuracy"}
+        for key in ("looks", "looked_at"):
+            if key in base["comparison"]:
+                message = f"remove `{key}`: a study has all its runs before it is looked at"
+                raise ParamsError(f"{message} ({PARAMS_FILE}, comparison)")
+        once = {"looks": "once", "looked_at": 0}
+        base["comparison"] = {**base["comparison"], "measure": "accuracy", **once}
     steps = {axis: list(_steps(axis, values)) for axis, values in axes.items()}
     study = Study(
         name=name,

@@ -5,7 +5,16 @@ import pytest
 from scipy import stats
 
 from pipeline.comparison.statistics import paired_comparison
-from pipeline.comparison.verdict import fewest_pairs, rule_in_words, verdict
+from pipeline.comparison.verdict import (
+    ONCE,
+    Looks,
+    fewest_pairs,
+    fewest_wins,
+    level_of_look,
+    looks_in_words,
+    rule_in_words,
+    verdict,
+)
 
 # Ten pairs around 0.97: nine are won, and the tenth is lost by so much that Wilcoxon's p is too
 # large, though the interval and the share of pairs won are clear.
@@ -126,3 +135,116 @@ def test_the_rule_in_words_names_its_numbers():
     assert "test is at most 0.01. With fewer than 8 pairs there is no verdict." in alone
     assert "at least 0.75" in alone
     assert "test, adjusted over the 2 comparisons made here (Holm), is at most 0.1. With" in many
+
+
+REPEATED = Looks(repeated=True)
+
+
+@pytest.mark.parametrize("confidence", [0.9, 0.95, 0.99])
+def test_the_boundary_of_repeated_looks_is_that_of_robbins(confidence):
+    for pairs in range(1, 200):
+        counts = np.arange(pairs + 1)
+        # Robbins 1970: (n + 1) times the binomial probability of what was seen.
+        beyond = (pairs + 1) * stats.binom.pmf(counts, pairs, 0.5) <= 1 - confidence
+        winning = counts[beyond & (counts > pairs / 2)]
+        assert fewest_wins(pairs, confidence) == (winning[0] if len(winning) else None)
+
+
+@pytest.mark.parametrize(
+    ("pairs", "wins"),
+    # By hand: 8 * 1 / 2**7 = 0.0625 and 9 * 1 / 2**8 = 0.035; 13 * 12 / 2**12 = 0.038.
+    [(7, None), (8, 8), (9, 9), (12, 11)],
+)
+def test_the_first_numbers_of_the_boundary(pairs, wins):
+    assert fewest_wins(pairs, 0.95) == wins
+
+
+def error_over_all_looks(looks, confidence, most=400):
+    """The probability that either side ever wins as many pairs as the rule asks for, by chance.
+
+    Exact, by the distribution of wins among the series that have not been settled yet.
+    """
+    alive, error = np.array([1.0]), 0.0
+    for pairs in range(1, most + 1):
+        alive = (np.append(alive, 0) + np.append(0, alive)) / 2
+        counts = np.arange(pairs + 1)
+        if pairs == looks.before:
+            level = confidence
+        elif pairs > looks.before:
+            level = level_of_look(pairs, confidence, looks)
+        else:
+            continue
+        # Clopper and Pearson's lower bound exceeds 0.5 where the upper tail is small enough.
+        excludes = stats.binom.sf(counts - 1, pairs, 0.5) < (1 - level) / 2
+        settled = excludes & (counts / pairs >= 0.75)
+        settled |= settled[::-1]
+        error += alive[settled].sum()
+        alive = np.where(settled, 0, alive)
+    return error
+
+
+@pytest.mark.parametrize("confidence", [0.8, 0.9, 0.95, 0.99])
+@pytest.mark.parametrize("before", [0, 1, 5, 6, 8, 10, 13, 17, 20, 40])
+def test_over_all_looks_and_one_before_them_the_error_is_at_most_that_of_one(confidence, before):
+    error = error_over_all_looks(Looks(repeated=True, before=before), confidence)
+    assert error <= 1 - confidence
+    # Not by far: whoever had 40 pairs looks at few that could be told apart by chance.
+    assert before == 40 or error > 0.1 * (1 - confidence)
+
+
+def test_one_rule_for_one_look_looked_at_repeatedly_errs_more_often():
+    alive, error = np.array([1.0]), 0.0
+    for pairs in range(1, 51):
+        alive = (np.append(alive, 0) + np.append(0, alive)) / 2
+        counts = np.arange(pairs + 1)
+        settled = (stats.binom.sf(counts - 1, pairs, 0.5) < 0.025) & (counts / pairs >= 0.75)
+        settled |= settled[::-1]
+        error += alive[settled].sum()
+        alive = np.where(settled, 0, alive)
+    assert error > 0.1
+
+
+@pytest.mark.parametrize("before", [0, 10])
+@pytest.mark.parametrize("pairs", [10, 11, 12, 20, 33, 60, 200, 1000])
+def test_at_the_level_of_a_look_the_wins_of_the_boundary_just_exclude_a_half(pairs, before):
+    looks = Looks(repeated=True, before=before)
+    level = level_of_look(pairs, 0.95, looks)
+    # 9 of 10 pairs have a p of 0.0215 together.
+    wins = fewest_wins(pairs, 0.95 if not before else 0.95 + 22 / 1024)
+    assert stats.binomtest(wins, pairs).proportion_ci(level).low > 0.5
+    assert stats.binomtest(wins - 1, pairs).proportion_ci(level).low < 0.5
+
+
+def test_one_look_has_the_whole_confidence():
+    assert level_of_look(7, 0.95, ONCE, family=4) == 0.95
+
+
+def test_of_several_comparisons_each_has_its_share_of_the_error():
+    assert level_of_look(20, 0.95, REPEATED, family=5) == pytest.approx(
+        level_of_look(20, 0.99, REPEATED)
+    )
+
+
+@pytest.mark.parametrize(
+    ("wins", "losses", "expected"),
+    [
+        (7, 0, "too_few_pairs"),
+        (8, 0, "candidate_better"),
+        (11, 1, "candidate_better"),
+        (10, 2, "not_settled"),
+        (9, 1, "not_settled"),
+    ],
+)
+def test_the_same_rule_holds_at_each_look_with_its_level(wins, losses, expected):
+    level = level_of_look(wins + losses, 0.95, REPEATED)
+    assert judged(outcome(wins, losses), level) == expected
+
+
+def test_repeated_looks_in_words_name_the_boundary_and_what_is_promised():
+    told = looks_in_words(14, 0.95, Looks(repeated=True, before=10))
+    assert "the first with 10 pairs, by the rule for one look." in told
+    assert "a stricter level than 95 %, here 99.82 %: of 14 pairs at least 13 must be won" in told
+    assert "at most 0.05 over all looks together" in told
+    few = looks_in_words(5, 0.95, Looks(repeated=True, before=5))
+    assert "of 5 pairs even all are too few" in few
+    assert "the first" not in few

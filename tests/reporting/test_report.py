@@ -178,7 +178,7 @@ def test_the_name_of_a_file_is_shown_as_it_is(make):
     name = "<b>*my* [data](x) | `a`_b"
     text = make(dataset="file", path=f"data/{name}.csv")
     shown = markdown_it.MarkdownIt("commonmark").enable("table").render(text)
-    assert f"on the {html.escape(name, quote=False)} test set" in shown
+    assert f"on the test set of {html.escape(name, quote=False)}, the accuracy" in shown
 
 
 def test_settings_show_a_dash_for_a_parameter_that_a_variant_lacks(make):

@@ -7,7 +7,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	&& echo $$p && break; done)
 PORT ?= 5000
 # Rooms without side effects: their own tests must cover them.
-COVERED := comparison evaluation examples reporting runs studies training
+COVERED := comparison designs evaluation examples reporting runs studies training
 COVERAGE := $(COVERED:%=--cov=pipeline.%) --cov-report=
 READY := .venv/.ready
 PEERS_READY := benchmarks/.venv/.ready

@@ -159,7 +159,7 @@ def _trends(question: Question, basis: Basis) -> Trends:
     beside = tuple(
         of
         for of in question.differing
-        if of.name not in held and (others[of.name].groupby(stratum[enough]).nunique() > 1).any()
+        if of.name not in held and (distinct(others[of.name], stratum[enough]) > 1).any()
     )
     basis = replace(_beside(basis, question), confounders=())
     if beside:

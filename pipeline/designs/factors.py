@@ -123,7 +123,10 @@ def _inferred(columns: Columns) -> tuple[list[str], list[Inference]]:
     identifying = columns.of_role("identity", "repeat", "provenance", "label")
     if identifying := [name for name in identifying if name not in names]:
         inferences.append(
-            Inference(f"Not compared, because they identify a run: {_some(identifying)}.", "--by")
+            Inference(
+                f"Not compared, as names, paths, versions and the like: {_some(identifying)}.",
+                "--by",
+            )
         )
     if not names:
         return _instead(columns), inferences

@@ -92,7 +92,7 @@ def _(answer: Paired) -> list[Block]:
         for of in comparisons
     ]
     return [
-        Heading(_headline(comparisons)),
+        Heading(_headline(comparisons) + _but(answer.basis)),
         Paragraph(" ".join(_on_pairs(answer))),
         Table(_header(comparisons, ["A ahead"], ratios=ratios), rows),
         Paragraph(" ".join(_rule(answer))),
@@ -143,6 +143,14 @@ def _headline(comparisons: Sequence[Comparison] | Sequence[UnpairedPair]) -> str
     why = "too few runs for a verdict on" if few else "not settled by"
     leader = "" if several else _leader(comparisons)
     return f"{about}{why} any of {len(comparisons)} comparisons{leader}"
+
+
+def _but(basis: Basis) -> str:
+    """Returns what always changes with what was compared, as the end of a sentence."""
+    always = dict.fromkeys(of.name for _, found in basis.confounders for of in found if of.always)
+    if not always:
+        return ""
+    return f"; but {listed([*always])} differ{'s' if len(always) == 1 else ''} with it"
 
 
 def _leader(comparisons: Sequence[Comparison] | Sequence[UnpairedPair]) -> str:
@@ -310,7 +318,7 @@ def _(answer: Unpaired) -> list[Block]:
         f"it beats one of the other with a probability of at least {MEANINGFUL}."
     )
     return [
-        Heading(_headline(comparisons)),
+        Heading(f"{_headline(comparisons)} (unpaired){_but(basis)}"),
         Paragraph(on_means),
         Table(_header(comparisons, ["runs", "A beats B"], ratios=ratios), rows),
         Paragraph(rule),
@@ -394,13 +402,14 @@ def _(answer: Values) -> list[Block]:
 
 def _apart(answer: Values) -> Iterator[str]:
     """Yields what runs of one level have, and no others."""
-    names = [of.name for _, confounders in answer.basis.confounders for of in confounders]
+    found = [of for _, confounders in answer.basis.confounders for of in confounders]
     for cell in answer.cells if len(answer.cells) > 2 else ():
         others = [of.beside for of in answer.cells if of is not cell]
         own = [
-            name
-            for place, name in enumerate(names)
-            if {*cell.beside[place]}.isdisjoint(value for of in others for value in of[place])
+            confounder.name
+            for place, confounder in enumerate(found)
+            if not confounder.always
+            and {*cell.beside[place]}.isdisjoint(value for of in others for value in of[place])
         ]
         if own:
             yield f"{answer.factor} {_shown(cell.level)} has a {listed(own)} that no other has."
@@ -482,8 +491,8 @@ def _notes(basis: Basis) -> Iterator[str]:
         partly = [of.name for of in confounders if not of.always]
         if always:
             yield (
-                f"Always different too where {factor} is: {listed(always)}. Which of them makes "
-                "the difference, these runs cannot say."
+                f"Wherever {factor} differs, so do these, and each may make the difference: "
+                f"{listed(always)}."
             )
         if partly:
             yield f"Not always the same where {factor} differs: {listed(partly)}."

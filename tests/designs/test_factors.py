@@ -39,7 +39,7 @@ def test_what_identifies_a_run_is_not_compared_but_told():
         for place, row in enumerate(seeded("ab"))
     ]
     assert names(rows) == [("model",)]
-    assert "Not compared, because they identify a run: out and uuid." in told(rows)
+    assert "Not compared, as names, paths, versions and the like: out and uuid." in told(rows)
 
 
 def test_values_written_in_two_ways_are_one():

@@ -58,8 +58,8 @@ def table(rows, **asked):
         (seeded("abc", gap=0), {}, "model: not settled by any of 3 comparisons"),
         (FACTORIAL, {}, "x 1 is better than 0; 3 more not settled"),
         (TIMES, {}, "model (with net): a is better than b"),
-        (unpaired(0.5), {}, "model: a is better than b"),
-        (unpaired(0.5, 3), {}, "model: too few runs to say whether a or b is better"),
+        (unpaired(0.5), {}, "model: a is better than b (unpaired)"),
+        (unpaired(0.5, 3), {}, "model: too few runs to say whether a or b is better (unpaired)"),
         (line(1.0), {}, "loss over width: rises"),
         (line(-1.0), {}, "loss over width: falls"),
         (line(0), {}, "loss over width: no clear trend"),
@@ -153,8 +153,9 @@ def test_few_pairs_show_no_interval_and_how_many_could_settle_it():
         ([*line(1.0, model="a"), *line(0, 3, model="c")], "3 runs are not in the table"),
         (search(), "optimistic, because it was picked from 30"),
         (VALUES, "A verdict takes at least 7 runs of each (6, were there only two)"),
-        (VALUES, "model a has a git_hash that no other has."),
-        (VALUES, "Always different too where model is: git_hash."),
+        ([*VALUES, run({"accuracy": 0.5}, model="d", git_hash="abc1")],
+         "model b has a git_hash that no other has. model c has"),
+        (VALUES, "Wherever model differs, so do these, and each may make the"),
         (seeded("ab")[:-1], "Runs without a partner are left out, up to 1 of a comparison."),
         ([*seeded("ab"), *seeded("ab")[:1]], "1 run was counted as one with another"),
         ([*seeded("ab"), run({"accuracy": 0.3}, model="a", seed=0)],
@@ -166,6 +167,14 @@ def test_few_pairs_show_no_interval_and_how_many_could_settle_it():
 )  # fmt: skip
 def test_what_a_reader_should_know(rows, expected):
     assert expected in prose(rows)
+
+
+def test_a_verdict_on_what_is_confounded_says_so():
+    rows = seeded("ab")
+    for row in rows:
+        row["params"] = row["params"] | {"git_hash": row["params"]["model"] * 8}
+    expected = "model: a is better than b; but git_hash differs with it"
+    assert sentence(answered(rows)) == expected
 
 
 def test_what_differs_in_some_pairs_is_named():

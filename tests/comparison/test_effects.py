@@ -4,6 +4,7 @@ import pytest
 from scipy import stats
 
 from pipeline.comparison.effects import effects, paired_seeds
+from pipeline.comparison.verdict import ONCE, Looks
 
 
 def runs(**cells):
@@ -96,3 +97,27 @@ def test_the_direction_decides_who_wins_but_leaves_the_difference(
     (effect,) = effects(table, [("a", "b")], "accuracy", 0.95, smaller_is_better=smaller_is_better)
     assert effect.paired.mean == pytest.approx(0.107)
     assert (effect.paired.wins, effect.verdict) == (wins, expected)
+
+
+def test_differences_are_the_pairs_own():
+    table = runs(a={7: 1.0, 4: 0.5, 0: 0.75}, b={0: 0.25, 1: 0.5, 7: 0.6, 9: 0.4})
+    (effect,) = effects(table, [("a", "b")], "accuracy", 0.95)
+    assert effect.differences == pytest.approx((0.4, 0.5))
+
+
+def test_repeated_looks_take_a_stricter_level_for_the_intervals_and_the_rule():
+    table = runs(a=spaced(0.9, 0.012, count=7), b=spaced(0.8, count=7))
+    once, repeated = (
+        effects(table, [("a", "b")], "accuracy", 0.95, looks=looks)[0]
+        for looks in (ONCE, Looks(repeated=True))
+    )
+    assert (once.verdict, repeated.verdict) == ("candidate_better", "too_few_pairs")
+    # With 8 pairs, the fewest, all must be won: 2 / 2**8.
+    assert (once.confidence, repeated.over_all_looks) == (0.95, 0.95)
+    assert repeated.confidence == pytest.approx(1 - 2 / 2**8, abs=1e-6)
+    expected = stats.binomtest(7, 7).proportion_ci(repeated.confidence).low
+    assert repeated.paired.probability_ci_low == pytest.approx(expected)
+
+    table = runs(a=spaced(0.9, 0.012), b=spaced(0.8))
+    (enough,) = effects(table, [("a", "b")], "accuracy", 0.95, looks=Looks(repeated=True))
+    assert enough.verdict == "candidate_better"

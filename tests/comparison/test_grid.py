@@ -6,6 +6,7 @@ from scipy import stats
 
 from pipeline.comparison.grid import Experiment, grid, named, record
 from pipeline.comparison.measures import MEASURES
+from pipeline.comparison.verdict import Looks
 from pipeline.errors import ArgumentError
 from pipeline.reporting import grid_report, pages
 
@@ -337,3 +338,38 @@ def test_a_grid_of_losses_has_their_units_and_their_direction(cell):
     assert recorded["measure"] == "loss"
     assert recorded["cells"][1]["difference"]["loss"]["wins"] == 10
     assert list(recorded["cells"][0]["test"]) == list(MEASURES)
+
+
+def test_a_column_says_how_many_pairs_would_settle_an_open_row(cell, result):
+    without, ahead = WITHOUT[:6], CLEAR[:6]
+    two = [
+        Experiment(name, {"bn": cell("bn", ahead, momentum=momentum), "no": cell("no", without)})
+        for name, momentum in (("a", 0.9), ("b", 0.8))
+    ]
+    both = grid(two, "no", ACCURACY, 0.95)
+    # 2 / 2**7 * 2 = 0.03125.
+    assert [contrast.needed.pairs for _, contrast in both.contrasts] == [7, 7]
+    page = grid_report.blocks(both)
+    header, *rows = next([block.header, *block.rows] for block in page if hasattr(block, "rows"))
+    assert [row[header.index("pairs to settle it")] for row in rows if row[-1] in "ab"] == [
+        "7",
+        "7",
+    ]
+    assert "if those to come vary like these" in words(both)
+    # Of no difference no number is enough.
+    assert of(result, 0.01, 0.9).needed.pairs is None
+    assert " > 1000 " in words(result)
+
+
+def test_where_all_is_settled_there_is_no_such_column(cell):
+    settled = [Experiment("a", {"bn": cell("bn", CLEAR), "no": cell("no", WITHOUT)})]
+    assert "settle it" not in words(grid(settled, "no", ACCURACY, 0.95))
+
+
+def test_repeated_looks_are_told_once(cell):
+    settled = [Experiment("a", {"bn": cell("bn", CLEAR), "no": cell("no", WITHOUT)})]
+    told = words(grid(settled, "no", ACCURACY, 0.95, Looks(repeated=True)))
+    assert told.count("Looks were repeated while pairs were added.") == 1
+    # 10 of 10 pairs, with 2 / 2**10.
+    assert "with its 99.8 % interval" in told
+    assert " better " in told

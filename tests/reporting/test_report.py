@@ -1,10 +1,12 @@
 import html
+import re
 from dataclasses import replace
 
 import markdown_it
 import pytest
 
 from pipeline.comparison.statistics import Interval
+from pipeline.comparison.verdict import Looks
 from pipeline.comparison.words import interval, number, percent
 from pipeline.params import Data
 from pipeline.reporting import report
@@ -233,3 +235,46 @@ def test_what_rounds_to_zero_has_no_sign():
 
     assert interval(ends, 100, 2) == "0.00 to 0.00" == f"{percent(-4e-5)} to 0.00"
     assert number(-4e-5) == "0.0000"
+
+
+def test_an_open_verdict_says_how_many_pairs_would_settle_it(make):
+    text = make(candidate=(0.9, 0.92, 0.93, 0.9), baseline=(0.89, 0.9, 0.91, 0.88))
+    # All four are won, and so would be those that are drawn from them.
+    assert (
+        "If the pairs to come vary like these 4, 6 in all would settle it with a probability of "
+        "80 %, by simulation. `dvc exp run -S training.seeds=6` trains only those that are missing."
+    ) in text
+    assert "`python -m pipeline settle`" in text
+
+
+def test_of_two_pairs_the_spread_is_not_known(make):
+    text = make(candidate=(0.9, 0.92), baseline=(0.89, 0.9))
+    assert "How much pairs vary is not known from 2; a verdict takes at least 6." in text
+
+
+def test_no_number_of_pairs_shows_a_difference_that_is_none(make):
+    text = make(
+        candidate=(0.9, 0.92, 0.93, 0.9, 0.9, 0.9), baseline=(0.91, 0.9, 0.94, 0.88, 0.9, 0.91)
+    )
+    assert "not even 1000 in all would settle it" in text
+    assert re.search(r"the mean difference is probably within ± 1\.\d\d percentage points", text)
+
+
+@pytest.mark.parametrize("fields", [{}, {"candidate": (0.97,), "baseline": (0.95,)}])
+def test_what_is_settled_or_one_pair_says_no_more(make, fields):
+    assert "pairs to come" not in make(**fields)
+    assert "How much pairs vary" not in make(**fields)
+
+
+def test_the_report_tells_of_repeated_looks_and_how_to_go_on(experiment):
+    params, cells, contrast = experiment(
+        candidate=(0.9, 0.92, 0.93, 0.9), baseline=(0.89, 0.9, 0.91, 0.88)
+    )
+    effect = replace(contrast.effect, looks=Looks(repeated=True, before=6))
+    text = report.markdown(params, cells, replace(contrast, effect=effect), DIGITS)
+    assert "Looks were repeated while pairs were added, the first with 6 pairs" in text
+    # What 6 pairs, all won, may have spent is 2 / 2**6: 11 / 2**10 is less than what is left.
+    assert "8 in all" not in text
+    assert "10 in all would settle it" in text
+    assert "`python -m pipeline settle --at-most 10` adds those that are missing." in text
+    assert "With fewer than 10 pairs there is no verdict." in text

@@ -374,3 +374,9 @@ def test_edges_of_controls_can_be_seen(colors):
 @pytest.mark.parametrize("color", COLORS)
 def test_variants_can_be_seen_on_a_dark_page(color):
     assert contrast(report_page.ON_DARK.get(color, color), theme("dark")["background"]) >= 3
+
+
+def test_how_to_add_pairs_is_set_as_code(make):
+    page = make(candidate=(0.9, 0.92, 0.93, 0.9), baseline=(0.89, 0.9, 0.91, 0.88))
+    assert "<code>dvc exp run -S training.seeds=6</code> trains only those that are missing" in page
+    assert "`" not in re.search(r"<p>If the pairs to come.*?</p>", page).group()

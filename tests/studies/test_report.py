@@ -216,3 +216,38 @@ def test_points_of_two_axes_are_named_in_full(study, rows):
 
     assert record["where"] == "at activation tanh, learning rate 0.1"
     assert len(record["not_tested"]) == 3
+
+
+def test_a_rule_that_is_not_settled_says_how_many_seeds_would_settle_it(study, rows):
+    # Four of eight seeds.
+    few = rows[rows["seed"] < 4]
+    _, text = verdict_and_page(study(RULE, axes=AXES), few)
+    assert (
+        "test accuracy of A > B, at learning rate 0.1: not settled. If the pairs to come vary like "
+        "these 4, 6 in all would settle it with a probability of 80 %, by simulation. With "
+        "`seeds: 6` in `studies/test/study.yaml` only those that are missing are trained."
+    ) in text
+
+
+def test_seeds_that_only_choose_are_added_to_those_that_are_needed(study, rows):
+    rule = Rule(measure="test_accuracy", expected="greater", best_by="test_accuracy", chosen_on=4)
+    _, text = verdict_and_page(study(rule, axes=AXES), rows)
+    assert "these 4, 6 in all would settle it" in text
+    assert "`seeds: 10`" in text
+
+
+def test_an_equality_that_is_not_settled_is_judged_by_its_margin(study, rows):
+    # About two points apart: more seeds make the interval narrow enough to be within 2.2.
+    rule = RULE.model_copy(update={"expected": "equal", "margin": 0.022})
+    few = rows[rows["seed"] < 4]
+    _, text = verdict_and_page(study(rule, axes=AXES), few)
+    assert "not settled. If the pairs to come vary like these 4, " in text
+    told = verdict_and_page(study(rule, axes=AXES), few)[0]["rules"][0]
+    assert told["mean"] < 0.022
+
+
+def test_points_of_a_rule_that_holds_everywhere_are_named(study, rows):
+    rule = Rule(measure="test_accuracy", expected="greater", everywhere=True)
+    _, text = verdict_and_page(study(rule, axes=AXES), rows[rows["seed"] < 4])
+    assert "At learning rate 0.01: If the pairs" in text
+    assert "At learning rate 0.1: If the pairs" in text

@@ -21,7 +21,7 @@ _DEFAULT_CONFIDENCE = 0.95
 class _At(click.ParamType):
     """`last`, `best`, `mean`, or a step."""
 
-    name = "last|best|mean|STEP"
+    name = "value"
 
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
         if value not in {"last", "best", "mean"} and not re.fullmatch(r"-?\d+", value):
@@ -45,7 +45,12 @@ _OF_A_STORE = (
     ),
     click.option("--where", metavar="FILTER", help="Only runs that match MLflow's filter."),
     click.option("--metric", metavar="NAME", help="What is compared."),
-    click.option("--at", type=_At(), help="Which of its values counts [default: last]."),
+    click.option(
+        "--at",
+        type=_At(),
+        metavar="last|best|mean|STEP",
+        help="Which of its values counts [default: last].",
+    ),
     click.option(
         "--by",
         multiple=True,

@@ -6,7 +6,6 @@ those of `mlflow/store/tracking/dbmodels`.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -37,8 +36,6 @@ _NEEDED = {"experiments", "runs", "params", "tags", "metrics"}
 # MLflow has it since 1.3.
 _LATEST = "latest_metrics"
 _CONNECT_SECONDS = 20
-# What MLflow stores for infinity.
-_INFINITE = sys.float_info.max
 _EXPERIMENTS = sql_table(
     "experiments", column("experiment_id"), column("name"), column("lifecycle_stage")
 )
@@ -165,5 +162,4 @@ def _points(
         query = query.where(column("key") == metric)
     points = _read(connection, query)
     value = points["value"].astype(float).mask(points["is_nan"].astype(bool))
-    value = value.mask(value >= _INFINITE, float("inf")).mask(value <= -_INFINITE, float("-inf"))
     return points.assign(value=value)

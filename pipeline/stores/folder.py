@@ -99,7 +99,7 @@ class Folder:
             (
                 (run, step, timestamp, value)
                 for run in runs
-                for step, timestamp, value in _points(self._runs[run] / "metrics" / metric)
+                for step, timestamp, value in _points(str(self._runs[run] / "metrics" / metric))
             ),
         )
 
@@ -144,23 +144,30 @@ def _run(folder: Path, experiment_id: str) -> list[object]:
 
 
 def _values(folder: Path, kind: str) -> Iterator[tuple[str, str, object]]:
-    """Yields run, name and value of each parameter, tag or metric; names have slashes."""
-    top = folder / kind
-    for path in _files(top):
-        # A name that is not UTF-8 stays one that can be printed.
-        key = os.fsencode(path.relative_to(top).as_posix()).decode("utf-8", "backslashreplace")
-        value = _last(path) if kind == "metrics" else path.read_bytes().decode("utf-8")
-        yield folder.name, key, value
+    """Yields run, name and value of each parameter, tag or metric; names may have slashes."""
+    for name, path in _files(str(folder / kind)):
+        value = _last(path) if kind == "metrics" else _content(path)
+        yield folder.name, name, value
 
 
-def _files(top: Path) -> Iterator[Path]:
+# A store has hundreds of thousands of files, for which `Path` would take as long as reading them.
+def _files(top: str) -> Iterator[tuple[str, str]]:
+    """Yields the name, relative to `top`, and the path of each file."""
     for folder, _, names in os.walk(top):
         for name in names:
             if name != _LITTER:
-                yield Path(folder, name)
+                path = os.path.join(folder, name)  # noqa: PTH118
+                # A name that is not UTF-8 becomes one that can be printed.
+                inside = os.fsencode(path[len(top) + 1 :]).decode("utf-8", "backslashreplace")
+                yield inside.replace(os.sep, "/"), path
 
 
-def _last(path: Path) -> float:
+def _content(path: str) -> str:
+    with open(path, "rb") as file:  # noqa: PTH123
+        return file.read().decode("utf-8")
+
+
+def _last(path: str) -> float:
     return max(_points(path), key=lambda point: (*point[:2], _rank(point[2])))[2]
 
 
@@ -168,9 +175,9 @@ def _rank(value: float) -> float:
     return float("-inf") if value != value else value  # noqa: PLR0124  True of nan alone.
 
 
-def _points(path: Path) -> list[tuple[int, int, float]]:
+def _points(path: str) -> list[tuple[int, int, float]]:
     """Returns step, time and value of each line: `time value [step [dataset digest]]`."""
-    *lines, rest = path.read_bytes().decode("utf-8").split("\n")
+    *lines, rest = _content(path).split("\n")
     if rest or not lines:
         raise ValueError(f"the last line of {path} is cut off")
     fields = (line.split() for line in lines)

@@ -70,7 +70,7 @@ def _store(address: str) -> Store:
     if kind == "file":
         return _file(Path(url2pathname(urlsplit(address).path)))
     if "://" in address:
-        raise ArgumentError(f"{without_passwords(address)} is no address of a store: {_ALLOWED}")
+        raise ArgumentError(f"{without_passwords(address)} is no store; a store is {_ALLOWED}")
     return _file(Path(address))
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Protocol, TypeVar
 
+import numpy as np
 import pandas as pd
 
 from pipeline.stores.stored_runs import StoredRuns
@@ -13,6 +15,8 @@ from pipeline.stores.stored_runs import StoredRuns
 RUN = ["run", "name", "experiment_id", "status", "deleted", "started", "ended"]
 ENTRY = ["run", "key", "value"]
 POINT = ["run", "step", "timestamp", "value"]
+_LARGEST = sys.float_info.max
+_Values = TypeVar("_Values", pd.DataFrame, pd.Series)
 RUN_NAME, PARENT = "mlflow.runName", "mlflow.parentRunId"
 
 
@@ -119,7 +123,7 @@ def stored_runs(
         ),
         params=params,
         tags=tags,
-        metrics=metrics.astype(float),
+        metrics=_with_infinity(metrics.astype(float)),
         history=values,
         damaged=rows.damaged,
     )
@@ -129,6 +133,11 @@ def _wide(entries: pd.DataFrame, runs: pd.Index) -> pd.DataFrame:
     # A key that a run has twice would be an error here, and a mean in a `pivot_table`.
     wide = entries.pivot(index="run", columns="key", values="value")  # noqa: PD010
     return wide.reindex(runs).rename_axis(columns=None)
+
+
+def _with_infinity(values: _Values) -> _Values:
+    """Returns the values as they were logged: for infinity, databases have the largest number."""
+    return values.replace([_LARGEST, -_LARGEST], [np.inf, -np.inf])
 
 
 def _nothing(runs: pd.Index) -> pd.Series:
@@ -142,5 +151,6 @@ def _tag(tags: pd.DataFrame, key: str) -> pd.Series:
 def _ordered(points: pd.DataFrame, runs: pd.Index) -> pd.DataFrame:
     points = points.astype({"step": "int64", "timestamp": "int64", "value": float})
     place = points["run"].map({run: place for place, run in enumerate(runs)})
+    points = points.assign(value=_with_infinity(points["value"]))
     ordered = points.assign(place=place).sort_values(["place", "step", "timestamp", "value"])
     return ordered[POINT].reset_index(drop=True)

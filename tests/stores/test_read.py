@@ -183,7 +183,7 @@ def test_an_address_as_people_type_it_and_nothing_is_changed(copied, monkeypatch
         ("file:///nowhere/mlruns", MissingInputError, "there is no /nowhere/mlruns"),
         ("sqlite:mlflow.db", ArgumentError, "sqlite:///mlflow.db"),
         ("sqlite://", ArgumentError, "names no file"),
-        ("mysql://me:secret@host/mlflow", ArgumentError, r"mysql://host/mlflow is no address"),
+        ("mysql://me:secret@host/mlflow", ArgumentError, r"mysql://host/mlflow is no store"),
         ("postgresql://me:secret@host:port/db", ArgumentError, "postgresql://user"),
         ("mlruns/{sweep}", DataError, "the folder of one experiment; .* --experiment {sweep}"),
         (".", DataError, "has a store in it: name mlruns"),

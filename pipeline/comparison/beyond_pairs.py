@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -183,7 +184,10 @@ def unpaired_comparison(
     """
     n, m = len(candidate), len(baseline)
     varies = min(n, m) > 1 and (_varies(candidate) or _varies(baseline))
-    welch = stats.ttest_ind(candidate, baseline, equal_var=False) if varies else None
+    with warnings.catch_warnings():
+        # That the values of one side are all the same is no fault, as long as the other's differ.
+        warnings.simplefilter("ignore", RuntimeWarning)
+        welch = stats.ttest_ind(candidate, baseline, equal_var=False) if varies else None
     interval = welch.confidence_interval(confidence) if welch else None
     ranks = stats.mannwhitneyu(candidate, baseline)
     won = float(ranks.statistic) / (n * m)

@@ -139,7 +139,7 @@ def _inferred(columns: Columns) -> tuple[list[str], list[Inference]]:
     for name, other, value in _conditional(columns.varying[names]):
         rest = [of for of in names if of != name]
         # Where it tells no two runs apart that nothing else does, it need not be compared.
-        idle = bool(blocks) and (
+        idle = bool(blocks and rest) and (
             _combinations(columns, [*rest, *blocks]) == _combinations(columns, [*names, *blocks])
         )
         if idle or (columns.varying[name] == MISSING).any():

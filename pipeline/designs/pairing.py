@@ -106,17 +106,18 @@ def question(
     runs = runs.sort_values(["block", "value"], kind="stable")
     in_block = runs.groupby(["cell", "block"])["value"].transform("size")
     folds = [name for name in block_by if columns.roles.get(name) == "fold"]
+    known = [name for name in names_of(table) if name in columns.varying]
     return Question(
         factor=factor,
         pair_by=tuple(block_by),
         unit=unit,
         runs=runs,
-        others=columns.varying.loc[runs.index, [of for of in table if of in columns.varying]],
+        others=columns.varying.loc[runs.index, known],
         set_by=tuple(name for name in columns.of_role("setting", "data") if name in table),
         data=tuple(name for name in columns.of_role("data") if name in table),
         repeats=int((in_block > 1).sum()) if unit != "alone" else 0,
         confounders=_confounders(table.drop(columns=block_by), runs, columns),
-        differing=_confounders(table, runs.assign(block=0), columns),
+        differing=_confounders(table[known], runs.assign(block=0), columns),
         told=tuple(told),
         folds=int(table[folds[0]].nunique()) if unit == "folds" else 0,
     )

@@ -44,7 +44,7 @@ def counted(
     """Returns the metric, its value for each run that counts, and what was left out and inferred.
 
     Raises:
-        ArgumentError: if no run is left, or the metric is not clear.
+        ArgumentError: if fewer than two runs are left, or the metric is not clear.
     """
     if stored.runs.empty:
         raise ArgumentError("there are no runs here: is it the right --experiment or --where?")
@@ -76,6 +76,12 @@ def counted(
     if values.empty:
         raise ArgumentError(
             f"no run with a finite {name} is left: {_reasons(tally.left_out)} (--metric, --where)"
+        )
+    if len(values) == 1:
+        others = f", beside {_reasons(tally.left_out)}" if tally.left_out else ""
+        raise ArgumentError(
+            f"a single run with a finite {name} counts{others}: there is nothing to compare "
+            "(--experiment, --where)"
         )
     metric, of_metric = how_compared(stored, name, values, asked, smaller_is_better=smaller)
     kinds = _kinds(stored.metrics.loc[values.index])

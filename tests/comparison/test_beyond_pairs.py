@@ -99,6 +99,14 @@ def test_unpaired_without_spread(a, b):
     assert of.probability_of_outperforming == 0
 
 
+def test_unpaired_with_spread_on_one_side():
+    # The mean of ten times 0.3 is 0.3 but for its last digit.
+    of = unpaired_comparison(np.full(10, 0.3), A, 0.95)
+    error = A.std(ddof=1) / math.sqrt(12)
+    t = (0.3 - A.mean()) / error
+    assert of.welch_p == pytest.approx(2 * stats.t.sf(abs(t), 11))
+
+
 def test_ties_count_half():
     of = unpaired_comparison(np.array([1.0, 2.0]), np.array([1.0, 2.0]), 0.95)
     assert of.probability_of_outperforming == 0.5

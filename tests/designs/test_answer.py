@@ -421,3 +421,8 @@ def test_a_factorial_is_answered_a_factor_at_a_time():
     assert by_factor["x"].verdict == "candidate_better"
     assert by_factor["y"].verdict == "not_settled"
     assert {of.family for of in answer.comparisons} == {4}
+
+
+def test_pairs_may_be_asked_for_by_what_changes_with_the_setting():
+    rows = [run({"accuracy": x}, x=x, y=2 * x) for x in (1, 2)]
+    assert isinstance(answered(rows, by=("x",), pair_by=("y",)), Values)

@@ -208,3 +208,11 @@ def test_a_name_that_each_run_has_for_itself_is_compared_only_if_nothing_else_is
     for place, row in enumerate(rows):
         row["params"]["width"] = place % 2
     assert names(rows) == [("width",)]
+
+
+def test_something_is_compared_even_if_seeds_tell_all_runs_apart():
+    rows = [
+        run({"accuracy": 0.1 * seed}, model=model, flag=flag, seed=seed)
+        for seed, (model, flag) in enumerate([("a", 1), ("a", 2), ("b", 1), ("b", 1)])
+    ]
+    assert names(rows) != []

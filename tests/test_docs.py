@@ -406,14 +406,14 @@ def commands(path):
     for line in code(path):
         for part in re.split(r" && ", line):
             command = re.sub(r"^([A-Z_]+=\S+ )+", "", part)
-            if re.match(r"(python -m pipeline|make|dvc|mlflow)\b(?!:)", command):
+            if re.match(r"(python -m pipeline|bnlab|make|dvc|mlflow)\b(?!:)", command):
                 yield shlex.split(command, comments=True)
 
 
 def check(words):
     """Raises where a command, a target or an option is none."""
     match words:
-        case ["python", "-m", "pipeline", *arguments]:
+        case ["python", "-m", "pipeline", *arguments] | ["bnlab", *arguments]:
             check_command(arguments)
         case ["make", *targets]:
             makefile = Path("Makefile").read_text(encoding="utf-8")
@@ -488,7 +488,7 @@ def test_what_a_command_printed_names_its_source(page):
 def test_every_source_is_a_file_or_a_command(page):
     for told in re.findall(r"<!-- from (.*?) -->", page.read_text(encoding="utf-8")):
         for source in told.split("; "):
-            if re.match(r"(python|make|dvc|du) ", source):
+            if re.match(r"(python|bnlab|make|dvc|du) ", source):
                 check(shlex.split(source))
             else:
                 assert Path(source).exists(), source

@@ -107,7 +107,12 @@ def server(tmp_path_factory, stores):
 def postgres(tmp_path_factory):
     """PostgreSQL with an empty database; gives its address, which has a password."""
     pytest.importorskip("psycopg", reason="psycopg is not installed")
-    if not (which("initdb") and which("postgres")):
+    # Debian keeps its servers' programs off the path.
+    path = os.pathsep.join(
+        [*map(str, Path("/usr/lib/postgresql").glob("*/bin")), os.environ["PATH"]]
+    )
+    initdb, server = which("initdb", path=path), which("postgres", path=path)
+    if not (initdb and server):
         pytest.skip("PostgreSQL is not on this machine")
     folder = Path(tmp_path_factory.mktemp("postgres"))
     user = {}
@@ -120,13 +125,13 @@ def postgres(tmp_path_factory):
     (folder / "password").write_text("se:cr@et")
     (folder / "password").chmod(0o644)
     subprocess.run(
-        ["initdb", "-D", folder / "data", "-U", "me", "--auth=scram-sha-256", "-E", "UTF8",
+        [initdb, "-D", folder / "data", "-U", "me", "--auth=scram-sha-256", "-E", "UTF8",
          "--no-sync", f"--pwfile={folder / 'password'}"],
         check=True, capture_output=True, cwd=folder, **user,
     )  # fmt: skip
     one = Server(folder)
     running = subprocess.Popen(
-        ["postgres", "-D", folder / "data", "-p", str(one.port), "-h", "127.0.0.1", "-k", folder],
+        [server, "-D", folder / "data", "-p", str(one.port), "-h", "127.0.0.1", "-k", folder],
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=folder, **user,
     )  # fmt: skip
     for _ in range(300):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -13,6 +15,7 @@ from pipeline.stores.read import tracking_uri
 _LONGEST = 8000
 _CUT = "\n\n(Cut off here. The same command without `--log` prints all of it.)"
 _DESCRIPTION = "mlflow.note.content"
+_ALLOWED = "MLFLOW_ALLOW_FILE_STORE"
 
 
 def log_comparison(address: str, experiment: str, name: str, report: str) -> str:
@@ -28,8 +31,6 @@ def log_comparison(address: str, experiment: str, name: str, report: str) -> str
         UnavailableError: if the store does not take it, because it would first have to be
             upgraded, for instance; or if a package is missing.
     """
-    # MLflow refuses folders unless told so; whoever has one asked for this.
-    os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")
     uri = tracking_uri(address)
     # Takes a second, and only this needs it.
     from mlflow.exceptions import MlflowException
@@ -41,7 +42,8 @@ def log_comparison(address: str, experiment: str, name: str, report: str) -> str
                 f"{without_passwords(address)} is of another version of MLflow: back it up and run "
                 "`mlflow db upgrade`, or compare without --log"
             )
-        client = MlflowClient(uri)
+        with _folders_allowed():
+            client = MlflowClient(uri)
         description = report if len(report) <= _LONGEST else report[: _LONGEST - len(_CUT)] + _CUT
         run = client.create_run(experiment, tags={_DESCRIPTION: description}, run_name=name)
         client.set_terminated(run.info.run_id)
@@ -54,6 +56,19 @@ def log_comparison(address: str, experiment: str, name: str, report: str) -> str
             f"{without_passwords(address)} does not take the comparison: {one_line(error)}"
         ) from None
     return run.info.run_id
+
+
+@contextmanager
+def _folders_allowed() -> Iterator[None]:
+    """MLflow refuses folders unless told otherwise; whoever has one asked for this."""
+    before = os.environ.get(_ALLOWED)
+    os.environ[_ALLOWED] = "true"
+    try:
+        yield
+    finally:
+        del os.environ[_ALLOWED]
+        if before is not None:
+            os.environ[_ALLOWED] = before
 
 
 def _is_of_this_version(uri: str) -> bool:

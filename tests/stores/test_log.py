@@ -7,6 +7,7 @@ from mlflow.tracking import MlflowClient
 
 from pipeline.errors import UnavailableError
 from pipeline.stores.log import log_comparison
+from tests.faults.servers import Server
 from tests.stores.conftest import state
 
 pytestmark = pytest.mark.slow
@@ -25,8 +26,17 @@ def test_a_database_gets_a_finished_run_with_the_report(copied):
         assert run.data.tags["mlflow.note.content"] == "# Better\n"
 
 
-def test_a_server_gets_it_too(server):
-    address = f"http://127.0.0.1:{server.port}"
+@pytest.fixture
+def own_server(copied):
+    """MLflow's server on a database that no other test reads."""
+    one = Server(copied[0])
+    one.start()
+    yield one
+    one.kill()
+
+
+def test_a_server_gets_it_too(own_server):
+    address = f"http://127.0.0.1:{own_server.port}"
     client = MlflowClient(address)
     sweep = client.get_experiment_by_name("sweep").experiment_id
     run = client.get_run(log_comparison(address, sweep, "comparison of loss", "# Better\n"))

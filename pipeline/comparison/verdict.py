@@ -144,9 +144,10 @@ def fewest_wins(pairs: int, confidence: float) -> int | None:
     """Returns how many pairs must be won at one of many looks; None if even all are too few.
 
     The boundary of Robbins (1970, "Statistical methods related to the law of the iterated
-    logarithm", section 3): if both sides are equally likely to win a pair, the probability that
-    `(pairs + 1) * comb(pairs, wins) / 2**pairs` is ever at most `1 - confidence`, at any number of
-    pairs, is itself at most that. It is computed with whole numbers, the same on every machine.
+    logarithm", Ann. Math. Statist. 41): if both sides are equally likely to win a pair, the
+    probability that `(pairs + 1) * comb(pairs, wins) / 2**pairs` is ever at most `1 - confidence`,
+    at any number of pairs, is itself at most that. It is computed with whole numbers, the same on
+    every machine.
     """
     winning = range(pairs // 2 + 1, pairs + 1)
     return next((wins for wins in winning if _is_beyond(wins, pairs, confidence)), None)

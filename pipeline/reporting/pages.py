@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from textwrap import fill
@@ -12,6 +13,8 @@ from tabulate import tabulate
 WIDTH = 100
 _GAP = 2
 _ESCAPED_BAR = r"\|"
+# What would be taken for HTML, and not be shown.
+_TAG = re.compile(r"<(?=[a-zA-Z/!?])")
 
 
 @dataclass(frozen=True)
@@ -85,16 +88,21 @@ def _fitting(widths: list[int]) -> list[int]:
 def _markdown_block(block: Block) -> str:
     match block:
         case Heading():
-            return f"## {block.text}"
+            return f"## {_without_tags(block.text)}"
         case Paragraph():
-            return block.text
+            return _without_tags(block.text)
         case Picture():
             return f"![{block.caption}]({quote(block.path)})"
         case Table():
             header, *rows = [
-                [cell.replace("|", _ESCAPED_BAR) for cell in row] for row in _rows(block)
+                [_without_tags(cell).replace("|", _ESCAPED_BAR) for cell in row]
+                for row in _rows(block)
             ]
             return tabulate(rows, header, "github", disable_numparse=True)
+
+
+def _without_tags(shown: str) -> str:
+    return _TAG.sub(r"\\<", shown)
 
 
 def _rows(table: Table) -> list[Sequence[str]]:

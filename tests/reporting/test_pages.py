@@ -31,6 +31,14 @@ def test_markdown_escapes_cells_and_paths():
     assert '<img src="some%20folder/a.png" alt="What it shows"' in page
 
 
+def test_markdown_shows_what_looks_like_html():
+    page = [Heading("List<int>"), Paragraph("<unk>"), Table(["<b>"], [["</td>"]])]
+
+    shown = MarkdownIt("commonmark").enable("table").render(pages.markdown(page))
+    for text in ("List&lt;int&gt;", "&lt;unk&gt;", "&lt;b&gt;", "&lt;/td&gt;"):
+        assert text in shown
+
+
 @pytest.mark.parametrize("word", ["long ", "endless"])
 def test_a_wide_table_wraps_its_widest_columns(word):
     rendered = pages.text([Table(["key", "a", "b"], [["training.epochs", word * 30, word * 20]])])

@@ -182,9 +182,11 @@ def _instead(columns: Columns) -> list[str]:
             f"no parameter differs between the {len(columns.runs)} runs that count: there is "
             "nothing to compare (--experiment, --where, --by)"
         )
+    nested = len(set(columns.stored.runs.loc[columns.runs, "parent"])) > 1
+    parents = "; to compare the runs that they are nested in, --by mlflow.parentRunId"
     raise ArgumentError(
         f"nothing but {listed(blocks)} differs between the {len(columns.runs)} runs that count, "
-        f"and that makes pairs: to compare it, use --by {blocks[0]!r}"
+        f"and that makes pairs: to compare it, use --by {blocks[0]!r}{parents if nested else ''}"
     )
 
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from textwrap import fill
+from unicodedata import east_asian_width
 from urllib.parse import quote
 
 from tabulate import tabulate
@@ -63,18 +64,25 @@ def markdown(page: Sequence[Block]) -> str:
 def _text_block(block: Block) -> str:
     match block:
         case Heading():
-            return f"{fill(block.text, WIDTH)}\n{'=' * min(len(block.text), WIDTH)}"
+            return f"{fill(block.text, WIDTH)}\n{'=' * min(_columns(block.text), WIDTH)}"
         case Paragraph():
             return fill(block.text, WIDTH, break_on_hyphens=False)
         case Picture():
             return f"Figure: {block.path}"
         case Table():
-            widths = _fitting([max(map(len, column)) for column in zip(*_rows(block), strict=True)])
+            widths = _fitting(
+                [max(map(_columns, column)) for column in zip(*_rows(block), strict=True)]
+            )
             # Numbers are text already, rounded where they were made.
             table = tabulate(
                 _rows(block), tablefmt="plain", disable_numparse=True, maxcolwidths=widths
             )
             return "\n".join(line.rstrip() for line in table.splitlines())
+
+
+def _columns(shown: str) -> int:
+    """Returns how many columns of a terminal a text takes; a Chinese character takes two."""
+    return len(shown) + sum(east_asian_width(character) in "WF" for character in shown)
 
 
 def _fitting(widths: list[int]) -> list[int]:

@@ -192,6 +192,18 @@ def test_a_question_that_cannot_be_answered_says_why(rows, asked, message):
         designed(rows, **asked)
 
 
+def test_nested_runs_whose_parents_have_the_settings_can_be_compared_by_parent():
+    rows = [
+        run({"f1": x}, fold=fold, _parent=parent, tags={"mlflow.parentRunId": parent})
+        for parent, values in zip("pq", noise(2, 8), strict=True)
+        for fold, x in enumerate(values)
+    ]
+    with pytest.raises(ArgumentError, match=r"use --by 'fold'; to .* --by mlflow.parentRunId"):
+        designed(rows)
+    (of,) = designed(rows, by=("mlflow.parentRunId",)).questions
+    assert (of.factor.levels, of.unit) == (("p", "q"), "folds")
+
+
 def test_two_numbers_drawn_at_random_are_no_aliases_but_copies_of_one_are():
     draws = noise(2, 20)
     rows = [

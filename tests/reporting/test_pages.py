@@ -48,6 +48,11 @@ def test_a_wide_table_wraps_its_widest_columns(word):
     assert rendered.replace(" ", "").replace("\n", "").count(word.strip()[:3]) >= 45
 
 
+def test_wide_characters_are_not_wrapped_for_want_of_room():
+    rendered = pages.text([Heading("方法"), Table(["模型"], [["乙方法"]])])
+    assert rendered == "方法\n====\n\n模型\n乙方法\n"
+
+
 def test_long_paragraphs_and_headings_are_wrapped():
     rendered = pages.text([Heading("word " * 40), Paragraph("word " * 40)])
     assert max(map(len, rendered.splitlines())) <= pages.WIDTH

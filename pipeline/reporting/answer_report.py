@@ -131,7 +131,7 @@ def _headline(comparisons: Sequence[Comparison] | Sequence[UnpairedPair]) -> str
     ]
     rest = len(comparisons) - len(settled)
     if settled:
-        return f"{about}{listed(settled)}{f'; {rest} more not settled' if rest else ''}"
+        return f"{about}{listed(settled, _NAMED)}{f'; {rest} more not settled' if rest else ''}"
     if len(comparisons) == 1:
         (of,) = comparisons
         same = isinstance(of, Comparison) and of.paired.ties == of.paired.n

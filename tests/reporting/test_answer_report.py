@@ -199,6 +199,12 @@ def test_a_missing_value_that_is_ahead_is_not_said_to_be_nothing():
     assert sentence(answered(rows)) == "model: not settled by any of 3 comparisons"
 
 
+def test_of_many_verdicts_the_sentence_has_the_first():
+    told = sentence(answered(seeded("abcdef", seeds=12, gap=1)))
+    assert told.count("is better than") == 6
+    assert told.endswith("b is better than c and 9 more")
+
+
 def test_what_is_long_is_cut_in_the_sentence_too():
     rows = seeded(["x" * 500, "y", "z"], seeds=6)
     for row in rows:

@@ -29,6 +29,15 @@ class _At(click.ParamType):
         return value
 
 
+class _Png(click.Path):
+    """A file that a figure can be written to."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if Path(value).suffix.lower() != ".png":
+            self.fail(f"{value!r} does not end in .png, and figures are PNG", param, ctx)
+        return super().convert(value, param, ctx)
+
+
 _OF_A_STORE = (
     click.option(
         "--runs",
@@ -113,7 +122,7 @@ def _of_a_store(command: Callable[..., None]) -> Callable[..., None]:
 @click.option("--md", "as_markdown", is_flag=True, help="Print Markdown.")
 @click.option(
     "--figure",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=_Png(dir_okay=False, path_type=Path),
     metavar="PATH",
     help="Where to save the figure [default: in comparisons/].",
 )

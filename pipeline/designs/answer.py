@@ -22,7 +22,7 @@ from pipeline.designs.answers import (
 from pipeline.designs.asked import Inference
 from pipeline.designs.columns import distinct, together
 from pipeline.designs.design import Design
-from pipeline.designs.factors import ABSENT, FEWEST_FOR_TREND, MOST_COMPARED
+from pipeline.designs.factors import FEWEST_FOR_TREND, MOST_COMPARED, shown
 from pipeline.designs.levels import MOST_WITH_EACH_OTHER, baseline_of, level_of, paired, unpaired
 from pipeline.designs.metric import listed
 from pipeline.designs.pairing import Question
@@ -63,7 +63,7 @@ def _check_against(design: Design) -> None:
     against = design.against
     if against is None or any(level_of(factor, against) is not None for factor in factors):
         return
-    has = [f"{of.label} has {', '.join(level or ABSENT for level in of.levels)}" for of in factors]
+    has = [f"{of.label} has {', '.join(map(shown, of.levels))}" for of in factors]
     raise ArgumentError(f"--against {against!r} is no value of what is compared: {'; '.join(has)}")
 
 
@@ -151,7 +151,7 @@ def _trends(question: Question, basis: Basis) -> Trends:
         first = others.loc[of.index[0]]
         trends.append(
             StratumTrend(
-                where=", ".join(f"{name} {first[name]}" for name in naming),
+                where=", ".join(f"{name} {shown(first[name])}" for name in naming),
                 trend=trend(points[:, 0], points[:, 1], basis.confidence),
                 points=tuple((x, y) for x, y in points.tolist()),
             )

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from pipeline.designs.names import Role, role
-from pipeline.designs.values import MISSING, ordered, unified
+from pipeline.designs.values import MISSING, are_numbers, ordered, unified
 from pipeline.errors import ArgumentError
 from pipeline.stores.stored_runs import StoredRuns
 
@@ -23,7 +23,7 @@ _NAMED = 20
 _OF_TAGS: frozenset[Role] = frozenset({"seed", "fold", "data"})
 # Only what sets up a run can be mistaken for something else that does.
 _ALIASED: frozenset[Role] = frozenset({"setting", "data", "label"})
-# So few runs may each have a value of their own without having been drawn at random.
+# So few runs may each have a text of their own without having been drawn at random.
 _FEW = 12
 
 
@@ -51,6 +51,11 @@ class Columns:
     def of_role(self, *roles: Role) -> list[str]:
         """Returns the columns that have one of the roles."""
         return [name for name, of in self.roles.items() if of in roles]
+
+    @property
+    def splits(self) -> list[str]:
+        """The columns that tell splits of the data apart: folds, and how often these were made."""
+        return self.of_role("fold", "repeat") if self.of_role("fold") else []
 
     def named(self, name: str, flag: str) -> pd.Series:
         """Returns the column that a user named, whether or not it differs between runs.
@@ -102,7 +107,7 @@ def columns(stored: StoredRuns, runs: pd.Index) -> Columns:
     merged: dict[str, list[tuple[str, ...]]] = {}
     roles: dict[str, Role] = {}
     aliases: dict[str, tuple[str, ...]] = {}
-    first_of: dict[bytes, str] = {}
+    firsts: dict[bytes, list[_First]] = {}
     for name, raw in sources.items():
         column, ways = unified(raw)
         if ways:
@@ -110,27 +115,43 @@ def columns(stored: StoredRuns, runs: pd.Index) -> Columns:
         if column.nunique() < 2:
             continue
         of = "data" if name == EXPERIMENT else _role(name, column)
-        pattern = _pattern(column)
-        if of in _ALIASED and pattern in first_of:
-            first = first_of[pattern]
-            aliases[first] = (*aliases[first], name)
-            continue
         if of in _ALIASED:
-            first_of[pattern] = name
+            alike = firsts.setdefault(pd.factorize(column)[0].tobytes(), [])
+            one = _First(name, _order(column), is_number=are_numbers(column.tolist()))
+            if first := next((first for first in alike if _move_together(first, one)), None):
+                aliases[first.name] = (*aliases[first.name], name)
+                continue
+            alike.append(one)
         varying[name], roles[name], aliases[name] = column, of, (name,)
     table = pd.DataFrame(varying, index=runs, dtype=object)
     return Columns(table, roles, aliases, merged, stored, runs)
 
 
-def _pattern(column: pd.Series) -> bytes:
-    """Returns what two columns have in common if they vary one-to-one.
+@dataclass(frozen=True)
+class _First:
+    """A column that others may be aliases of."""
 
-    Where each run has a value of its own any two do, so their order must be the same too.
-    """
-    if column.nunique() < len(column) or len(column) <= _FEW:
-        return pd.factorize(column)[0].astype(np.int64).tobytes()
+    name: str
+    order: tuple[int, ...]
+    is_number: bool
+
+
+def _order(column: pd.Series) -> tuple[int, ...]:
+    """Returns the runs' order by a column, rising, if each has a value of its own; else ()."""
+    if column.nunique() < len(column):
+        return ()
     order = ranks(column).to_numpy(np.int64)
-    return (order if order[0] <= order[-1] else len(order) - 1 - order).tobytes()
+    return tuple((order if order[0] <= order[-1] else len(order) - 1 - order).tolist())
+
+
+def _move_together(one: _First, other: _First) -> bool:
+    """Whether two columns that vary one-to-one are aliases.
+
+    Where each run has a value of its own any two vary so, thus their order must be the same too:
+    of two numbers that were drawn at random it is not.
+    """
+    few_texts = len(one.order) <= _FEW and not (one.is_number and other.is_number)
+    return few_texts or one.order == other.order
 
 
 def _role(name: str, column: pd.Series) -> Role:

@@ -26,6 +26,7 @@ _NEARLY_FULL = 0.75
 _NEARLY_ALL = 0.75
 ABSENT = "none"
 _IDENTIFYING_NAMED = 8
+_LONGEST_LEVEL = 80
 
 
 @dataclass(frozen=True)
@@ -72,14 +73,14 @@ def factors(
         table = pd.DataFrame({name: columns.named(name, "--by") for name in asked.by})
         for name in names_of(table):
             if table[name].nunique() < 2:
-                only = table[name].iloc[0] or ABSENT
+                only = shown(table[name].iloc[0])
                 raise ArgumentError(
                     f"all {len(table)} runs that count have the same {name} ({only}): there is "
                     "nothing to compare (--by, --where)"
                 )
         names, inferences = names_of(table), []
     else:
-        names, inferences = _inferred(columns)
+        names, inferences = _inferred(columns, asked.pair_by)
         table = pd.DataFrame({name: _column(columns, name) for name in names})
     found, how = _arranged(table, columns, named=bool(asked.by))
     if not asked.by:
@@ -109,22 +110,33 @@ def _levels(factor: Factor) -> str:
         return f"{len(factor.levels)} combinations"
     if len(factor.levels) > MOST_COMPARED // 2:
         return f"{len(factor.levels)} values"
-    return ", ".join(level or ABSENT for level in factor.levels)
+    return ", ".join(shown(level) for level in factor.levels)
 
 
-def _inferred(columns: Columns) -> tuple[list[str], list[Inference]]:
+def shown(level: str) -> str:
+    """Returns a level as it is shown; of a long one the middle is left out."""
+    half = _LONGEST_LEVEL // 2
+    if len(level) > _LONGEST_LEVEL:
+        return f"{level[:half]}…{level[-half:]}"
+    return level or ABSENT
+
+
+def _inferred(columns: Columns, pair_by: Sequence[str]) -> tuple[list[str], list[Inference]]:
     """Returns the names of the parameters that set up a run, and what else was noticed of them."""
     inferences = [
         Inference(f"One value written in several ways: {name}: {_ways(ways)}.", "--where")
         for name, ways in columns.merged.items()
     ]
     # What is different in each run tells runs apart, unless nothing else does.
-    names = columns.of_role("setting") or columns.of_role("label")
+    settings = [name for name in columns.of_role("setting") if name not in pair_by]
+    names = settings or columns.of_role("label")
     identifying = columns.of_role("identity", "repeat", "provenance", "label")
-    if identifying := [name for name in identifying if name not in names]:
+    used = (*names, *pair_by, *columns.splits)
+    if identifying := [name for name in identifying if name not in used]:
         inferences.append(
             Inference(
-                f"Not compared, as names, paths, versions and the like: {_some(identifying)}.",
+                "Not compared, as names, paths, versions and the like: "
+                f"{listed(identifying, _IDENTIFYING_NAMED)}.",
                 "--by",
             )
         )
@@ -143,7 +155,7 @@ def _inferred(columns: Columns) -> tuple[list[str], list[Inference]]:
             _combinations(columns, [*rest, *blocks]) == _combinations(columns, [*names, *blocks])
         )
         if idle or (columns.varying[name] == MISSING).any():
-            inferences.append(Inference(f"{name} goes with {other} {value} only.", "--by"))
+            inferences.append(Inference(f"{name} goes with {other} {shown(value)} only.", "--by"))
         names = rest if idle else names
     return names, inferences
 
@@ -153,13 +165,7 @@ def _combinations(columns: Columns, names: list[str]) -> int:
 
 
 def _ways(merged: Sequence[tuple[str, ...]]) -> str:
-    return "; ".join(" is ".join(repr(text) for text in ways) for ways in merged)
-
-
-def _some(names: Sequence[str]) -> str:
-    more = len(names) - _IDENTIFYING_NAMED
-    shown = [*names[:_IDENTIFYING_NAMED], *([f"{more} more"] if more > 0 else [])]
-    return listed(shown)
+    return "; ".join(" is ".join(repr(shown(text)) for text in ways) for ways in merged)
 
 
 def _instead(columns: Columns) -> list[str]:
@@ -176,9 +182,11 @@ def _instead(columns: Columns) -> list[str]:
             f"no parameter differs between the {len(columns.runs)} runs that count: there is "
             "nothing to compare (--experiment, --where, --by)"
         )
+    nested = len(set(columns.stored.runs.loc[columns.runs, "parent"])) > 1
+    parents = "; to compare the runs that they are nested in, --by mlflow.parentRunId"
     raise ArgumentError(
         f"nothing but {listed(blocks)} differs between the {len(columns.runs)} runs that count, "
-        f"and that makes pairs: to compare it, use --by {blocks[0]!r}"
+        f"and that makes pairs: to compare it, use --by {blocks[0]!r}{parents if nested else ''}"
     )
 
 

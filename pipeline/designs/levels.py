@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from dataclasses import replace
 from decimal import Decimal
 from itertools import combinations
@@ -131,7 +132,9 @@ def _scaled_comparison(
     a: NDArray[np.float64], b: NDArray[np.float64], basis: Basis
 ) -> PairedComparison:
     largest = max(np.abs(a).max(), np.abs(b).max())
-    scale = 10.0 ** -math.floor(math.log10(largest)) if 0 < largest < _SMALL else 1.0
+    places = -math.floor(math.log10(largest)) if 0 < largest < _SMALL else 0
+    # The smallest numbers there are would be scaled by more than a number can be.
+    scale = 10.0 ** min(places, sys.float_info.max_10_exp)
     paired = paired_comparison(
         a * scale, b * scale, basis.confidence, smaller_is_better=basis.metric.smaller_is_better
     )

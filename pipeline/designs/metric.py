@@ -112,7 +112,7 @@ def values_at(
         at_step = history[history["step"] == int(at)].sort_values(["timestamp", "value"])
         if at_step.empty:
             last = history["step"].max()
-            raise ArgumentError(f"no run has a {name} at step {at}; the last step is {last} (--at)")
+            raise ArgumentError(f"no run has {name} at step {at}; the last step is {last} (--at)")
         values = at_step.groupby("run")["value"].last()
     return values.reindex(runs).astype(float)
 
@@ -171,6 +171,8 @@ def _told_last(
     return [Inference(f"Of each run the last {name} counts{not_best}.", "--at")]
 
 
-def listed(names: Sequence[str]) -> str:
-    """Returns names in a row: `a, b and c`."""
+def listed(names: Sequence[str], most: int = _LISTED) -> str:
+    """Returns names in a row: `a, b and c`; of more than `most`, how many the others are."""
+    if len(names) > most:
+        names = [*names[:most], f"{len(names) - most} more"]
     return ", ".join(names[:-1]) + f" and {names[-1]}" if len(names) > 1 else names[0]

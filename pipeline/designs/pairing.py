@@ -16,11 +16,12 @@ from pipeline.designs.columns import Columns, distinct, names_of, ranks, togethe
 from pipeline.designs.factors import Factor
 from pipeline.designs.metric import listed
 from pipeline.designs.names import Role
+from pipeline.errors import ArgumentError
 
 Unit = Literal["pairs", "data", "folds", "alone"]
 
 # In this order columns are tried as what the runs of a block share.
-_ROLES: tuple[Role, ...] = ("data", "fold", "seed", "setting")
+_ROLES: tuple[Role, ...] = ("data", "fold", "repeat", "seed", "setting")
 # Runs that a further column may leave without a partner, of those that had one.
 _MAY_LOSE = 0.5
 # From so many data sets on they are what counts, whatever was repeated on each.
@@ -92,9 +93,18 @@ def question(
         asked: what the flags said.
 
     Raises:
-        ArgumentError: if `pair_by` names nothing.
+        ArgumentError: if `pair_by` names nothing, or what is compared.
     """
-    table = columns.ranks.drop(columns=columns.of_role("identity", "repeat", "label"))
+    compared = factor.names if factor.combined else factor.names[:1]
+    if both := [name for name in asked.pair_by if name in compared]:
+        raise ArgumentError(
+            f"--pair-by {both[0]!r} is what is compared: the runs of a pair differ in it (--by)"
+        )
+    # The first runs of two settings have nothing in common, except the first split of the data.
+    apart = [
+        of for of in columns.of_role("identity", "repeat", "label") if of not in columns.splits
+    ]
+    table = columns.ranks.drop(columns=apart)
     table = table.drop(columns=list(factor.names), errors="ignore")
     for name in asked.pair_by:
         table[name] = ranks(columns.named(name, "--pair-by"))
@@ -215,7 +225,7 @@ def _confounders(
     for name in names_of(table):
         of = table.loc[runs.index, name].to_numpy()
         levels = len(set(of.tolist()))
-        if columns.roles.get(name) in {"seed", "fold"} or levels < 2:
+        if columns.roles.get(name) in {"seed", "fold", "repeat"} or levels < 2:
             continue
         # A commit or version of its own in every run tells nothing about what is compared.
         own = levels > max(_FEW_RUNS, len(of) // 3)

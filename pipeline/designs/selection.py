@@ -20,6 +20,9 @@ from pipeline.errors import ArgumentError
 from pipeline.stores.stored_runs import StoredRuns
 
 _METRICS_NAMED = 6
+# What diverged so far is no result, and its square, which statistics take, would be infinite.
+_LARGEST = 1e100
+_PARENT = "mlflow.parentRunId"
 
 
 class Tally:
@@ -57,10 +60,10 @@ def counted(
     parents = _parents(stored, tally)
     name, inferences = chosen(stored, tally.runs.index.difference(parents, sort=False), asked)
     with_own = int(stored.metrics.loc[parents, name].notna().sum())
-    own = f", {with_own} of them with a {name} of {'its' if with_own == 1 else 'their'} own"
+    own = f", {with_own} of them with {name} of {'its' if with_own == 1 else 'their'} own"
     tally.leave_out(
         tally.runs.index.to_series().isin(parents),
-        f"parents of nested runs{own if with_own else ''}",
+        f"with runs nested in them{own if with_own else ''}",
     )
     tally.leave_out(~has(stored, name), f"without {name}")
     inferences += _nesting(tally)
@@ -69,9 +72,10 @@ def counted(
         stored, name, tally.runs.index, asked.at or "last", smaller_is_better=smaller
     )
     at_step = asked.at is not None and asked.at not in WORDS_FOR_AT
-    no_number = f"without a {name} at step {asked.at}" if at_step else f"whose {name} is no number"
+    no_number = f"without {name} at step {asked.at}" if at_step else f"whose {name} is no number"
     tally.leave_out(values.isna(), no_number)
     tally.leave_out(values.abs() == np.inf, f"whose {name} is infinite")
+    tally.leave_out(values.abs() > _LARGEST, f"whose {name} is beyond {_LARGEST:g}")
     values = values[tally.runs.index]
     if values.empty:
         raise ArgumentError(
@@ -111,10 +115,14 @@ def _nesting(tally: Tally) -> list[Inference]:
     if inside >= outside:
         tally.leave_out(~nested, "not nested in another run, while most are")
         kept = f"the {inside} runs nested in others, as those of a sweep are,"
+        others = "IS NULL"
     else:
         tally.leave_out(nested, "nested in another run, while most are not")
         kept = f"the {outside} runs that are not nested in others"
-    return [Inference(f"Only {kept} are compared.", "--where")]
+        others = "IS NOT NULL"
+    return [
+        Inference(f'Only {kept} are compared; the others are "tags.{_PARENT} {others}".', "--where")
+    ]
 
 
 def _kinds(metrics: pd.DataFrame) -> list[Inference]:

@@ -27,14 +27,16 @@ from pipeline.designs.answers import (
 )
 from pipeline.designs.factors import ABSENT as NO_VALUE
 from pipeline.designs.metric import Metric
+from pipeline.errors import printable
 from pipeline.reporting.colors import COLORS
 from pipeline.reporting.labels import shown_names
+from pipeline.reporting.words import shortened
 
 # In inches: a row, everything but the rows, and a panel of a trend.
 _ROW, _REST, _PANEL = 0.32, 1.1, (3.7, 3.0)
 _WIDTH = 9.0
-# In characters of a label and of a line of it, and in rows.
-_LONGEST, _LINE, _MOST = 60, 40, 40
+# In characters of a label, of a level in it and of a line of it; and in rows.
+_LONGEST, _LEVEL, _LINE, _MOST = 60, 22, 40, 40
 _PANELS_ABREAST, _MOST_PANELS = 3, 9
 _DECIDED, _OPEN = COLORS[0], "#777777"
 
@@ -114,8 +116,8 @@ def _unpaired(of: UnpairedPair) -> _Effect:
 
 
 def _pair(of: Comparison | UnpairedPair) -> str:
-    between = f"{of.candidate or NO_VALUE} against {of.baseline or NO_VALUE}"
-    return f"{of.factor}: {between}"
+    a, b = (shortened(level or NO_VALUE, _LEVEL) for level in (of.candidate, of.baseline))
+    return f"{of.factor}: {a} against {b}"
 
 
 def _is_decided(of: Comparison | UnpairedPair) -> bool:
@@ -132,9 +134,10 @@ def _forest(effects: Sequence[_Effect], metric: Metric, answer: Paired | Unpaire
         axis.plot(effect.value, place, "o", color=color, markersize=6)
     what = "ratio of" if metric.as_ratio else "difference in"
     better = "smaller" if metric.smaller_is_better else "larger"
+    has_intervals = any(effect.low is not None for effect in effects)
+    interval = f" and {level(answer.basis.confidence)} interval" if has_intervals else ""
     axis.set_title(
-        f"{what.capitalize()} {_shown(metric.name)} and {level(answer.basis.confidence)} interval; "
-        f"{better} is better",
+        f"{what.capitalize()} {_shown(metric.name)}{interval}; {better} is better",
         fontsize=11,
     )
     if metric.as_ratio:
@@ -155,17 +158,17 @@ def _dots(cells: Sequence[Cell], factor: str, metric: Metric) -> Figure:
         axis.plot([cell.low, cell.high], [place, place], color=_OPEN, linewidth=2, alpha=0.6)
         axis.plot(cell.mean, place, "o", color=_OPEN, markersize=6)
     repeated = any(cell.runs > 1 for cell in cells)
-    what = f"mean, lowest and highest {_shown(metric.name)}" if repeated else _shown(metric.name)
-    axis.set_title(f"{what[0].upper()}{what[1:]}", fontsize=11)
+    what = f"Mean, lowest and highest {_shown(metric.name)}" if repeated else _shown(metric.name)
+    axis.set_title(what, fontsize=11)
     axis.set_ylabel(_shown(factor))
     return drawn
 
 
 def _rows(labels: Sequence[str]) -> tuple[Figure, Axes]:
     """Returns a figure with a row for each label, the first at the top."""
-    wrapped = [
-        "\n".join(wrap(label, _LINE)) for label in (_shown(one, _LONGEST) for one in labels[:_MOST])
-    ]
+    drawn_labels = [printable(label) for label in labels[:_MOST]]
+    names = shown_names(drawn_labels, range(len(drawn_labels)), "row", _LONGEST)
+    wrapped = ["\n".join(wrap(name, _LINE)) for name in names]
     lines = sum(max(1, label.count("\n") * 0.7 + 0.7) for label in wrapped)
     drawn = Figure(figsize=(_WIDTH, _REST + _ROW * lines), layout="constrained")
     axis = drawn.subplots()
@@ -188,5 +191,5 @@ def _draw_trend(axis: Axes, of: StratumTrend) -> None:
 
 
 def _shown(name: str, longest: int = _LINE) -> str:
-    (label,) = shown_names([name], [0], "name", longest)
+    (label,) = shown_names([printable(name)], [0], "name", longest)
     return label

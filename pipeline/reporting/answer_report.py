@@ -23,6 +23,7 @@ from pipeline.designs.answers import (
     Values,
 )
 from pipeline.designs.factors import ABSENT as NO_VALUE
+from pipeline.designs.factors import shown
 from pipeline.designs.metric import listed
 from pipeline.errors import printable
 from pipeline.reporting.pages import Block, Heading, Paragraph, Table
@@ -35,7 +36,7 @@ _BESIDE = 4
 _LONGEST = 12
 _VALUES = 3
 _NAMED = 6
-_LONGEST_LEVEL = 80
+_ALIASES = 4
 
 
 def blocks(answer: Answer) -> list[Block]:
@@ -80,8 +81,8 @@ def _(answer: Paired) -> list[Block]:
     rows = [
         [
             *([of.factor] if several else []),
-            _shown(of.candidate),
-            _shown(of.baseline),
+            shown(of.candidate),
+            shown(of.baseline),
             _number(of.candidate_mean),
             _number(of.baseline_mean),
             _effect(of),
@@ -130,11 +131,11 @@ def _headline(comparisons: Sequence[Comparison] | Sequence[UnpairedPair]) -> str
     ]
     rest = len(comparisons) - len(settled)
     if settled:
-        return f"{about}{listed(settled)}{f'; {rest} more not settled' if rest else ''}"
+        return f"{about}{listed(settled, _NAMED)}{f'; {rest} more not settled' if rest else ''}"
     if len(comparisons) == 1:
         (of,) = comparisons
         same = isinstance(of, Comparison) and of.paired.ties == of.paired.n
-        pair = f"{_shown(of.candidate)} {'and' if same else 'or'} {_shown(of.baseline)}"
+        pair = f"{shown(of.candidate)} {'and' if same else 'or'} {shown(of.baseline)}"
         if same:
             return f"{about}{pair} are the same in every pair"
         few = of.verdict == "too_few_pairs"
@@ -161,18 +162,25 @@ def _leader(comparisons: Sequence[Comparison] | Sequence[UnpairedPair]) -> str:
         lost = isinstance(of, Comparison) and won + of.paired.ties == 0
         ahead[of.candidate] = ahead.get(of.candidate, True) and won == n > 0
         ahead[of.baseline] = ahead.get(of.baseline, True) and lost
-    return next((f", though {name} is ahead in every pair" for name in ahead if ahead[name]), "")
+    return next(
+        (
+            f", though {shown(name)} is ahead in every pair"
+            for name in ahead
+            if name and ahead[name]
+        ),
+        "",
+    )
 
 
 def _better(of: Comparison | UnpairedPair, *, several: bool) -> str:
-    pair = _shown(of.candidate), _shown(of.baseline)
+    pair = shown(of.candidate), shown(of.baseline)
     better, worse = pair if of.verdict == "candidate_better" else pair[::-1]
     return f"{f'{_named(of)} ' if several else ''}{better} is better than {worse}"
 
 
 def _named(of: Comparison | UnpairedPair) -> str:
     """Returns a factor with those that always change together with it."""
-    return f"{of.factor} (with {listed(of.aliases)})" if of.aliases else of.factor
+    return f"{of.factor} (with {listed(of.aliases, _ALIASES)})" if of.aliases else of.factor
 
 
 def _effect(of: Comparison) -> str:
@@ -195,14 +203,6 @@ def _with_interval(
     return f"{shown} ({_number(low, 3)} to {_number(high, 3)})"
 
 
-def _shown(level: str) -> str:
-    """Returns a level; of a long one the middle is left out."""
-    half = _LONGEST_LEVEL // 2
-    if len(level) > _LONGEST_LEVEL:
-        return f"{level[:half]}…{level[-half:]}"
-    return level or NO_VALUE
-
-
 def _number(value: float, digits: int = 4, sign: str = "") -> str:
     """Returns a number with so many digits that count."""
     shown = f"{value:{sign}#.{digits}g}".rstrip(".")
@@ -212,7 +212,9 @@ def _number(value: float, digits: int = 4, sign: str = "") -> str:
 def _on_pairs(answer: Paired) -> Iterator[str]:
     """Yields what the table shows."""
     basis = answer.basis
-    yield _on_means(basis)
+    yield _on_means(
+        basis, has_interval=any(of.verdict != "too_few_pairs" for of in answer.comparisons)
+    )
     test = "the corrected t test's" if answer.unit == "folds" else "Wilcoxon's"
     adjusted = ", adjusted over all (Holm)" if answer.comparisons[0].family > 1 else ""
     yield f"p is {test}{adjusted}."
@@ -223,7 +225,7 @@ def _on_pairs(answer: Paired) -> Iterator[str]:
         )
     if answer.unit == "folds":
         yield (
-            "Folds share training data, so both allow for that (corrected resampled t test, "
+            "Folds share training data, which is allowed for (corrected resampled t test, "
             "Nadeau & Bengio 2003)."
         )
     if answer.friedman is not None:
@@ -238,21 +240,22 @@ def _on_pairs(answer: Paired) -> Iterator[str]:
         yield f"Not compared, because nothing is shared: {_pairs(answer.apart)}."
 
 
-def _on_means(basis: Basis) -> str:
+def _on_means(basis: Basis, *, has_interval: bool = True) -> str:
     """Returns what the columns of both means and their difference have."""
     metric = basis.metric
     better = "smaller" if metric.smaller_is_better else "larger"
     what = "ratio of geometric means, as of all times" if metric.as_ratio else "difference"
+    interval = f", with its {level(basis.confidence)} interval" if has_interval else ""
     return (
         f"Compared is {metric.name}, the {better} the better: the mean of A, the mean of B, and "
-        f"their {what}, with its {level(basis.confidence)} interval."
+        f"their {what}{interval}."
     )
 
 
 def _pairs(apart: Sequence[tuple[str, str, str]]) -> str:
-    shown = [f"{factor} {_shown(a)} and {_shown(b)}" for factor, a, b in apart[:_NAMED]]
+    told = [f"{factor} {shown(a)} and {shown(b)}" for factor, a, b in apart[:_NAMED]]
     more = len(apart) - _NAMED
-    return "; ".join([*shown, *([f"{more} more"] if more > 0 else [])])
+    return "; ".join([*told, *([f"{more} more"] if more > 0 else [])])
 
 
 def _rule(answer: Paired) -> Iterator[str]:
@@ -275,7 +278,8 @@ def _rule(answer: Paired) -> Iterator[str]:
         return
     ahead = [of for of in comparisons if of.paired.wins in {0, of.paired.n} and not of.paired.ties]
     if ahead:
-        yield f"In {len(ahead)} of {len(comparisons)} one side is ahead in every pair."
+        where = f"In {len(ahead)} of {len(comparisons)} one" if len(comparisons) > 1 else "One"
+        yield f"{where} side is ahead in every pair."
     alone = fewest_pairs(confidence)
     fewer = f"; of two values alone, {alone}" if needed > alone else ""
     yield (
@@ -295,8 +299,8 @@ def _(answer: Unpaired) -> list[Block]:
     ratios = basis.metric.as_ratio
     rows = [
         [
-            _shown(of.candidate),
-            _shown(of.baseline),
+            shown(of.candidate),
+            shown(of.baseline),
             _number(of.candidate_mean),
             _number(of.baseline_mean),
             _unpaired_effect(of),
@@ -412,7 +416,7 @@ def _apart(answer: Values) -> Iterator[str]:
             and {*cell.beside[place]}.isdisjoint(value for of in others for value in of[place])
         ]
         if own:
-            yield f"{answer.factor} {_shown(cell.level)} has a {listed(own)} that no other has."
+            yield f"{answer.factor} {shown(cell.level)} has a {listed(own)} that no other has."
 
 
 @_page.register
@@ -420,7 +424,7 @@ def _(answer: Search) -> list[Block]:
     name = answer.basis.metric.name
     best = answer.best[0]
     told = (
-        f"{_shown(best.level)} has the best {name} of {answer.settings}, "
+        f"{shown(best.level)} has the best {name} of {answer.settings}, "
         f"{_number(best.mean)}. That is optimistic, because it was picked from "
         f"{answer.settings}: run again, it would probably do worse."
     )
@@ -453,7 +457,7 @@ def _cells(factor: str, cells: Sequence[Cell], basis: Basis, *, combined: bool) 
     ]
     rows = [
         [
-            _shown(cell.level),
+            shown(cell.level),
             *([str(cell.runs)] if repeated else []),
             _number(cell.mean),
             *([_range(cell)] if repeated else []),
@@ -503,8 +507,8 @@ def _notes(basis: Basis) -> Iterator[str]:
         )
     if basis.repeats:
         yield (
-            f"{_runs(basis.repeats)} of the same setting and block averaged with each other (to "
-            "compare the runs of one block, choose it with --where)."
+            f"{_runs(basis.repeats)} averaged with others of the same setting in the same pair or "
+            "block (to compare single runs, choose them with --where)."
         )
     counted = f"{basis.runs} runs count."
     if basis.left_out:

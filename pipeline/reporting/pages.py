@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from textwrap import fill
+from unicodedata import east_asian_width
 from urllib.parse import quote
 
 from tabulate import tabulate
@@ -12,6 +14,8 @@ from tabulate import tabulate
 WIDTH = 100
 _GAP = 2
 _ESCAPED_BAR = r"\|"
+# What would be taken for HTML, and not be shown.
+_TAG = re.compile(r"<(?=[a-zA-Z/!?])")
 
 
 @dataclass(frozen=True)
@@ -60,18 +64,25 @@ def markdown(page: Sequence[Block]) -> str:
 def _text_block(block: Block) -> str:
     match block:
         case Heading():
-            return f"{fill(block.text, WIDTH)}\n{'=' * min(len(block.text), WIDTH)}"
+            return f"{fill(block.text, WIDTH)}\n{'=' * min(_columns(block.text), WIDTH)}"
         case Paragraph():
             return fill(block.text, WIDTH, break_on_hyphens=False)
         case Picture():
             return f"Figure: {block.path}"
         case Table():
-            widths = _fitting([max(map(len, column)) for column in zip(*_rows(block), strict=True)])
+            widths = _fitting(
+                [max(map(_columns, column)) for column in zip(*_rows(block), strict=True)]
+            )
             # Numbers are text already, rounded where they were made.
             table = tabulate(
                 _rows(block), tablefmt="plain", disable_numparse=True, maxcolwidths=widths
             )
             return "\n".join(line.rstrip() for line in table.splitlines())
+
+
+def _columns(shown: str) -> int:
+    """Returns how many columns of a terminal a text takes; a Chinese character takes two."""
+    return len(shown) + sum(east_asian_width(character) in "WF" for character in shown)
 
 
 def _fitting(widths: list[int]) -> list[int]:
@@ -85,16 +96,21 @@ def _fitting(widths: list[int]) -> list[int]:
 def _markdown_block(block: Block) -> str:
     match block:
         case Heading():
-            return f"## {block.text}"
+            return f"## {_without_tags(block.text)}"
         case Paragraph():
-            return block.text
+            return _without_tags(block.text)
         case Picture():
             return f"![{block.caption}]({quote(block.path)})"
         case Table():
             header, *rows = [
-                [cell.replace("|", _ESCAPED_BAR) for cell in row] for row in _rows(block)
+                [_without_tags(cell).replace("|", _ESCAPED_BAR) for cell in row]
+                for row in _rows(block)
             ]
             return tabulate(rows, header, "github", disable_numparse=True)
+
+
+def _without_tags(shown: str) -> str:
+    return _TAG.sub(r"\\<", shown)
 
 
 def _rows(table: Table) -> list[Sequence[str]]:

@@ -274,6 +274,7 @@ def test_usage_is_reported(compare):
         ["batch_norm", "no_norm", "--json", "--md"],
         ["--json"],
         ["batch_norm", "no_norm", "--figure", "data"],
+        ["batch_norm", "no_norm", "--figure", "figure.pdf"],
     ):
         code, out, err = compare(*arguments)
         assert (code, out) == (2, "")

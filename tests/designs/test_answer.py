@@ -140,6 +140,15 @@ def test_repetitions_in_a_block_are_averaged():
     assert answer.comparisons[0].paired.mean == pytest.approx(0.2)
 
 
+def test_the_smallest_numbers_there_are_can_be_compared():
+    rows = [
+        run({"loss": 5e-324 * (model == "b")}, model=model, seed=seed, x=seed)
+        for seed in range(8)
+        for model in "ab"
+    ]
+    assert answered(rows, by=("model",), pair_by=("seed",)).comparisons[0].paired.ties == 8
+
+
 def test_small_values_are_not_taken_for_ties():
     rows = [
         run({"loss": 1e-12 * (1 + seed / 10 + 0.5 * (model == "b"))}, model=model, seed=seed)

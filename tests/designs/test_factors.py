@@ -192,6 +192,18 @@ def test_a_question_that_cannot_be_answered_says_why(rows, asked, message):
         designed(rows, **asked)
 
 
+def test_nested_runs_whose_parents_have_the_settings_can_be_compared_by_parent():
+    rows = [
+        run({"f1": x}, fold=fold, _parent=parent, tags={"mlflow.parentRunId": parent})
+        for parent, values in zip("pq", noise(2, 8), strict=True)
+        for fold, x in enumerate(values)
+    ]
+    with pytest.raises(ArgumentError, match=r"use --by 'fold'; to .* --by mlflow.parentRunId"):
+        designed(rows)
+    (of,) = designed(rows, by=("mlflow.parentRunId",)).questions
+    assert (of.factor.levels, of.unit) == (("p", "q"), "folds")
+
+
 def test_two_numbers_drawn_at_random_are_no_aliases_but_copies_of_one_are():
     draws = noise(2, 20)
     rows = [
@@ -200,6 +212,39 @@ def test_two_numbers_drawn_at_random_are_no_aliases_but_copies_of_one_are():
     (factor,) = factors(rows)
     assert factor.names == ("minus_x", "y")
     assert factor.combined
+
+
+def test_few_numbers_drawn_at_random_are_no_aliases():
+    draws = zip([0.3, 0.1, 0.2, 0.4], [7, 5, 9, 8], strict=True)
+    rows = [run({"accuracy": x}, x=x, y=y, minus_x=-x) for x, y in draws]
+    (factor,) = factors(rows)
+    assert factor.names == ("minus_x", "y")
+    assert factor.combined
+
+
+def test_in_few_runs_a_text_goes_with_a_number_whatever_their_order():
+    rows = [run({"accuracy": x}, x=x, model=model) for x, model in [(3, "b"), (1, "c"), (2, "a")]]
+    (factor,) = factors(rows)
+    assert set(factor.names) == {"x", "model"}
+    assert not factor.combined
+
+
+def test_what_makes_pairs_is_not_compared_unless_it_is_asked_for():
+    rows = grid(model=["a", "b"], lr=[1, 2])
+    assert names(rows, pair_by=("model",)) == [("lr",)]
+    with pytest.raises(ArgumentError, match="--pair-by 'lr' is what is compared"):
+        designed(rows, by=("lr",), pair_by=("lr",))
+
+
+def test_long_lists_and_values_are_cut():
+    rows = seeded(["x" * 500 + "1", "y" * 500])
+    for row in rows:
+        model = row["params"]["model"]
+        row["params"] = row["params"] | {f"p{place:02}": model for place in range(30)}
+    compared, together = (text for text in told(rows) if text[:5] == "Compa" or "always" in text)
+    assert len(compared) < 200
+    assert "x…x" in compared
+    assert together.endswith("p10 and 19 more always change together: no run tells them apart.")
 
 
 def test_a_name_that_each_run_has_for_itself_is_compared_only_if_nothing_else_is():

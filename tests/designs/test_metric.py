@@ -79,7 +79,7 @@ def test_a_run_without_a_value_at_the_step_is_left_out():
     design = designed(two({"loss": [3, 1]}, {"loss": [4, 5, 6]}, {"loss": [1, 2, 3]}), at="2")
     assert design.questions[0].runs["value"].tolist() == [3, 6]
     assert [(left.reason, left.count) for left in design.left_out] == [
-        ("without a loss at step 2", 1)
+        ("without loss at step 2", 1)
     ]
 
 
@@ -87,7 +87,7 @@ def test_a_run_without_a_value_at_the_step_is_left_out():
     ("at", "message"),
     [
         ("first", "--at must be last, best, mean or a step, got 'first'"),
-        ("7", r"no run has a loss at step 7; the last step is 1 \(--at\)"),
+        ("7", r"no run has loss at step 7; the last step is 1 \(--at\)"),
     ],
 )
 def test_a_wrong_step(at, message):

@@ -105,6 +105,17 @@ def test_folds_are_counted():
     assert (of.unit, of.pair_by, of.folds) == ("folds", ("fold", "seed"), 5)
 
 
+def test_repeated_folds_are_splits_of_their_own():
+    rows = crossed(model=["a", "b"], fold=range(5), repeat=[1, 2])
+    of = question(rows)
+    assert (of.unit, of.pair_by, of.folds, of.repeats) == ("folds", ("fold", "repeat"), 5, 0)
+    assert all("repeat" not in told.text for told in designed(rows).inferences)
+
+
+def test_repetitions_that_are_no_splits_make_no_pairs():
+    assert pair_by(crossed(model=["a", "b"], repeat=range(8))) == ("alone", ())
+
+
 def test_pairs_as_they_were_asked_for():
     rows = crossed(model=["a", "b"], fold=range(5), seed=[1, 2])
     assert pair_by(rows, pair_by=("seed",)) == ("pairs", ("seed",))

@@ -38,11 +38,12 @@ def test_whatever_did_not_finish_is_left_out_and_counted():
 
 
 def test_runs_without_a_finite_value_are_left_out_and_counted():
-    rows = [*seeded("ab"), extra(None), extra(np.nan), extra(np.inf), extra(-np.inf)]
+    rows = [*seeded("ab"), extra(None), extra(np.nan), extra(np.inf), extra(-np.inf), extra(-1e101)]
     assert left_out(rows, metric="accuracy") == {
         "without accuracy": 1,
         "whose accuracy is no number": 1,
         "whose accuracy is infinite": 2,
+        "whose accuracy is beyond 1e+100": 1,
     }
 
 
@@ -53,23 +54,25 @@ def test_a_run_whose_last_value_is_no_number_has_a_best_one():
 
 def test_parents_are_left_out_and_it_is_said_if_they_have_the_metric():
     nested = [row | {"parent": "p"} for row in seeded("ab")]
-    assert left_out([*nested, extra(None, _id="p")]) == {"parents of nested runs": 1}
+    assert left_out([*nested, extra(None, _id="p")]) == {"with runs nested in them": 1}
     assert left_out([*nested, extra(0.9, _id="p")]) == {
-        "parents of nested runs, 1 of them with a accuracy of its own": 1
+        "with runs nested in them, 1 of them with accuracy of its own": 1
     }
 
 
 def test_a_parent_of_failed_children_only_is_a_parent():
     rows = [*seeded("ab"), extra(_id="p"), extra(_parent="p", _status="FAILED")]
-    assert left_out(rows)["parents of nested runs, 1 of them with a accuracy of its own"] == 1
+    assert left_out(rows)["with runs nested in them, 1 of them with accuracy of its own"] == 1
 
 
 def test_nested_runs_and_others_are_not_mixed():
     nested = [row | {"parent": "gone"} for row in seeded("ab")]
     assert left_out([*nested, extra()]) == {"not nested in another run, while most are": 1}
-    assert told([*nested, extra()], "--where") == [
-        "Only the 20 runs nested in others, as those of a sweep are, are compared."
-    ]
+    (kept,) = told([*nested, extra()], "--where")
+    assert kept == (
+        "Only the 20 runs nested in others, as those of a sweep are, are compared; the others are "
+        '"tags.mlflow.parentRunId IS NULL".'
+    )
     few = [row | {"parent": "gone"} for row in seeded("ab", 3)]
     assert left_out([*seeded("ab"), *few]) == {"nested in another run, while most are not": 6}
 

@@ -64,9 +64,20 @@ def test_each_comparison_has_a_row_with_its_effect_and_interval():
     }
 
 
+def test_levels_that_cannot_be_drawn_are_told_apart():
+    names = rows(figure(paired(*(comparison(name, 0.1) for name in ("a\x1bb", "甲", "乙")))))
+    assert list(names) == ["optimizer: a?b against sgd", "row 1", "row 2"]
+
+
+def test_of_long_levels_both_ends_are_seen_on_both_sides():
+    (label,) = rows(figure(paired(comparison("x" * 99 + "1", 0.1))))
+    assert label == "optimizer: xxxxxxxxxxx…xxxxxxxxx1 against sgd".replace(" against", "\nagainst")
+
+
 def test_over_too_few_pairs_there_is_no_interval_that_would_look_certain():
     drawn = figure(paired(comparison("adam", 0.1, "too_few_pairs")))
     assert rows(drawn) == {"optimizer: adam against sgd": [[0.1]]}
+    assert drawn.axes[0].get_title() == "Difference in accuracy; larger is better"
 
 
 def test_what_is_settled_has_another_colour_and_a_name_in_the_legend():

@@ -138,6 +138,8 @@ def test_few_pairs_show_no_interval_and_how_many_could_settle_it():
         "comparisons; of two values alone, 6." in prose(rows)
     )
     assert "6 are the fewest that could." in prose(seeded("ab", seeds=4))
+    assert "One side is ahead in every pair. But" in prose(seeded("ab", seeds=4))
+    assert "interval." not in prose(rows).partition("The rule")[0]
     assert "fewest" not in prose(seeded("ab"))
 
 
@@ -159,7 +161,7 @@ def test_few_pairs_show_no_interval_and_how_many_could_settle_it():
         (seeded("ab")[:-1], "Runs without a partner are left out, up to 1 of a comparison."),
         ([*seeded("ab"), *seeded("ab")[:1]], "1 run was counted as one with another"),
         ([*seeded("ab"), run({"accuracy": 0.3}, model="a", seed=0)],
-         "2 runs were of the same setting and block averaged with each other (to"),
+         "2 runs were averaged with others of the same setting in the same pair or block (to"),
         ([*seeded("ab"), run(model="a", _status="FAILED")], "Left out: 1 failed."),
         ([*seeded("ab"), run({"accuracy": 0.1}, model="c", seed=99)],
          "Not compared, because nothing is shared: model a and c; model b and c."),
@@ -187,6 +189,27 @@ def test_what_differs_in_some_pairs_is_named():
 def test_a_long_list_of_cells_that_share_nothing_is_cut():
     rows = [*seeded("ab"), *(run({"accuracy": 0.1}, model=m, seed=90 + ord(m)) for m in "cdef")]
     assert "; 8 more." in prose(rows)
+
+
+def test_a_missing_value_that_is_ahead_is_not_said_to_be_nothing():
+    rows = seeded("abc", seeds=6)
+    for row in rows:
+        if row["params"]["model"] == "a":
+            del row["params"]["model"]
+    assert sentence(answered(rows)) == "model: not settled by any of 3 comparisons"
+
+
+def test_of_many_verdicts_the_sentence_has_the_first():
+    told = sentence(answered(seeded("abcdef", seeds=12, gap=1)))
+    assert told.count("is better than") == 6
+    assert told.endswith("b is better than c and 9 more")
+
+
+def test_what_is_long_is_cut_in_the_sentence_too():
+    rows = seeded(["x" * 500, "y", "z"], seeds=6)
+    for row in rows:
+        row["params"] = row["params"] | {f"p{of}": row["params"]["model"] for of in range(9)}
+    assert len(sentence(answered(rows))) < 200
 
 
 def test_a_missing_value_is_called_none():

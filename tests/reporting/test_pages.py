@@ -31,6 +31,14 @@ def test_markdown_escapes_cells_and_paths():
     assert '<img src="some%20folder/a.png" alt="What it shows"' in page
 
 
+def test_markdown_shows_what_looks_like_html():
+    page = [Heading("List<int>"), Paragraph("<unk>"), Table(["<b>"], [["</td>"]])]
+
+    shown = MarkdownIt("commonmark").enable("table").render(pages.markdown(page))
+    for text in ("List&lt;int&gt;", "&lt;unk&gt;", "&lt;b&gt;", "&lt;/td&gt;"):
+        assert text in shown
+
+
 @pytest.mark.parametrize("word", ["long ", "endless"])
 def test_a_wide_table_wraps_its_widest_columns(word):
     rendered = pages.text([Table(["key", "a", "b"], [["training.epochs", word * 30, word * 20]])])
@@ -38,6 +46,11 @@ def test_a_wide_table_wraps_its_widest_columns(word):
     assert max(map(len, rendered.splitlines())) <= pages.WIDTH
     assert rendered.splitlines()[1].startswith("training.epochs  ")
     assert rendered.replace(" ", "").replace("\n", "").count(word.strip()[:3]) >= 45
+
+
+def test_wide_characters_are_not_wrapped_for_want_of_room():
+    rendered = pages.text([Heading("方法"), Table(["模型"], [["乙方法"]])])
+    assert rendered == "方法\n====\n\n模型\n乙方法\n"
 
 
 def test_long_paragraphs_and_headings_are_wrapped():

@@ -130,6 +130,8 @@ def test_an_unknown_experiment_is_told_with_those_that_are_there(address_and_ids
         ("params.lr = '0.2' and attributes.status = 'FAILED'", ["second"]),
         ("tags.team LIKE '%quipe'", ["first"]),
         ("attributes.run_name = 'third'", ["third"]),
+        ("tags.mlflow.parentRunId IS NULL", ["first", "third", "fourth"]),
+        ("tags.mlflow.parentRunId IS NOT NULL", ["second"]),
         (f"attributes.start_time > {START + 1}", ["third", "fourth"]),
     ],
 )

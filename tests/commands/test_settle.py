@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 from dvc.repo import Repo
 
-from pipeline.commands import settle
+from pipeline.cli import pipeline
 from pipeline.comparison.looks import looks_of
 from pipeline.errors import ArgumentError, ParamsError, PipelineError
 from pipeline.params_file import read_params
@@ -56,7 +56,7 @@ def stand_in(project):
         if not Path("params.yaml").exists():
             Path("params.yaml").write_text(PARAMS.replace("seeds: 10 ", f"seeds: {seeds} "))
         Path("from.txt").write_text(str(settled_from))
-        ended = CliRunner().invoke(settle.command, arguments)
+        ended = CliRunner().invoke(pipeline, ["settle", *arguments])
         looks = Path("looks.txt").read_text().splitlines() if Path("looks.txt").exists() else []
         return ended, looks
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from functools import singledispatch
@@ -155,7 +156,8 @@ def _but(basis: Basis) -> str:
 
 
 def _leader(comparisons: Sequence[Comparison] | Sequence[UnpairedPair]) -> str:
-    """Returns which level is ahead in every pair of each of its comparisons, if one is."""
+    """Returns which level was compared with all others and is ahead in every pair, if one is."""
+    met = Counter(name for of in comparisons for name in (of.candidate, of.baseline))
     ahead: dict[str, bool] = {}
     for of in comparisons:
         won, n = (of.paired.wins, of.paired.n) if isinstance(of, Comparison) else (0, 0)
@@ -166,7 +168,7 @@ def _leader(comparisons: Sequence[Comparison] | Sequence[UnpairedPair]) -> str:
         (
             f", though {shown(name)} is ahead in every pair"
             for name in ahead
-            if name and ahead[name]
+            if name and ahead[name] and met[name] == len(met) - 1
         ),
         "",
     )

@@ -199,6 +199,12 @@ def test_a_missing_value_that_is_ahead_is_not_said_to_be_nothing():
     assert sentence(answered(rows)) == "model: not settled by any of 3 comparisons"
 
 
+def test_who_was_compared_with_one_only_does_not_lead():
+    told = sentence(answered(seeded("abc", seeds=4), against="c"))
+    assert told == "model: too few runs for a verdict on any of 2 comparisons"
+    assert "though a is ahead" in sentence(answered(seeded("abc", seeds=4), against="a"))
+
+
 def test_of_many_verdicts_the_sentence_has_the_first():
     told = sentence(answered(seeded("abcdef", seeds=12, gap=1)))
     assert told.count("is better than") == 6

@@ -11,6 +11,7 @@ from pipeline.comparison.beyond_pairs import (
     Trend,
     UnpairedComparison,
 )
+from pipeline.comparison.needed import Needed
 from pipeline.comparison.statistics import PairedComparison
 from pipeline.comparison.verdict import Verdict
 from pipeline.designs.asked import Inference, LeftOut
@@ -62,6 +63,8 @@ class Comparison:
         family: how many p values were adjusted together.
         fewest: how many pairs, all won, a verdict takes in this family.
         verdict: see `pipeline.comparison.verdict`.
+        needed: how many pairs would probably settle it; None if it is settled, if pairs are folds,
+            or if many comparisons are open or have many pairs.
     """
 
     factor: str
@@ -78,6 +81,7 @@ class Comparison:
     family: int
     fewest: int
     verdict: Verdict
+    needed: Needed | None
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from pipeline.comparison.beyond_pairs import (
     ratio,
     unpaired_comparison,
 )
+from pipeline.comparison.needed import pairs_needed
 from pipeline.comparison.statistics import PairedComparison, holm, paired_comparison
 from pipeline.comparison.verdict import Verdict, fewest_pairs, unpaired_verdict, verdict
 from pipeline.designs.answers import Basis, Comparison, Paired, Unpaired, UnpairedPair
@@ -34,40 +35,69 @@ from pipeline.designs.values import MISSING
 MOST_WITH_EACH_OTHER = 6
 # `paired_comparison` rounds differences to nine decimals; smaller values are scaled up for it.
 _SMALL = 1e-3
+# Each simulation takes up to a second; a longer one is not worth waiting for.
+_MOST_SIMULATED, _MOST_PAIRS = 6, 200
 
 
 def paired(design: Design, basis: Basis) -> Paired:
     """Returns every two levels of a factor that share a block, compared in pairs."""
     compared: list[Comparison] = []
+    differences: list[NDArray[np.float64]] = []
     apart: list[tuple[str, str, str]] = []
     for question in design.questions:
         pairs = _pairs_of_levels(question.factor, question.runs, design.against)
         of_question = _comparisons(question, pairs, basis)
-        met = {(of.candidate, of.baseline) for of in of_question}
+        met = {(of.candidate, of.baseline) for of, _ in of_question}
         apart += [(question.factor.label, *pair) for pair in pairs if pair not in met]
-        compared += of_question
+        compared += [of for of, _ in of_question]
+        differences += [of_pairs for _, of_pairs in of_question]
     adjusted = holm([of.p for of in compared])
     family = sum(p is not None for p in adjusted)
     # Wilcoxon's p of n pairs, all won, is 2 / 2**n; Holm multiplies the smallest by the family.
     fewest = fewest_pairs(1 - (1 - basis.confidence) / max(family, 1))
     first = design.questions[0]
+    judged = [
+        replace(of, p=p, family=family, fewest=fewest, verdict=_verdict(of, p, basis))
+        for of, p in zip(compared, adjusted, strict=True)
+    ]
+    if first.unit != "folds":
+        judged = _with_needed(judged, differences, basis.confidence)
     return Paired(
         basis=basis,
         unit=first.unit,
         pair_by=first.pair_by,
-        comparisons=tuple(
-            replace(of, p=p, family=family, fewest=fewest, verdict=_verdict(of, p, basis))
-            for of, p in zip(compared, adjusted, strict=True)
-        ),
+        comparisons=tuple(judged),
         apart=tuple(apart),
         friedman=_friedman(first) if len(design.questions) == 1 and first.unit == "data" else None,
     )
 
 
+def _with_needed(
+    judged: list[Comparison], differences: list[NDArray[np.float64]], confidence: float
+) -> list[Comparison]:
+    """Returns the same, with how many pairs would settle what is open, unless that takes long."""
+    is_open = [
+        of.verdict in {"not_settled", "too_few_pairs"} and np.ptp(of_pairs) > 0
+        for of, of_pairs in zip(judged, differences, strict=True)
+    ]
+    if sum(is_open) > _MOST_SIMULATED or max(map(len, differences), default=0) > _MOST_PAIRS:
+        return judged
+    return [
+        # Their size does not matter to the rule, but small ones would be rounded.
+        replace(of, needed=pairs_needed(of_pairs / np.abs(of_pairs).max(), confidence, of.family))
+        if open_
+        else of
+        for of, of_pairs, open_ in zip(judged, differences, is_open, strict=True)
+    ]
+
+
 def _comparisons(
     question: Question, pairs: list[tuple[str, str]], basis: Basis
-) -> list[Comparison]:
-    """Returns the levels that share a block, compared; p values are not adjusted yet."""
+) -> list[tuple[Comparison, NDArray[np.float64]]]:
+    """Returns the levels that share a block, compared, and their differences.
+
+    Of ratios, these are of logarithms. The p values are not adjusted yet.
+    """
     if question.unit == "alone":
         return []
     table = _by_block(question)
@@ -78,27 +108,33 @@ def _comparisons(
             continue
         a, b = both[candidate].to_numpy(float), both[baseline].to_numpy(float)
         corrected = None
+        differences = np.log(a) - np.log(b) if basis.metric.as_ratio else a - b
         if question.unit == "folds":
-            differences = np.log(a) - np.log(b) if basis.metric.as_ratio else a - b
             corrected = corrected_test(differences, question.folds, basis.confidence)
         paired = _scaled_comparison(a, b, basis)
         of_level = question.runs["cell"].isin([candidate, baseline])
         compared.append(
-            Comparison(
-                factor=question.factor.label,
-                aliases=question.factor.aliases,
-                candidate=candidate,
-                baseline=baseline,
-                candidate_mean=float(a.mean()),
-                baseline_mean=float(b.mean()),
-                paired=paired,
-                ratio=_ratio(a, b, corrected, basis),
-                corrected=corrected,
-                without_partner=int((~question.runs.loc[of_level, "block"].isin(both.index)).sum()),
-                p=_decisive(question.unit, paired, corrected),
-                family=1,
-                fewest=fewest_pairs(basis.confidence),
-                verdict="not_settled",
+            (
+                Comparison(
+                    factor=question.factor.label,
+                    aliases=question.factor.aliases,
+                    candidate=candidate,
+                    baseline=baseline,
+                    candidate_mean=float(a.mean()),
+                    baseline_mean=float(b.mean()),
+                    paired=paired,
+                    ratio=_ratio(a, b, corrected, basis),
+                    corrected=corrected,
+                    without_partner=int(
+                        (~question.runs.loc[of_level, "block"].isin(both.index)).sum()
+                    ),
+                    p=_decisive(question.unit, paired, corrected),
+                    family=1,
+                    fewest=fewest_pairs(basis.confidence),
+                    verdict="not_settled",
+                    needed=None,
+                ),
+                differences,
             )
         )
     return compared

@@ -98,6 +98,7 @@ def _(answer: Paired) -> list[Block]:
         Paragraph(" ".join(_on_pairs(answer))),
         Table(_header(comparisons, ["A ahead"], ratios=ratios), rows),
         Paragraph(" ".join(_rule(answer))),
+        *_how_many_more(comparisons),
     ]
 
 
@@ -287,6 +288,31 @@ def _rule(answer: Paired) -> Iterator[str]:
     yield (
         f"But {most} pairs cannot settle it, whatever they show: {needed} are the fewest that could"
         f"{f', of {family} comparisons' if family > 1 else ''}{fewer}."
+    )
+
+
+def _how_many_more(comparisons: Sequence[Comparison]) -> Iterator[Paragraph]:
+    """Yields how many pairs would probably settle what is open, if that is known."""
+    several = _several_factors(comparisons)
+    groups: dict[int | None, list[str]] = {}
+    for of in comparisons:
+        if of.needed and of.needed.is_spread_known:
+            pair = f"{shown(of.candidate)} and {shown(of.baseline)}"
+            groups.setdefault(of.needed.pairs, []).append(
+                f"{of.factor} {pair}" if several else pair
+            )
+    if not groups:
+        return
+    needed = next(of.needed for of in comparisons if of.needed)
+    told = []
+    for pairs, names in sorted(groups.items(), key=lambda group: group[0] or math.inf):
+        of_all = "it" if len(comparisons) == 1 else "any that is open"
+        what = of_all if len(groups) == 1 else listed(names)
+        many = f"not even {needed.at_most}" if pairs is None else str(pairs)
+        told.append(f"{many} in all would settle {what}")
+    yield Paragraph(
+        f"If the pairs to come vary like these, {'; '.join(told)}, with a probability of "
+        f"{level(needed.power)}, by simulation."
     )
 
 

@@ -35,7 +35,7 @@ def comparison(candidate, mean, verdict="not_settled", ratio=None):
     return Comparison(
         factor="optimizer", aliases=(), candidate=candidate, baseline="sgd", candidate_mean=0.9,
         baseline_mean=0.8, paired=paired, ratio=ratio, corrected=None, without_partner=0, p=0.1,
-        family=2, fewest=6, verdict=verdict,
+        family=2, fewest=6, verdict=verdict, needed=None,
     )  # fmt: skip
 
 

@@ -39,6 +39,8 @@ def params(seeds, **training):
                 "candidate": "second",
                 "measure": "accuracy",
                 "confidence": 0.9,
+                "looks": "once",
+                "looked_at": 0,
             },
             "tracking": {"experiment": "test"},
         }

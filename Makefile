@@ -54,8 +54,8 @@ drills: setup  ## break things on purpose, and write the results to docs/RELIABI
 coverage: setup  ## measure how far their own tests cover the rooms without side effects
 	pytest --numprocesses 2 --dist loadfile $(COVERAGE) $(COVERED:%=tests/%)
 
-mutants: setup  ## change an operator or number at a time, and list what no test notices (ROOMS="training runs")
-	@python -m tests.mutants $(ROOMS)
+mutants: setup  ## change an operator or number at a time, and list what no test notices (ROOMS="training runs"; ALL=1 tests all, not a sample)
+	@python -m tests.mutants $(if $(ALL),--all) $(ROOMS)
 
 portability: setup  ## train on emulated processors and caches, and write what came out to docs/PORTABILITY.md
 	@python -m tests.portability

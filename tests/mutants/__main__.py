@@ -4,9 +4,11 @@ Cosmic Ray would test each mutant in a process of its own, which takes five seco
 TensorFlow. Here each is a fork of a process that has imported it, and runs the tests that run its
 line. A mutant is only ever in memory: no file of the project is touched.
 
-rooms.toml has the rooms, their tests, and what survives for a reason.
+Of a room with many mutants a sample is tested, unless `--all` is given. rooms.toml has the rooms,
+their tests, and what survives for a reason.
 """
 
+import argparse
 import contextlib
 import functools
 import gc
@@ -26,8 +28,10 @@ import coverage
 import pytest
 
 from tests.forks import python
-from tests.mutants.made import mutants_of
+from tests.mutants.made import mutants_of, sampled
 
+# Mutants of a room. With more, all rooms would take two processors longer than 20 minutes.
+MOST = 150
 # CPU seconds of tests for a mutant, the cheapest first; what outlives them has survived.
 BUDGET = 20
 LEAST_KILLED = 0.9
@@ -126,8 +130,10 @@ def measured(files, tests, folder):
 def tests_for(mutant, cost, ran):
     """Returns the tests that may notice: those that run its line, then others of their files.
 
-    What tests share, and what an import runs, is known of the first test alone.
+    Both begin with the tests of its own module. What tests share is known of the first test alone;
+    what an import runs, of none.
     """
+    own = f"test_{mutant.path.stem}.py"
     file_of = {name: name.partition("::")[0] for name in cost}
     near = ran[mutant.path].get(mutant.line) or set().union(*ran[mutant.path].values())
     spent = Counter()
@@ -135,7 +141,7 @@ def tests_for(mutant, cost, ran):
         spent[file_of[name]] += cost[name]
     # File by file: with others in between, what its tests share would be made twice.
     rank = {
-        name: (name not in near, spent[file], file, cost[name])
+        name: (name not in near, Path(file).name != own, spent[file], file, cost[name])
         for name, file in file_of.items()
         if file in spent
     }
@@ -159,11 +165,16 @@ def survives(mutant, names, cost, folder):
     return run_tests(folder, *files, chosen=Chosen(names, cost))
 
 
-def outcomes(code, tests, data=()):
+def modules(room):
+    """Returns the paths of a room's modules, without those that only hold data."""
+    files = [file for at in map(Path, room["code"]) for file in sorted(at.rglob("*.py")) or [at]]
+    return [file for file in files if file.as_posix() not in room.get("data", ())]
+
+
+def outcomes(mutants, tests):
     """Yields each mutant of a room with what became of it: killed, looped, waited or survived."""
-    files = [file for at in map(Path, code) for file in sorted(at.rglob("*.py")) or [at]]
-    files = [file for file in files if file.as_posix() not in data]
-    waiting, running = [mutant for file in files for mutant in mutants_of(file)], {}
+    files = sorted({mutant.path for mutant in mutants})
+    waiting, running = [*mutants], {}
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
         # One for all: pytest would start one each time.
         forks, end = python.start()
@@ -203,39 +214,78 @@ def outcomes(code, tests, data=()):
                 yield running.pop(pid), ENDS.get(os.waitstatus_to_exitcode(status), "killed")
 
 
-def main(*rooms):
+def main(*arguments):
     """Prints what became of the mutants of these rooms, or of all; returns an exit code."""
     table = tomllib.loads(Path(__file__).with_name("rooms.toml").read_text(encoding="utf-8"))
-    total, faults = Counter(), 0
-    for room in rooms or table["rooms"]:
+    parser = argparse.ArgumentParser(prog="make mutants")
+    parser.add_argument("--all", action="store_true", help="test all, however many a room has")
+    parser.add_argument("rooms", nargs="*", metavar="room", help=", ".join(table["rooms"]))
+    given = parser.parse_args(arguments)
+    reasons = {
+        (path, change): why
+        for path, changes in table["survivors"].items()
+        for change, why in changes.items()
+    }
+    total, made, faults = Counter(), 0, 0
+    for name in given.rooms or table["rooms"]:
+        room = table["rooms"][name]
+        mutants = [one for file in modules(room) for one in mutants_of(file)]
+        chosen = mutants if given.all else sampled(mutants, MOST)
         began, before = time.monotonic(), sum(os.times()[:4])
-        count, paths, lived = Counter(), set(), set()
-        for mutant, ended in outcomes(**table["rooms"][room]):
-            path = mutant.path.as_posix()
-            paths.add(path)
-            count[ended] += 1
-            if ended in {"survived", "waited"}:
-                lived.add((path, mutant.change))
-                why = table["survivors"].get(path, {}).get(mutant.change, "nobody knows why")
-                print(f"{path}:{mutant.line} {mutant.change}\n    {ended}: {why}", flush=True)
-        known = {(path, change) for path in paths for change in table["survivors"].get(path, {})}
-        for path, change in sorted(known - lived):
-            print(f"{path} {change}\n    is in rooms.toml, but does not survive")
-        total += count
-        killed = share(count)
-        faults += len(known ^ lived) + (killed < LEAST_KILLED)
+        count, lived = tested(chosen, room["tests"], reasons)
+        minutes, of_cpu = (time.monotonic() - began) / 60, (sum(os.times()[:4]) - before) / 60
+        wrong = lived ^ expected_to_live(mutants, chosen, lived, reasons)
+        faults += len(wrong) + (killed(count) < LEAST_KILLED)
         print(
-            f"{room}: {killed:.1%} of {count.total()} mutants killed; {len(lived)} survive,"
-            f" {len(known & lived)} of them for a reason; {count['looped']} looped,"
-            f" {count['waited']} waited; {(time.monotonic() - began) / 60:.1f} minutes,"
-            f" {(sum(os.times()[:4]) - before) / 60:.1f} of CPU time",
+            f"{name}: {killed(count):.1%} killed of {amount(count, len(mutants))};"
+            f" {len(lived)} survive, {len(lived - wrong)} of them for a reason;"
+            f" {count['looped']} looped, {count['waited']} waited;"
+            f" {minutes:.1f} minutes, {of_cpu:.1f} of CPU time",
             flush=True,
         )
-    print(f"{share(total):.1%} of {total.total()} mutants killed")
+        total, made = total + count, made + len(mutants)
+    print(f"all: {killed(total):.1%} killed of {amount(total, made)}")
     return int(faults > 0)
 
 
-def share(count):
+def tested(mutants, tests, reasons):
+    """Tests mutants; returns how many ended in which way, and those that live, which it prints."""
+    count, lived = Counter(), set()
+    for mutant, ended in outcomes(mutants, tests):
+        count[ended] += 1
+        if ended in {"survived", "waited"}:
+            lived.add(told(mutant))
+            why = reasons.get(told(mutant), "nobody knows why")
+            print(f"{mutant.path}:{mutant.line} {mutant.change}\n    {ended}: {why}", flush=True)
+    return count, lived
+
+
+def expected_to_live(mutants, chosen, lived, reasons):
+    """Returns which of a room's mutants rooms.toml says survive; prints where it is wrong.
+
+    Of those that were not tested nothing is expected but that there are such.
+    """
+    paths = {mutant.path.as_posix() for mutant in mutants}
+    made, known = set(map(told, mutants)), {one for one in reasons if one[0] in paths}
+    untested = made - set(map(told, chosen))
+    for path, change in sorted(known - lived - untested):
+        print(f"{path} {change}\n    is in rooms.toml, but does not survive")
+    return known - untested
+
+
+def told(mutant):
+    """Returns what rooms.toml knows a mutant by."""
+    return mutant.path.as_posix(), mutant.change
+
+
+def amount(count, made):
+    """Returns how many mutants were tested, in words."""
+    if count.total() == made:
+        return f"{made} mutants"
+    return f"{count.total()} of {made} mutants, sampled"
+
+
+def killed(count):
     """Returns the share of the mutants that a test noticed."""
     return (count["killed"] + count["looped"]) / count.total()
 

@@ -2,7 +2,9 @@
 
 import ast
 import contextlib
+import hashlib
 import re
+from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
@@ -56,6 +58,26 @@ def mutants_of(path):
                     meaning = ast.dump(_Plain().visit(ast.parse(mutated)))
                     found.setdefault(meaning, Mutant(path, line, f"{was} -> {now}", mutated))
     return list(found.values())
+
+
+def sampled(mutants, most):
+    """Returns so many of the mutants, or all if there are no more, in the order given.
+
+    Each file gives the same share of its own, and at least one. Which, a hash of file and change
+    decides: on every machine the same, whatever else the file says.
+    """
+    of_file, share = Counter(mutant.path for mutant in mutants), {}
+    taken = Counter()
+    for mutant in sorted(mutants, key=_drawn):
+        share[mutant] = taken[mutant.path] / of_file[mutant.path], _drawn(mutant)
+        taken[mutant.path] += 1
+    chosen = set(sorted(mutants, key=share.get)[:most])
+    return [mutant for mutant in mutants if mutant in chosen]
+
+
+def _drawn(mutant):
+    text = f"{mutant.path.as_posix()} {mutant.change}"
+    return hashlib.sha256(text.encode()).hexdigest(), mutant.line
 
 
 class _Plain(ast.NodeTransformer):

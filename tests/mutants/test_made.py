@@ -1,6 +1,8 @@
+from pathlib import Path
+
 import pytest
 
-from tests.mutants.made import mutants_of
+from tests.mutants.made import Mutant, mutants_of, sampled
 
 
 @pytest.fixture
@@ -65,3 +67,34 @@ def test_a_mutant_is_the_module_with_one_change(tmp_path):
 )
 def test_what_no_result_depends_on_is_left_alone(changes, code):
     assert changes(code) == set()
+
+
+def mutants(**of_file):
+    return [
+        Mutant(Path(name), line, f"a = {line} -> a = {line + 1}", code="")
+        for name, count in of_file.items()
+        for line in range(count)
+    ]
+
+
+def test_a_sample_has_the_same_share_of_each_file_and_something_of_all():
+    made = mutants(a=400, b=200, c=2)
+    chosen = sampled(made, 61)
+    assert [sum(one.path == Path(name) for one in chosen) for name in "abc"] == [40, 20, 1]
+    assert chosen == [one for one in made if one in chosen]
+    assert sampled(made, 1000) == made
+
+
+def test_what_is_drawn_of_a_file_does_not_depend_on_where_it_stands():
+    made = mutants(a=100)
+    moved = [one._replace(line=one.line + 7) for one in reversed(made)]
+    first, again = ({one.change for one in sampled(given, 30)} for given in (made, moved))
+    assert first == again
+    # Nor is it the beginning of the file.
+    assert first != {one.change for one in made[:30]}
+
+
+def test_a_mutant_more_changes_the_sample_by_one_at_most():
+    made = mutants(a=100)
+    before, after = ({*sampled(given, 30)} for given in (made, [*made, *mutants(b=1)]))
+    assert len(before - after) <= 1

@@ -111,6 +111,42 @@ def test_a_transform_is_that_of_keras(interpolation, fill_mode):
     )
 
 
+def moved(images, across, fill_mode, interpolation="nearest"):
+    """Returns images of which each pixel shows what was so many to its right and below."""
+    transforms = np.float32([[1, 0, x, 0, 1, y, 0, 0] for x, y in across])
+    compiled = tf.function(affine_transform, jit_compile=True, autograph=False)
+    return transforms, compiled(images, transforms, interpolation, fill_mode, 0.5).numpy()
+
+
+@pytest.mark.parametrize("fill_mode", ["constant", "nearest", "wrap", "reflect"])
+def test_images_that_are_not_moved_stay_to_their_edges(fill_mode):
+    images = RNG.random((1, 4, 5, 2), np.float32)
+    for interpolation in ("nearest", "bilinear"):
+        found = moved(images, [(0, 0)], fill_mode, interpolation)[1]
+        np.testing.assert_array_equal(found, images)
+
+
+@pytest.mark.parametrize("mode", ["symmetric", "edge", "constant"])
+def test_whole_pixels_beyond_the_edges_are_those_that_numpy_pads_with(mode):
+    images, across = RNG.random((4, 4, 5, 2), np.float32), [(1, 0), (-2, 1), (0, -3), (4, 3)]
+    fill = {"symmetric": "reflect", "edge": "nearest", "constant": "constant"}[mode]
+    value = {"constant_values": 0.5} if mode == "constant" else {}
+    padded = np.pad(images, [(0, 0), (4, 4), (4, 4), (0, 0)], mode, **value)
+    expected = [
+        image[4 + y : 8 + y, 4 + x : 9 + x] for image, (x, y) in zip(padded, across, strict=True)
+    ]
+    np.testing.assert_array_equal(moved(images, across, fill)[1], expected)
+
+
+@pytest.mark.parametrize("size", [(4, 5), (1, 2), (2, 1), (1, 1)], ids=str)
+def test_pixels_far_beyond_the_edges_wrap_as_those_of_keras(size):
+    across = [(1, 1), (-1, 0), (9, 7), (13, -13), (-22, 22)]
+    images = RNG.random((5, *size, 2), np.float32)
+    transforms, found = moved(images, across, "wrap")
+    expected = keras.ops.image.affine_transform(images, transforms, "nearest", "wrap")
+    np.testing.assert_array_equal(found, expected)
+
+
 @pytest.mark.parametrize(
     ("settings", "told"),
     [

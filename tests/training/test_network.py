@@ -1,10 +1,13 @@
 import itertools
+from typing import Any
 
 import keras
 import numpy as np
 import pytest
 
-from pipeline.training.network import build, first_noise, first_weights
+from pipeline.errors import ParamsError
+from pipeline.params import Network
+from pipeline.training.network import Moments, build, first_noise, first_weights
 from pipeline.training.normalization import NoisyBatch, NoNorm
 from tests.networks import dense
 
@@ -26,6 +29,33 @@ NORMALIZED = {
 def small(normalization=None, hidden_dims=(5, 5, 5), activation="tanh"):
     network = dense(hidden_dims=hidden_dims, activation=activation)
     return build(network, normalization or NoNorm(), shape=(2, 3), classes=4)
+
+
+class Doubled(keras.layers.Layer):
+    """A layer that is not of Keras' own."""
+
+    def call(self, inputs):
+        return 2 * inputs
+
+
+class Given(Network):
+    """A network whose hidden layers, and whose last, are those that it is given."""
+
+    layers: list[Any]
+    last: Any = None
+
+    def hidden(self, inputs, normalize):  # noqa: ARG002
+        for layer in self.layers:
+            inputs = layer(inputs)
+        return inputs
+
+    def logits(self, classes):
+        return self.last and self.last(classes)
+
+
+def built(*layers, last=None, shape=(2, 3), moments=None):
+    network = Given(code="networks/own.py", layers=[*layers], last=last)
+    return build(network, NoNorm(), shape=shape, classes=4, moments=moments)
 
 
 def drawn(model, seed):
@@ -68,6 +98,58 @@ def test_normalization_stands_between_dense_layer_and_activation(normalization):
 
     logits = units @ last["kernel"] + last["bias"]
     np.testing.assert_allclose(model(images, training=False), logits, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("shape", "met"), [((2, 3), (None, 2, 3, 1)), ((2, 3, 3), (None, 2, 3, 3))]
+)
+def test_grey_images_get_a_channel_and_coloured_ones_keep_theirs(shape, met):
+    flat = keras.layers.Flatten()
+    model = built(flat, shape=shape)
+    assert flat.input.shape == met
+    assert (model.input.name, model.input.dtype, model.input.shape) == (
+        "images",
+        "uint8",
+        (None, *shape),
+    )
+
+
+def test_features_come_as_they_are():
+    model = built(shape=(2,), moments=Moments([1.0, 2.0], [4.0, 9.0]))
+    assert (model.input.name, model.input.dtype) == ("features", "float32")
+    scaled = keras.Model(model.input, model.get_layer("scaled").output)
+    np.testing.assert_allclose(scaled(np.float32([[5, 5]])), [[2, 1]], rtol=1e-6)
+
+
+def test_a_network_may_have_logits_of_its_own():
+    flat = keras.layers.Flatten
+    plain = built(flat())
+    own = built(flat(), last=lambda classes: keras.layers.Dense(classes, use_bias=False))
+    assert plain.get_layer("logits").use_bias
+    assert not own.get_layer("logits").use_bias
+    assert plain.output_shape == own.output_shape == (None, 4)
+
+
+@pytest.mark.parametrize(
+    ("layer", "told"),
+    [(Doubled(), "`Doubled` is not"), (keras.layers.Lambda(lambda x: x), "`Lambda` is not")],
+)
+def test_layers_that_keras_alone_could_not_load_are_refused(layer, told):
+    with pytest.raises(ParamsError, match=rf"networks/own\.py: {told} a layer of Keras' own"):
+        built(keras.layers.Flatten(), layer)
+
+
+@pytest.mark.parametrize(
+    ("layer", "shape", "got"),
+    [
+        (keras.layers.Identity(), (2, 3), r"\[batch, 2, 3, 1\]"),
+        # Of pictures whose height nobody knows.
+        (keras.layers.Reshape((-1,)), (None, 2, 3), r"\[batch, None\]"),
+    ],
+)
+def test_hidden_layers_that_end_in_no_units_are_refused(layer, shape, got):
+    with pytest.raises(ParamsError, match=rf"`hidden` must return \[batch, units\], got {got}"):
+        built(layer, shape=shape)
 
 
 @pytest.mark.parametrize("activation", ["relu", "sigmoid"])
@@ -173,6 +255,32 @@ def test_orthogonal_kernels_are_orthonormal_the_short_way(widths):
     assert kernel.shape == (6, *widths)
     short = kernel if len(kernel) >= widths[0] else kernel.T
     np.testing.assert_allclose(short.T @ short, np.eye(short.shape[1]), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("inputs", "layer"),
+    [
+        ((6,), keras.layers.Dense(3)),
+        ((3,), keras.layers.Dense(6)),
+        ((4,), keras.layers.Dense(4)),
+        ((5, 5, 2), keras.layers.Conv2D(4, (3, 2))),
+        ((5, 5, 2), keras.layers.Conv2D(9, (1, 2))),
+    ],
+    ids=["tall", "wide", "square", "tall convolution", "wide convolution"],
+)
+def test_orthogonal_kernels_are_a_decomposition_of_what_numpy_draws(inputs, layer):
+    config = layer.get_config() | {"kernel_initializer": keras.initializers.Orthogonal(gain=2.0)}
+    model = keras.Sequential([keras.Input(inputs), type(layer).from_config(config)])
+    kernel = first_weights(model, seed=3)[0]
+
+    matrix = kernel.reshape(-1, kernel.shape[-1])
+    rng = np.random.default_rng(np.random.SeedSequence(3, spawn_key=(1, 0)))
+    q, r = np.linalg.qr(rng.standard_normal((max(matrix.shape), min(matrix.shape))))
+    # Of all decompositions, the one whose triangle has a positive diagonal.
+    q *= np.sign(np.diag(r))
+    expected = q if len(matrix) >= matrix.shape[1] else q.T
+    np.testing.assert_allclose(matrix, 2 * expected, atol=1e-6)
+    assert kernel.dtype == np.float32
 
 
 def test_orthogonal_kernels_are_uniform_among_rotations():

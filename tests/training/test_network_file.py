@@ -135,6 +135,12 @@ def test_a_file_that_is_wrong_is_told_in_a_line(written, text, told):
     assert "\n" not in str(error.value)
 
 
+def test_keras_is_there_for_those_that_import_it(written):
+    without = written(PLAIN.replace("import keras\n", ""))(code="networks/own.py", width=4)
+    with pytest.raises(ParamsError, match=r"own\.py, line 7: NameError: name 'keras'"):
+        built(without)
+
+
 def test_a_file_that_is_not_there_is_told(tmp_path):
     with pytest.raises(ParamsError, match=r"none\.py': No such file"):
         network_class(str(tmp_path / "none.py"))

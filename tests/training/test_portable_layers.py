@@ -21,6 +21,8 @@ SHAPES = [
     (500, 512, 512), (600, 12, 329), (41, 201, 34), (1_009, 38, 286), (60, 1_024, 33),
     # Those of convolutions, whose batch is all places of all images.
     (4_704, 9, 16), (6_272, 144, 32), (5_000, 49, 1), (4_999, 288, 40),
+    # More pieces than are multiplied one by one, and more rows in each than are at once.
+    (7, 2_000, 40),
 ]  # fmt: skip
 
 
@@ -100,6 +102,15 @@ def test_a_portable_model_has_the_names_and_outputs_of_its_original():
     )
 
 
+def test_a_dense_layer_maps_the_last_of_many_axes():
+    rng = np.random.default_rng(1)
+    model = keras.Sequential([keras.Input((3, 4, 6)), keras.layers.Dense(5)])
+    kernel, bias = (rng.standard_normal(shape, np.float32) for shape in ((6, 5), (5,)))
+    inputs = rng.standard_normal((2, 3, 4, 6), np.float32)
+    found = outputs_and_gradients(portable_layers.portable(model), [kernel, bias], inputs)[0]
+    np.testing.assert_allclose(found, inputs @ kernel + bias, rtol=1e-5, atol=1e-5)
+
+
 @pytest.mark.parametrize(
     "settings",
     [
@@ -108,6 +119,8 @@ def test_a_portable_model_has_the_names_and_outputs_of_its_original():
         {"kernel_size": 3, "padding": "same", "strides": 2},
         {"kernel_size": (4, 1), "padding": "valid", "strides": (2, 1), "use_bias": False},
         {"kernel_size": 2, "padding": "same", "dilation_rate": 2, "activation": "relu"},
+        # Steps over pixels, so that nothing is missing at the borders, and less than nothing.
+        {"kernel_size": 1, "padding": "same", "strides": 2},
     ],
     ids=str,
 )
@@ -116,7 +129,7 @@ def test_a_convolution_is_that_of_tensorflow_with_its_gradients(settings):
     layer = keras.layers.Conv2D(5, **settings, bias_initializer="random_normal")
     model = keras.Sequential([keras.Input((7, 8, 3)), layer])
     weights = [rng.standard_normal(weight.shape, np.float32) for weight in model.get_weights()]
-    images = rng.standard_normal((6, 7, 8, 3), np.float32)
+    images = rng.standard_normal((5, 7, 8, 3), np.float32)
     found, expected = (
         outputs_and_gradients(each, weights, images)
         for each in (portable_layers.portable(model), model)

@@ -42,6 +42,12 @@ def test_a_warm_up_rises_in_equal_steps_and_then_the_cosine_begins():
     np.testing.assert_allclose(found[[10, 15]], [0.2, 0.1], rtol=1e-6)
 
 
+def test_the_cosine_spans_what_the_warm_up_leaves():
+    # After a third of its way it is 1/2, after two thirds -1/2: 3/4 and 1/4 of the rate.
+    found = rates({"name": "cosine", "warmup_epochs": 1})
+    np.testing.assert_allclose(found[[4, 5, 10, 15]], [0.2, 0.2, 0.15, 0.05], rtol=1e-6)
+
+
 @pytest.mark.parametrize(
     ("schedule", "told"),
     [

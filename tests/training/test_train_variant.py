@@ -16,13 +16,26 @@ from tests.networks import PARAMS
 MANIFEST = Manifest("a", parameters={}, seeds=(0, 1), data_sha256="da7a", code_sha256="c0de")
 
 
-def test_a_batch_larger_than_the_examples_trained_on_is_refused(project):
-    (project / "params.yaml").write_text(PARAMS, encoding="utf-8")
-    params = read_params()
-    (project / "data").mkdir()
-    examples = Examples(np.zeros((31, 2, 2), np.uint8), np.arange(31, dtype=np.uint8) % 2)
-    write_prepared(PREPARED_FILE, Dataset(examples, examples, examples, ("a", "b")))
+@pytest.fixture
+def prepare(project):
+    """Writes data with so many examples to train on; returns the shipped parameters."""
 
+    def prepare(count):
+        (project / "params.yaml").write_text(PARAMS, encoding="utf-8")
+        (project / "data").mkdir()
+        examples = Examples(np.zeros((count, 2, 2), np.uint8), np.arange(count, dtype=np.uint8) % 2)
+        write_prepared(PREPARED_FILE, Dataset(examples, examples, examples, ("a", "b")))
+        return read_params()
+
+    return prepare
+
+
+def test_a_batch_may_have_all_examples_trained_on(prepare):
+    assert check_variant(prepare(32), "no_norm") == []
+
+
+def test_a_batch_larger_than_the_examples_trained_on_is_refused(prepare):
+    params = prepare(31)
     with pytest.raises(ParamsError) as told:
         check_variant(params, "no_norm")
 

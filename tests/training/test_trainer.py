@@ -4,8 +4,9 @@ import keras
 import numpy as np
 import pytest
 
+from pipeline.errors import ParamsError
 from pipeline.examples.dataset import Dataset, Examples
-from pipeline.params import Optimizer, Variant
+from pipeline.params import Augmentation, EarlyStopping, Optimizer, Variant
 from pipeline.params import Training as TrainingParams
 from pipeline.training.batches import epoch_batches
 from pipeline.training.network import build
@@ -57,10 +58,12 @@ def variant(normalization, **optimizer):
     )
 
 
+def with_training(one, **settings):
+    return one.model_copy(update={"training": one.training.model_copy(update=settings)})
+
+
 def slower(one):
-    optimizer = Optimizer(name="adam", learning_rate=0.001)
-    training = one.training.model_copy(update={"optimizer": optimizer})
-    return one.model_copy(update={"training": training})
+    return with_training(one, optimizer=Optimizer(name="adam", learning_rate=0.001))
 
 
 LIKE_BATCH = {"momentum": 0.9, "epsilon": 0.001, "center": True, "scale": True}
@@ -290,11 +293,49 @@ def test_every_variant_starts_from_the_seeds_kernels_and_sees_the_seeds_batches(
         np.testing.assert_array_equal(weight, same)
 
 
+@pytest.mark.parametrize(
+    "setting",
+    [
+        {"weight_decay": 0.1},
+        {"label_smoothing": 0.1},
+        {"augmentation": [Augmentation(layer="RandomFlip")]},
+        {"optimizer": Optimizer(name="sgd", learning_rate=0.05)},
+    ],
+    ids=str,
+)
+def test_what_is_compiled_is_shared_by_those_alone_for_which_it_is_the_same(dataset, setting):
+    trainer = Trainer(dataset)
+    solver = trainer.solver(NO_NORM)
+    assert trainer.solver(slower(NO_NORM)) is solver
+    assert trainer.solver(with_training(NO_NORM, epochs=7)) is solver
+    assert trainer.solver(with_training(NO_NORM, **setting)) is not solver
+
+
+def test_an_augmentation_that_cannot_be_built_is_told_before_training(dataset):
+    wrong = with_training(NO_NORM, augmentation=[Augmentation(layer="RandomRotation")])
+    with pytest.raises(ParamsError, match=r"RandomRotation: .*factor"):
+        Trainer(dataset).check(wrong)
+
+
+def test_a_run_that_stops_early_has_the_weights_of_its_best_epoch(dataset, make_trainer):
+    stopping = EarlyStopping(monitor="loss", patience=2)
+    one = with_training(NO_NORM, epochs=9, early_stopping=stopping)
+    trainer = make_trainer()
+    run = trainer(Task(one, seed=2))
+    losses = [epoch.validation.loss for epoch in run.history]
+    # Neither the first nor the last, so that no other epoch stands for it.
+    assert 0 < np.argmin(losses) == len(losses) - 3
+    scores = trainer.solver(one).evaluate(
+        run.weights, dataset.validation.inputs, dataset.validation.labels
+    )
+    assert scores == run.history[np.argmin(losses)].validation
+
+
 def test_a_network_has_an_output_for_each_label_of_the_training_set(dataset):
     assert Trainer(dataset).solver(NO_NORM).model.output_shape == (None, 3)
 
 
-def test_a_course_begins_with_the_first_epoch_unless_it_is_told_otherwise(dataset, trained):
-    trainer, task = Trainer(dataset), Task(NO_NORM, seed=1)
+def test_a_course_begins_with_the_first_epoch_unless_it_is_told_otherwise(make_trainer, trained):
+    trainer, task = make_trainer(), Task(NO_NORM, seed=1)
     state = trainer.solver(NO_NORM).start(seed=1)
     assert tuple(trainer.course(task, state)) == trained["none"][0][1].history

@@ -26,7 +26,7 @@ from pipeline.commands.lean_tensorflow import lean_tensorflow
     default=10,
     show_default=True,
     type=click.IntRange(min=1),
-    help="How many examples to take from an IDX file or a table.",
+    help="How many examples to take from an IDX file, a table or an .npz.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(
@@ -45,7 +45,8 @@ def command(
     trained on. For images it is a picture of any size, or an IDX file of many images. A picture is
     scaled; one of a digit, dark on light or light on dark, is prepared as MNIST's were: cut out,
     scaled and centred. For a table it is a .csv or .parquet file with the same columns, in any
-    order. All files are read before anything is printed.
+    order. For either it may be an .npz with the examples as its array x, or else x_test. All files
+    are read before anything is printed.
     """
     if registered and seed is not None:
         raise click.UsageError("--registered and --seed exclude each other")

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from pipeline.datasets.own import arrays
 from pipeline.datasets.picture_file import printable_path
 from pipeline.errors import DataError
 from pipeline.serving.drawings import as_example
+from pipeline.serving.files import beginning
 from pipeline.serving.given_images import Mode, read_images
 from pipeline.serving.given_rows import read_rows
 from pipeline.tracking.trained_on import TrainedOn
@@ -52,6 +55,8 @@ def read_given(path: Path, first: int, data: TrainedOn) -> Given:
         ArgumentError: if it is not a regular file.
         DataError: if it holds no examples such as the model was trained on.
     """
+    if path.suffix.lower() == ".npz":
+        return _of_arrays(path, first, data)
     if data.features:
         rows = read_rows(path, first, data.features)
         return Given(path, rows.features, left_out=rows.left_out, unknown=rows.unknown)
@@ -59,6 +64,20 @@ def read_given(path: Path, first: int, data: TrainedOn) -> Given:
     if given.is_picture:
         return Given(path, _example(given.images[0], data)[None], is_single=True)
     return Given(path, _fitting(path, given.images, data), left_out=given.left_out)
+
+
+def _of_arrays(path: Path, first: int, data: TrainedOn) -> Given:
+    beginning(path, "an .npz")
+    inputs = arrays.read_inputs(path)
+    left_out = max(0, len(inputs) - first)
+    if not data.features:
+        return Given(path, _fitting(path, inputs[:first], data), left_out=left_out)
+    if inputs.shape[1:] != data.shape:
+        raise DataError(
+            f"{printable_path(path)} has examples of {list(inputs.shape[1:])}, the model takes "
+            f"{list(data.shape)}, a value for each feature"
+        )
+    return Given(path, inputs[:first], left_out=left_out)
 
 
 def _mode(path: Path, data: TrainedOn) -> Mode:
@@ -87,8 +106,8 @@ def _example(picture: NDArray[np.uint8], data: TrainedOn) -> NDArray[np.uint8]:
     return np.asarray(scaled).reshape(data.shape)
 
 
-def _fitting(path: Path, images: NDArray[np.uint8], data: TrainedOn) -> NDArray[np.uint8]:
-    """Returns images of an IDX file, which are taken as they are."""
+def _fitting(path: Path, images: NDArray[Any], data: TrainedOn) -> NDArray[Any]:
+    """Returns images of an IDX file or an array, which are taken as they are."""
     if images.shape[1:] != data.shape and (*images.shape[1:], 1) != data.shape:
         has, takes = (" by ".join(map(str, sides)) for sides in (images.shape[1:], data.shape))
         raise DataError(

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.errors import DataError
+from pipeline.errors import DataError, MissingInputError
 from pipeline.serving.drawings import as_example
 from pipeline.serving.given import read_given
 from pipeline.tracking.trained_on import TrainedOn
@@ -86,3 +86,53 @@ def test_rows_have_names_by_their_places(tmp_path):
     assert given.inputs.tolist() == [[2, 1], [4, 3]]
     assert (given.names, given.left_out) == ([f"{path}[0]", f"{path}[1]"], 1)
     assert given.unknown == ("who",)
+
+
+@pytest.mark.parametrize("name", ["x", "x_test"])
+def test_images_of_an_array_are_taken_as_they_are(tmp_path, name):
+    images = np.random.default_rng(0).integers(0, 256, (3, 4, 6, 3), np.uint8)
+    # A file may hold both; then x is meant.
+    others = {"x_test": images[:1]} if name == "x" else {"x_train": images[:1]}
+    np.savez(tmp_path / "a.npz", **{name: images}, **others)
+    given = read_given(tmp_path / "a.npz", 2, trained_on(4, 6, 3))
+    np.testing.assert_array_equal(given.inputs, images[:2])
+    assert (given.left_out, given.is_single) == (1, False)
+
+
+def test_images_divided_by_255_are_bytes_again(tmp_path):
+    images = np.random.default_rng(0).integers(0, 256, (3, 4, 6), np.uint8)
+    np.savez(tmp_path / "a.npz", x=images / 255)
+    given = read_given(tmp_path / "a.npz", 9, trained_on(4, 6))
+    np.testing.assert_array_equal(given.inputs, images)
+
+
+def test_features_of_an_array_are_taken_in_their_order(tmp_path):
+    features = np.random.default_rng(0).normal(size=(3, 2)).astype(np.float32)
+    np.savez(tmp_path / "a.npz", x=features)
+    given = read_given(tmp_path / "a.npz", 9, trained_on(2, features=("x0", "x1")))
+    np.testing.assert_array_equal(given.inputs, features)
+
+
+@pytest.mark.parametrize(
+    ("held", "data", "fault"),
+    [
+        ({"y_test": np.zeros(3)}, trained_on(4, 6), "has no array x or x_test; .* y_test"),
+        ({"x": np.zeros((3, 4))}, trained_on(2, features=("a", "b")), r"of \[4\], .* takes \[2\]"),
+        ({"x": np.zeros((3, 4, 6))}, trained_on(2, features=("a", "b")), r"of \[4, 6\], .* \[2\]"),
+        ({"x": np.zeros((3, 4, 6))}, trained_on(4, 5), "images of 4 by 6 pixels, .* 4 by 5"),
+        ({"x": np.zeros((3, 24))}, trained_on(4, 6), "images of 24 pixels, .* 4 by 6"),
+        ({"x": np.full((3, 4, 6), 0.3)}, trained_on(4, 6), "neither a byte"),
+        ({"x": np.array([object()])}, trained_on(4, 6), "cannot be read"),
+        ({"x": np.zeros(())}, trained_on(4, 6), r"x is \[\]: pictures are"),
+        ({"x": np.zeros((0, 4, 6))}, trained_on(4, 6), "holds no examples"),
+    ],
+)
+def test_arrays_that_do_not_fit_are_told(tmp_path, held, data, fault):
+    np.savez(tmp_path / "a.npz", **held)
+    with pytest.raises(DataError, match=rf"a\.npz.* {fault}"):
+        read_given(tmp_path / "a.npz", 9, data)
+
+
+def test_a_missing_file_of_arrays_is_told(tmp_path):
+    with pytest.raises(MissingInputError, match=r"none\.npz is not here"):
+        read_given(tmp_path / "none.npz", 9, trained_on(4, 6))

@@ -1,9 +1,8 @@
 """Hostile files
 
 Data files that were forged, prepared ones that were damaged, and pictures that strangers made for
-`predict`. What was published is known to the
-last bit, so `prepare` reads nothing else; here the forged files take the place of the published
-ones, checksums and all, to see what the readers do.
+`predict`. What was published is known to the last bit, so `prepare` reads nothing else; here the
+forged files take the place of the published ones, checksums and all, to see what the readers do.
 """
 
 import functools
@@ -206,6 +205,8 @@ atexit.register(lambda: pathlib.Path("seen").write_text("\\n".join(seen)))
 def test_forged_pictures_are_refused(project, peak, content, told):
     (project / "params.yaml").write_text(PARAMS, encoding="utf-8")
     (project / "seven.png").write_bytes(content())
+    examples = Examples(np.zeros((1, 28, 28), np.uint8), np.zeros(1, np.uint8))
+    write_prepared(PREPARED, Dataset(examples, examples, examples, tuple("0123456789")))
 
     Path("secret").write_text("not to be read")
 

@@ -211,6 +211,28 @@ def test_a_run_without_all_its_epochs_does_not_count(runs):
     assert found() == [0]
 
 
+@pytest.mark.parametrize(("patience", "ended"), [(1, [0, 1]), (2, [1])])
+@pytest.mark.usefixtures("stage")
+def test_a_run_that_early_stopping_ended_is_whole(model, patience, ended):
+    stopping = {"epochs": 9, "early_stopping": {"monitor": "loss", "patience": patience}}
+    there = replace(THERE, parameters={"normalization": "batch", "training": stopping})
+    # The loss on the validation set improves up to the second epoch, or to the first.
+    runs = [
+        replace(
+            trained(seed, model),
+            history=tuple(
+                EpochScores(seed, epoch, Scores(1.0, 0.5), Scores(loss, 0.5))
+                for epoch, loss in enumerate(losses)
+            ),
+        )
+        for seed, losses in enumerate([(0.9, 0.5, 0.8), (0.5, 0.9, 0.8)])
+    ]
+    write_runs(there, runs)
+    commit()
+    shutil.rmtree("runs")
+    assert found(replace(there, seeds=(0, 1, 2))) == ended
+
+
 @pytest.mark.usefixtures("stage")
 def test_before_the_first_training_there_are_none():
     Path("dvc.lock").unlink()

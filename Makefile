@@ -70,7 +70,7 @@ check: setup  ## check lint, types, import layers and spelling
 studies: setup  ## put published claims to the test; the gallery is studies/README.md
 	dvc repro studies/dvc.yaml
 
-independent: setup  ## check three studies against plain NumPy, and write the results to studies/INDEPENDENT.md
+independent: setup  ## check three studies against plain NumPy and an example against Keras, and write the results to studies/INDEPENDENT.md
 	pytest -m "" tests/independent --page studies/INDEPENDENT.md
 
 bench: setup  ## measure its speed against peers; 15 minutes, and 3 GB of packages the first time

@@ -19,10 +19,12 @@ RULE = (
     + ". What that allows in all is told with each line."
 )
 _HEAD = (
-    "Each line trains a cell of a study once more, by an implementation that shares no code with "
-    "the project: `tests/independent/mlp.py`, NumPy alone, backward passes by hand, weights and "
-    "batches drawn by another generator. Means ± standard deviations over seeds, in % and points, "
-    "losses in hundredths. Written by `make independent`."
+    "Each line trains a cell of a study, or an example, once more, by an implementation that "
+    "shares no code with the project. For studies it is `tests/independent/mlp.py`: NumPy alone, "
+    "backward passes by hand. For the example with convolutions it is "
+    "`tests/independent/convolutions.py`: Keras' layers and a loop. Weights and batches are drawn "
+    "by another generator. Means ± standard deviations over seeds, in % and points, losses in "
+    "hundredths. Written by `make independent`."
 )
 
 
@@ -45,7 +47,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class Comparison:
-    """One measure of one cell, as the project has it and as NumPy has it."""
+    """One measure of one cell, as the project has it and as the other implementation has it."""
 
     study: str
     cell: str
@@ -80,7 +82,7 @@ class Comparison:
 
 def page(comparisons, not_tried):
     """Returns the page as Markdown; `not_tried` are reasons."""
-    header = ["Study", "Cell", "Measure", "Seeds", "Project", "NumPy"]
+    header = ["Study", "Cell", "Measure", "Seeds", "Project", "Independent"]
     header += ["Difference", "Allowed", "Agrees"]
     rows = [
         [

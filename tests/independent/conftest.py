@@ -2,6 +2,8 @@
 
 from tests.independent.comparison import Comparison, Sample, page
 
+_TELLING = ("independent/test_studies.py", "independent/test_examples.py")
+
 
 def pytest_terminal_summary(terminalreporter, config):
     path = config.getoption("--page")
@@ -9,7 +11,7 @@ def pytest_terminal_summary(terminalreporter, config):
         report
         for outcome in ("passed", "failed", "skipped")
         for report in terminalreporter.stats.get(outcome, [])
-        if "independent/test_studies.py" in report.nodeid
+        if report.nodeid.partition("::")[0].endswith(_TELLING)
     ]
     if path is None or not reports:
         return

@@ -15,6 +15,8 @@ import numpy as np
 
 from pipeline.provenance.processor import outside_promise, present_processor
 from pipeline.training.normalization import NORMALIZATIONS
+from tests.portability.caches import PROCESSORS, Caches
+from tests.portability.products import bits, operands, products
 from tests.portability.steps import COMMITTED, STEPS
 
 PAGE = Path("docs/PORTABILITY.md")
@@ -57,10 +59,6 @@ def run(module: str, *arguments: str, processor: str | None, folder: str = ".") 
 
 def shapes_that_differ() -> list[tuple[int, int, int]]:
     """Returns the shapes, of many drawn at random, whose products depend on the caches."""
-    from tests.training.test_dense import bits, operands, products  # noqa: PLC0415
-
-    from tests.portability.caches import PROCESSORS, Caches  # noqa: PLC0415
-
     products(*operands(64, 512, 64))
     caches, draw, different = Caches(), np.random.default_rng(0), []
     for _ in range(SHAPES):

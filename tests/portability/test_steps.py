@@ -9,6 +9,7 @@ import pytest
 
 from pipeline.provenance.processor import outside_promise, present_processor
 from pipeline.training.normalization import NORMALIZATIONS
+from tests.portability.__main__ import in_words
 from tests.portability.steps import COMMITTED, digest
 
 
@@ -102,3 +103,13 @@ def test_every_product_has_its_operands_row_by_row(compiled):
     # of its inputs, and its 784 inputs are summed in two pieces.
     assert len(products) == 3 + 1 + 3 + 2
     assert set(products) == {("1", "0")}
+
+
+def test_the_page_tells_who_has_other_bits():
+    committed = json.loads(COMMITTED.read_text())
+    trained = {None: committed, "Haswell": committed | {"batch": "other"}}
+    page = in_words(trained, {None: {"a": b"1"}, "Haswell": {"a": b"2"}}, [(3, 2, 1)])
+    here, haswell = (line for line in page.splitlines() if " same |" in line)
+    assert haswell.startswith("| Haswell, emulated |")
+    assert (here.count("**other**"), haswell.count("**other**")) == (0, 2)
+    assert "bits depend on it: 3 by 2 by 1." in page

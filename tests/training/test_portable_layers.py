@@ -1,4 +1,3 @@
-import functools
 import sys
 
 import keras
@@ -12,8 +11,8 @@ from pipeline.training.normalization import NoNorm
 from pipeline.training.solver import Scorer
 from tests.networks import dense
 from tests.portability.caches import PROCESSORS, Caches
+from tests.portability.products import bits, compiled, operands, products
 
-compiled = functools.partial(tf.function, jit_compile=True, autograph=False)
 # Batch, inputs, units: the notebook's, and those in which Eigen divides what is summed, rows or
 # columns on one of the processors but not on another.
 SHAPES = [
@@ -27,29 +26,11 @@ SHAPES = [
 
 
 @compiled
-def products(inputs, kernel, outer):
-    with tf.GradientTape() as tape:
-        tape.watch([inputs, kernel])
-        outputs = portable_layers.times(inputs, kernel)
-    return [outputs, *tape.gradient(outputs, [inputs, kernel], output_gradients=outer)]
-
-
-@compiled
 def plain_products(inputs, kernel, outer):
     with tf.GradientTape() as tape:
         tape.watch([inputs, kernel])
         outputs = inputs @ kernel
     return [outputs, *tape.gradient(outputs, [inputs, kernel], output_gradients=outer)]
-
-
-def operands(batch, inputs, units):
-    rng = np.random.default_rng(0)
-    shapes = ((batch, inputs), (inputs, units), (batch, units))
-    return [rng.standard_normal(shape, np.float32) for shape in shapes]
-
-
-def bits(tensors):
-    return [tensor.numpy().tobytes() for tensor in tensors]
 
 
 @pytest.fixture(scope="module")

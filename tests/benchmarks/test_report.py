@@ -39,16 +39,22 @@ def test_page_has_what_was_measured_and_nothing_else():
     assert "dvc repro" not in page
 
 
-def test_figure_has_a_bar_for_each_contestant_the_fastest_on_top():
+def test_figure_has_the_ratio_of_each_peer_the_fastest_on_top():
     growth = [
         {"value": v, "seconds": v, "peak_memory": 1e9, "microseconds_per_example": 1.0}
         for v in (1, 4)
     ]
     names = ("seeds", "width", "batch", "depth")
-    drawn = report.figure({"contest": CONTEST, "growth": dict.fromkeys(names, growth)})
-    bars = drawn.subfigs[0].axes[0]
-    assert [bar.get_width() for bar in bars.patches] == [2.0, 4.0]
-    assert [label.get_text() for label in bars.get_yticklabels()] == ["JAX\nscan", "bnlab"]
+    slow = {"torch": one("torch", 0.4, 9.0) | {"times_slower": spread([7.0, 9.0, 12.0])}}
+    contest = {"contestants": CONTEST["contestants"] | slow}
+    drawn = report.figure({"contest": contest, "growth": dict.fromkeys(names, growth)})
+    (axis,) = drawn.subfigs[0].axes
+    points, _, (spreads,) = axis.containers[0]
+    # Not the ratio of the rates, 10.
+    assert list(points.get_xdata()) == [9.0, 2.0]
+    assert spreads.get_segments()[0][:, 0].tolist() == [7.0, 12.0]
+    assert [label.get_text() for label in axis.get_yticklabels()] == ["torch", "JAX\nscan"]
+    assert {text.get_text().split()[0] for text in axis.texts} == {"9", "2", "bnlab"}
 
 
 def test_page_says_which_targets_are_missed():

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from typing import NoReturn
 
 import click
 
 from pipeline.commands.lean_tensorflow import lean_tensorflow
+from pipeline.errors import DataError
 
 
 @click.command()
@@ -28,15 +31,22 @@ from pipeline.commands.lean_tensorflow import lean_tensorflow
     type=click.IntRange(min=1),
     help="How many examples to take from an IDX file, a table or an .npz.",
 )
+@click.option("--show", is_flag=True, help="Draw each image as the models see it.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def command(
-    paths: tuple[Path, ...], seed: int | None, first: int, *, registered: bool, as_json: bool
+def command(  # noqa: PLR0913  They are its options.
+    paths: tuple[Path, ...],
+    seed: int | None,
+    first: int,
+    *,
+    registered: bool,
+    show: bool,
+    as_json: bool,
 ) -> None:
     """Say which class each FILE shows, and with what confidence.
 
     \b
     Examples:
-      python -m pipeline predict seven.png three.jpg
+      python -m pipeline predict seven.png three.jpg --show
       python -m pipeline predict data/raw/t10k-images-idx3-ubyte --first 20
       python -m pipeline predict seven.png --registered
       python -m pipeline predict patients.csv
@@ -45,14 +55,18 @@ def command(
     trained on. For images it is a picture of any size, or an IDX file of many images. A picture is
     scaled; one of a digit, dark on light or light on dark, is prepared as MNIST's were: cut out,
     scaled and centred. For a table it is a .csv or .parquet file with the same columns, in any
-    order. For either it may be an .npz with the examples as its array x, or else x_test. All files
-    are read before anything is printed.
+    order. For either it may be an .npz with the examples as its array x, or else x_test.
+
+    Images that are unlike those trained on are named, for the models answer them too. Files that
+    are of no use are named at the end, with exit code 65.
     """
+    if show and as_json:
+        raise click.UsageError("--show and --json exclude each other")
     if registered and seed is not None:
         raise click.UsageError("--registered and --seed exclude each other")
     from pipeline.examples.prepared import read_prepared
     from pipeline.params_file import read_params
-    from pipeline.serving.given import read_given
+    from pipeline.serving.given import read_all
     from pipeline.tracking.trained_on import TrainedOn, read_trained_on
 
     params = read_params()
@@ -67,11 +81,21 @@ def command(
             data = read_trained_on(*champion)
         else:
             data = TrainedOn.of(params.data.dataset, read_prepared())
-        given = [read_given(path, first, data) for path in paths]
+        given, refused = read_all(paths, first, data)
+        if not given:
+            _end(refused)
         with lean_tensorflow():
             from pipeline.serving import predict
         if champion:
             predictors = [predict.champion_predictor(*champion)]
         else:
             predictors = predict.predictors_of_runs(params, seed or 0)
-    predict.run(predictors, data, given, as_json=as_json)
+    predict.run(predictors, data, given, show=show, as_json=as_json)
+    if refused:
+        _end(refused)
+
+
+def _end(refused: Sequence[DataError]) -> NoReturn:
+    for error in refused[:-1]:
+        click.echo(f"error: {error}", err=True)
+    raise refused[-1]

@@ -75,8 +75,12 @@ def told_in_a_line(path: Path) -> Iterator[None]:
         ) from None
 
 
-def upright(path: Path) -> Image.Image:
-    """Returns the picture the right way up, in a mode that can be scaled down."""
+def upright(path: Path, *, fewer_bits: bool = False) -> Image.Image:
+    """Returns the picture the right way up, in a mode that can be scaled down.
+
+    Levels of 16 bits become 8, the highest ones. With `fewer_bits` they are the highest of those
+    that the picture uses, as some cameras save 12 bits as 16.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         with Image.open(path, formats=FORMATS) as file:
@@ -87,7 +91,9 @@ def upright(path: Path) -> Image.Image:
             file.load()
             if file.mode.startswith("I;16") or (file.mode == "I" and file.format == "PPM"):
                 # Pillow would clip 16 bits at 255.
-                return file.point(lambda level: level / 256).convert("L")
+                brightest = int(np.asarray(file).max())
+                used = max(8, brightest.bit_length()) if fewer_bits else 16
+                return file.point(lambda level: level / 2 ** (used - 8)).convert("L")
             if file.mode in ("I", "F"):
                 raise DataError(
                     f"{printable_path(path)} has pixels of 32 bits: save the picture with 8 or 16"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,24 @@ class Given:
         """A name for each example, to show to people."""
         name = printable_path(self.path)
         return [name] if self.is_single else [f"{name}[{i}]" for i in range(len(self.inputs))]
+
+
+def read_all(
+    paths: Sequence[Path], first: int, data: TrainedOn
+) -> tuple[list[Given], list[DataError]]:
+    """Returns what `read_given` reads of each file, and the errors of those that are of no use.
+
+    Raises:
+        MissingInputError: if a file is not there, or may not be read.
+        ArgumentError: if one is not a regular file.
+    """
+    given, refused = [], []
+    for path in paths:
+        try:
+            given.append(read_given(path, first, data))
+        except DataError as error:
+            refused.append(error)
+    return given, refused
 
 
 def read_given(path: Path, first: int, data: TrainedOn) -> Given:

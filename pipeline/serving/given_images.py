@@ -101,15 +101,24 @@ def _as_it_is(path: Path, mode: Mode) -> NDArray[np.uint8]:
 def _ink(path: Path) -> NDArray[np.uint8]:
     """Returns the picture's brightness, [height, width], on a background that shows its ink."""
     with told_in_a_line(path):
-        picture = upright(path)
+        picture = upright(path, fewer_bits=True)
         picture.thumbnail((_LONGEST_SIDE, _LONGEST_SIDE))
         picture = picture.convert("RGBA")
     for paper in ("white", "black"):
         # White ink on a transparent background shows on black only.
         background = Image.new("RGBA", picture.size, paper)
-        grey = np.asarray(Image.alpha_composite(background, picture).convert("L"))
-        if not is_blank(grey):
-            return grey
+        seen = Image.alpha_composite(background, picture).convert("RGB")
+        # Ink of another colour may be as bright as its background.
+        for channel in (seen.convert("L"), *seen.split()):
+            if not is_blank(brightness := np.asarray(channel)):
+                return brightness
+    first = "its first frame" if _has_frames(path) else "it"
     raise DataError(
-        f"{printable_path(path)} is blank, or too faint: draw a digit on it, away from its border"
+        f"{printable_path(path)} shows no digit: {first} is blank, or too faint; draw a digit on "
+        "it, away from its border"
     )
+
+
+def _has_frames(path: Path) -> bool:
+    with Image.open(path, formats=FORMATS) as file:
+        return getattr(file, "n_frames", 1) > 1

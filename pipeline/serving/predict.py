@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from pipeline.datasets.picture_file import printable_path
 from pipeline.errors import ArgumentError, DataError, PendingError, one_line
-from pipeline.examples.prepared import PREPARED_FILE
+from pipeline.examples.prepared import PREPARED_FILE, read_prepared
 from pipeline.files import sha256
 from pipeline.params import Params
 from pipeline.reporting import pages
@@ -23,11 +23,14 @@ from pipeline.runs.models import read_model
 from pipeline.runs.tables import run_folder
 from pipeline.serving.given import Given
 from pipeline.serving.given_rows import listed
+from pipeline.serving.likeness import RARE, Likeness
 from pipeline.tracking.trained_on import TrainedOn
 
 # Below this confidence, the second guess is shown as well.
 _SURE = 0.9
 _DIGITS = tuple("0123456789")
+# From black to white.
+_SHADES = " .:-=+*#%@"
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,6 +57,8 @@ class Predictor:
 
 # The probabilities [examples, classes] of one file, by the name of the predictor.
 _Predictions = dict[str, NDArray[np.float32]]
+# For the images of each file, the share of test images that are less like the training images.
+_Likeness = Mapping[Path, NDArray[np.float64]]
 
 
 def predictors_of_runs(params: Params, seed: int) -> list[Predictor]:
@@ -88,14 +93,22 @@ def champion_predictor(source: str, folder: Path) -> Predictor:
 
 
 def run(
-    predictors: Sequence[Predictor], data: TrainedOn, given: Sequence[Given], *, as_json: bool
+    predictors: Sequence[Predictor],
+    data: TrainedOn,
+    given: Sequence[Given],
+    *,
+    show: bool,
+    as_json: bool,
 ) -> None:
     """Prints the class that each predictor takes each example for, and its confidence.
+
+    Names images that are unlike those trained on, if the data are here.
 
     Args:
         predictors: the models.
         data: what they were trained on.
         given: the examples of each file.
+        show: whether to draw images, too.
         as_json: whether to print one JSON object, instead of text.
 
     Raises:
@@ -107,7 +120,30 @@ def run(
         raise DataError(
             f"nothing can be predicted: training diverged in {sources}; choose another --seed"
         )
-    print((_json if as_json else _text)(predictors, data, given, predictions), end="")
+    likeness = _likeness(data, given)
+    print((_json if as_json else _text)(predictors, data, given, predictions, likeness), end="")
+    if show and not data.features:
+        print("".join(f"\n{name}\n{drawn}\n" for name, drawn in _drawn(given)), end="")
+
+
+def _likeness(data: TrainedOn, given: Sequence[Given]) -> _Likeness:
+    """Returns what `Likeness` tells of each file's images; nothing of tables, or without data."""
+    if data.features or not PREPARED_FILE.exists():
+        return {}
+    dataset = read_prepared()
+    if TrainedOn.of(data.dataset, dataset) != data:
+        return {}
+    likeness = Likeness(dataset)
+    return {file.path: likeness.share_less_alike(file.inputs) for file in given}
+
+
+def _drawn(given: Sequence[Given]) -> Iterator[tuple[str, str]]:
+    """Yields the name of each image, and the image in characters, two to a pixel."""
+    for file in given:
+        for name, image in zip(file.names, file.inputs, strict=True):
+            grey = image.reshape(*image.shape[:2], -1).mean(axis=2)
+            levels = (grey / 256 * len(_SHADES)).astype(int)
+            yield name, "\n".join("".join(2 * _SHADES[i] for i in row).rstrip() for row in levels)
 
 
 def _text(
@@ -115,6 +151,7 @@ def _text(
     data: TrainedOn,
     given: Sequence[Given],
     predictions: Sequence[_Predictions],
+    likeness: _Likeness,
 ) -> str:
     rows = [
         [name, *(_guess(of_file[predictor.name][i], data.classes) for predictor in predictors)]
@@ -137,6 +174,16 @@ def _text(
         )
         for file in given
         if file.unknown
+    ]
+    page += [
+        pages.Paragraph(
+            f"{name} is unlike the images trained on: of those in the test set {100 * share:.0f} % "
+            "are as unlike them. The models answer all the same."
+        )
+        for file in given
+        if file.path in likeness
+        for name, share in zip(file.names, likeness[file.path], strict=True)
+        if share < RARE
     ]
     return pages.text(page)
 
@@ -164,6 +211,7 @@ def _json(
     data: TrainedOn,
     given: Sequence[Given],
     predictions: Sequence[_Predictions],
+    likeness: _Likeness,
 ) -> str:
     record = {
         "models": {one.name: {"label": one.label, "from": one.source} for one in predictors},
@@ -172,6 +220,7 @@ def _json(
             {
                 "file": str(file.path),
                 "place": None if file.is_single else i,
+                **({"share_less_alike": likeness[file.path][i]} if likeness else {}),
                 "predictions": {
                     name: _record(array[i], data.classes) for name, array in of_file.items()
                 },

@@ -185,7 +185,33 @@ def test_a_picture_cut_short_is_reported(saved, name):
     ids=["white", "transparent", "one pixel"],
 )
 def test_a_blank_picture_is_reported(saved, picture):
-    assert refusal(saved("a.png", picture)).startswith("is blank, or too faint: draw a")
+    assert refusal(saved("a.png", picture)).startswith(
+        "shows no digit: it is blank, or too faint; draw a"
+    )
+
+
+def test_an_animation_that_begins_with_nothing_is_reported_as_such(tmp_path):
+    frames = [Image.fromarray(GREY) for _ in range(2)]
+    Image.new("L", frames[0].size, 255).save(
+        tmp_path / "a.gif", save_all=True, append_images=frames
+    )
+    assert "its first frame is blank" in refusal(tmp_path / "a.gif")
+
+
+def test_ink_of_another_colour_is_seen_though_it_is_as_bright_as_its_paper(saved):
+    coloured = np.full((40, 30, 3), (255, 0, 0), np.uint8)
+    coloured[10:30, 10:15] = (0, 130, 0)
+    (image,) = read_images(saved("a.png", coloured), 10, "ink").images
+    assert np.ptp(np.asarray(Image.fromarray(coloured).convert("L")).astype(int)) < 16
+    ink = np.abs(image.astype(int) - image[0, 0]) > 100
+    np.testing.assert_array_equal(ink, GREY == 0)
+
+
+@pytest.mark.parametrize("bits", [10, 12, 16])
+def test_twelve_bits_that_are_saved_as_sixteen_are_not_faint(saved, bits):
+    levels = np.where(GREY > 0, 2**bits - 1, 0).astype(np.uint16)
+    (image,) = read_images(saved("a.tiff", levels), 10, "ink").images
+    np.testing.assert_array_equal(image, GREY)
 
 
 def test_pixels_of_32_bits_are_reported(saved):

@@ -100,6 +100,60 @@ def test_another_seed_is_another_model_and_a_drawing_is_seen_white_on_black():
     )
 
 
+@pytest.fixture
+def lines(trained):
+    """The project, with pictures of lines down as its data: for the classes, all are one digit."""
+    down = np.zeros((10, 28, 28), np.uint8)
+    for i, image in enumerate(down):
+        image[4:24, 12:16] = 200 + i
+    known = Examples(down, np.arange(10, dtype=np.uint8))
+    prepare(Dataset(known, known, known, tuple("0123456789")))
+    lying = np.full((90, 90), 255, np.uint8)
+    lying[40:50, 20:70] = 0
+    Image.fromarray(lying).save("lying.png")
+    return trained
+
+
+@pytest.mark.usefixtures("lines")
+def test_a_picture_unlike_those_trained_on_is_named():
+    told = " ".join(predict("stroke.png", "lying.png").output.partition("\n\n")[2].split())
+    assert told == (
+        "lying.png is unlike the images trained on: of those in the test set 0 % are as unlike "
+        "them. The models answer all the same."
+    )
+    shares = [
+        one["share_less_alike"]
+        for one in json.loads(predict("stroke.png", "lying.png", "--json").output)["images"]
+    ]
+    assert shares[0] > 0.5
+    assert shares[1] == 0
+
+
+@pytest.mark.usefixtures("trained")
+def test_pictures_are_drawn_as_the_models_see_them():
+    drawn = predict("stroke.png", "--show").output.split("stroke.png\n")[-1].splitlines()
+    assert len(drawn) == 28
+    # The stroke, 50 by 10, becomes 20 by 4, in the middle.
+    inked = [i for i, row in enumerate(drawn) if row]
+    assert inked == list(range(4, 24))
+    assert {row for row in drawn if row} == {24 * " " + 8 * "@"}
+    assert predict("stroke.png", "--show", "--json").exit_code == 2
+
+
+@pytest.mark.usefixtures("trained")
+def test_files_of_no_use_do_not_keep_the_others_from_being_predicted():
+    for name in ("blank.png", "white.png"):
+        Image.new("L", (90, 90), 255).save(name)
+    with pytest.raises(DataError, match=r"white\.png shows no digit"):
+        predict("blank.png", "stroke.png", "white.png")
+    ended = CliRunner().invoke(
+        cli.pipeline, ["predict", "blank.png", "stroke.png", "white.png"], catch_exceptions=True
+    )
+    assert ended.stdout.splitlines()[1].startswith("stroke.png  4")
+    (line,) = ended.stderr.splitlines()
+    assert line.startswith("error: blank.png shows no digit")
+
+
 @pytest.mark.usefixtures("trained")
 def test_json_has_all_probabilities():
     told = json.loads(predict("stroke.png", "images-idx3", "--json").output)

@@ -98,7 +98,9 @@ def load(path: Path) -> object:
         return yaml.constructor.construct_document(root) if root else None
     except FileNotFoundError:
         message = f"{path} is not here: run from the project's root"
-    except (OSError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
+        message = f"{path} is not text in UTF-8 ({error.reason}): save it in that encoding"
+    except OSError as error:
         message = f"{path} cannot be read: {error}"
     except MarkedYAMLError as error:
         where = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""

@@ -12,8 +12,31 @@ from pipeline.comparison.verdict import fewest_pairs, level_of_look, looks_in_wo
 from pipeline.comparison.words import interval, level, number, p_value
 
 
+def in_short(contrast: Contrast) -> list[tuple[str, str, str]]:
+    """Returns what the rule looks at: the name of each statistic, its value, and what it means."""
+    paired, measure = contrast.paired, contrast.measure
+    difference = f"Mean difference in {measure.words}, {measure.unit}"
+    return [
+        (
+            f"{difference}, and its {level(contrast.confidence)} interval",
+            f"{measure.value(paired.mean)} ({measure.interval(paired)})",
+            "How large it is, and between which values the mean of many more pairs probably lies.",
+        ),
+        (
+            "Pairs won",
+            f"{paired.wins} of {paired.n}",
+            "How often it is ahead of the run that began with the same weights and batches.",
+        ),
+        (
+            "Wilcoxon signed-rank test, p",
+            p_value(paired.wilcoxon_p),
+            "How often pairs that do not differ would come out as one-sided as these, by chance.",
+        ),
+    ]
+
+
 def certainty(contrast: Contrast) -> list[tuple[str, str]]:
-    """Returns the statistics of a contrast, each as its name and its value."""
+    """Returns all statistics of a contrast, each as its name and its value."""
     paired, measure = contrast.paired, contrast.measure
     its = f"its {level(contrast.confidence)} interval"
     chance = Interval(paired.probability_ci_low, paired.probability_ci_high)

@@ -21,6 +21,7 @@ from pipeline.reporting.certainty import (
     certainty,
     diverged,
     how_many_more,
+    in_short,
     rule,
     without_diverged,
 )
@@ -86,6 +87,7 @@ def shared(
         "others": [other for other in MEASURES.values() if other != measure],
         "result": contrast.paired,
         "sentence": verdict_sentence(contrast.effect.verdict, contrast.a.label, contrast.b.label),
+        "in_short": in_short(contrast),
         "certainty": certainty(contrast),
         "level": level(confidence),
         "needed": fewest_pairs(confidence),

@@ -22,8 +22,8 @@ from pipeline.reporting.pictures import data_url
 from pipeline.reporting.templating import environment
 from pipeline.reporting.words import Words, short_names
 
-# Colours that cannot be seen on a dark page, and their replacements there.
-ON_DARK = {"#000000": "#FFFFFF"}
+# Colours that are too dim on a dark page, and their replacements there.
+ON_DARK = {"#0072B2": "#4DA8E8", "#D55E00": "#F28C3A", "#009E73": "#2FC79A", "#000000": "#FFFFFF"}
 # In characters, of the name of a class at the head of a row or column.
 _LONGEST_HEAD = 22
 

@@ -92,8 +92,17 @@ def test_the_page_follows_the_measure(make):
     assert "<caption>Test loss, and the difference in nats</caption>" in page
     # The first pair: 1 - 0.98 and 1 - 0.95.
     assert '<th scope="row">0</th><td>0.0200</td><td>0.0500</td><td>-0.0300</td>' in page
-    heads = re.findall(r'<th scope="col">([^<]*)</th>', page)
+    heads = re.findall(r'<th scope="row">([^<]*)</th>', page)
     assert {"Loss (decides)", "Accuracy, %", "Macro F1, %", "ROC AUC, %"} <= set(heads)
+
+
+def test_how_sure_it_is_begins_with_what_the_rule_looks_at(page):
+    sure = page[page.index('id="sure"') : page.index('id="curves"')]
+    rows = re.findall(r'<th scope="row">(.*?)<span class="meaning">.*?</th><td>(.*?)</td>', sure)
+    assert [value for _, value in rows][1] == "8 of 8"
+    # Of 2^8 equally likely patterns of signs two are as one-sided as all alike.
+    assert [value for _, value in rows][2] == "0.0078"
+    assert sure.index("The rule, fixed beforehand") < sure.index("<details>")
 
 
 def test_the_paired_differences_are_the_first_picture(page):
@@ -185,7 +194,7 @@ def test_each_digit_says_what_it_is_and_was_read_as(make, make_dataset):
     for label, _, readings in digits:
         read = {tuple(reading.split(":")) for reading in readings.split()}
         assert ("1", str((int(label) + 1) % 4)) in read
-    assert "Of 7 test digits that any run misread, the 3 that" in page
+    assert "7 test digits were misread by at least one run. Here are the 3 that" in page
     picture = thumbnail_png(make_dataset("grey").test.inputs[99], is_ink=False)
     assert base64.b64encode(picture).decode() in page
 
@@ -231,7 +240,7 @@ def test_diverged_runs_are_counted(make):
     baseline = (0.95, 0.94, 0.95, 0.96, 0.94, 0.95, 0.1, 0.1)
     page = make(baseline=baseline, diverged=(6, 7))
     assert "<p>Runs that diverged: 2 of 8 of Without BN. " in page
-    assert '<th scope="col">Diverged</th>' in page
+    assert '<th scope="row">Diverged</th><td>0</td><td>2</td>' in page
 
 
 @pytest.mark.parametrize("seeds", [(0, 1), range(8)], ids=["some", "all"])

@@ -25,7 +25,7 @@ from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
 from pipeline.runs.models import write_model
-from pipeline.tracking import store as tracking
+from pipeline.tracking import patience
 from pipeline.tracking.store import TRACKING_ERRORS, Point, RunRecord, Store, is_finished, shows
 from pipeline.tracking.trained_on import TrainedOn, read_trained_on
 from pipeline.training.network import Moments, build, first_weights
@@ -405,7 +405,7 @@ def test_a_locked_database_is_retried_but_not_for_ever(store, monkeypatch):
         if error := answers.pop(0):
             raise error
 
-    monkeypatch.setattr(tracking, "_RETRY_SECONDS", 0)
+    monkeypatch.setattr(patience, "_RETRY_SECONDS", 0)
     run = store.open(RECORD)
     monkeypatch.setattr(store._client, "log_batch", log_batch)
 
@@ -413,12 +413,12 @@ def test_a_locked_database_is_retried_but_not_for_ever(store, monkeypatch):
     assert answers == []
 
     answers[:] = [locked]
-    monkeypatch.setattr(tracking, "PATIENCE_SECONDS", -1)
+    monkeypatch.setattr(patience, "PATIENCE_SECONDS", -1)
     with pytest.raises(MlflowException, match="locked"):
         store.log(run, LOSSES)
 
     answers[:] = [MlflowException("no space left"), None]
-    monkeypatch.setattr(tracking, "PATIENCE_SECONDS", 60)
+    monkeypatch.setattr(patience, "PATIENCE_SECONDS", 60)
     with pytest.raises(MlflowException, match="no space"):
         store.log(run, LOSSES)
 

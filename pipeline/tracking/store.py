@@ -37,10 +37,11 @@ from mlflow.types import ColSpec, Schema, TensorSpec
 from numpy.typing import NDArray
 from sqlalchemy.exc import SQLAlchemyError
 
-from pipeline.errors import PendingError, one_line
+from pipeline.errors import PendingError, PipelineError, one_line
 from pipeline.files import missing
 from pipeline.provenance.places import database, project_root, tracking_uri
 from pipeline.runs.tables import ARCHITECTURE, WEIGHTS
+from pipeline.stores.postgresql import MissingDriverError
 from pipeline.tracking import patience
 from pipeline.tracking.database import HalfMadeError, check, is_there, make
 from pipeline.tracking.experiment_pages import NOTE
@@ -62,8 +63,8 @@ class DeletedExperimentError(PendingError):
 # The errors of a store that is gone, locked, damaged, half made or lacks its driver, and of one
 # whose experiment or run was deleted.
 TRACKING_ERRORS = (
-    MlflowException, SQLAlchemyError, HalfMadeError, DeletedExperimentError, TakenBackError,
-    OSError, ImportError,
+    MlflowException, SQLAlchemyError, HalfMadeError, DeletedExperimentError, MissingDriverError,
+    TakenBackError, OSError, ImportError,
 )  # fmt: skip
 FINGERPRINT = "bnlab.fingerprint"
 # The most points that MLflow takes in one call.
@@ -511,7 +512,7 @@ def asking() -> Iterator[None]:
     """
     try:
         yield
-    except PendingError:
+    except PipelineError:
         # It says already what is wrong with the store.
         raise
     except TRACKING_ERRORS as error:

@@ -13,7 +13,7 @@ from mlflow.entities.model_registry import ModelVersion
 from pipeline.errors import MissingInputError
 from pipeline.provenance.places import tracking_uri
 from pipeline.tracking.patience import persistent
-from pipeline.tracking.store import asking, existing_client, paged, store_lock
+from pipeline.tracking.store import asking, existing_client, moving_files, paged, store_lock
 
 CHAMPION = "champion"
 
@@ -56,7 +56,7 @@ class Registry:
                 "`python -m pipeline promote` makes one"
             )
         with tempfile.TemporaryDirectory() as folder:
-            with asking():
+            with asking(), moving_files():
                 mlflow.artifacts.download_artifacts(
                     f"models:/{self.name}/{version.version}", dst_path=folder
                 )

@@ -122,7 +122,7 @@ class Store:
     """The runs of one MLflow experiment: each fingerprint has one that is finished, whoever writes.
 
     Several clones may write to one store, and MLflow has no lock for them. They agree by an order
-    that all see alike (`_order`): finished before unfinished, then by start, then by id.
+    that all see alike (`run_order`): finished before unfinished, then by start, then by id.
 
     - Who makes a run looks again. The first run in order is kept; who made a later one deletes it
       and goes on with the first. Nobody deletes an unfinished run that another made.
@@ -195,7 +195,7 @@ class Store:
             first, *others = runs
             for run in filter(_is_of_this_process, others):
                 if not is_finished(run):
-                    self._take_back(run)
+                    take_back(self._client, run)
             return first if is_finished(first) else self._resumed(first, record)
 
     def _resumed(self, run: Run, record: RunRecord) -> Run:
@@ -279,9 +279,9 @@ class Store:
             models = models_of(self._client, run)
         first, *others = models
         for model in others:
-            if not _is_ready(model) and model.tags.items() >= _this_process().items():
+            if not is_ready(model) and model.tags.items() >= _this_process().items():
                 self._client.delete_logged_model(model.model_id)
-        if not _is_ready(first):
+        if not is_ready(first):
             # One that was written only in part is written again.
             self.write_model(first, folder, data, example)
             first = self._ready(run, first)
@@ -291,9 +291,9 @@ class Store:
 
     def _ready(self, run: Run, written: LoggedModel) -> LoggedModel:
         """Marks a model as complete; returns the one that is kept if another writer did so too."""
-        if not any(map(_is_ready, models_of(self._client, run))):
+        if not any(map(is_ready, models_of(self._client, run))):
             self._client.finalize_logged_model(written.model_id, "READY")
-        ready = [model for model in models_of(self._client, run) if _is_ready(model)]
+        ready = [model for model in models_of(self._client, run) if is_ready(model)]
         if not ready:
             raise TakenBackError(f"the model of {run.info.run_name} was deleted")
         first, *doubles = ready
@@ -316,7 +316,7 @@ class Store:
         for path in (folder / name for name in _MODEL_FILES):
             if not path.exists():
                 raise missing(path)
-        with tempfile.TemporaryDirectory() as temporary:
+        with moving_files(), tempfile.TemporaryDirectory() as temporary:
             saved = f"{temporary}/model"
             mlflow.pyfunc.save_model(
                 saved,
@@ -344,7 +344,7 @@ class Store:
     @patient
     def log_files(self, run: Run, contents: Mapping[str, bytes]) -> None:
         """Adds files to the run's artifacts: path there to content."""
-        with tempfile.TemporaryDirectory() as folder:
+        with moving_files(), tempfile.TemporaryDirectory() as folder:
             for name, content in contents.items():
                 path = Path(folder) / name
                 path.parent.mkdir(parents=True, exist_ok=True)
@@ -354,7 +354,8 @@ class Store:
     @patient
     def log_folder(self, run: Run, folder: Path, name: str) -> None:
         """Adds the files of a folder to the run's artifacts, below `name`."""
-        self._client.log_artifacts(run.info.run_id, str(folder), name)
+        with moving_files():
+            self._client.log_artifacts(run.info.run_id, str(folder), name)
 
     @patient
     def describe(self, run: Run, description: str) -> None:
@@ -381,7 +382,7 @@ class Store:
             raise TakenBackError(f"the run {run.info.run_name} was deleted")
         for other in others:
             if is_finished(other) or other.info.run_id == run.info.run_id:
-                self._take_back(other)
+                take_back(self._client, other)
         return first
 
     @patient
@@ -428,12 +429,6 @@ class Store:
     def _runs(self, fingerprint: str) -> list[Run]:
         return runs_of(self._client, [self._experiment_id], fingerprint)
 
-    def _take_back(self, run: Run) -> None:
-        """Deletes a run that is there twice, with its models. MLflow keeps it, to be restored."""
-        for model in models_of(self._client, run):
-            self._client.delete_logged_model(model.model_id)
-        self._client.delete_run(run.info.run_id)
-
 
 def _input_schema(data: TrainedOn) -> Schema:
     """Returns what the server takes: images as an array, features as columns with their names."""
@@ -458,6 +453,11 @@ def is_finished(run: Run) -> bool:
     return run.info.status == "FINISHED"
 
 
+def is_ready(model: LoggedModel) -> bool:
+    """Returns whether a model has all its files."""
+    return model.status == LoggedModelStatus.READY
+
+
 def shows(run: Run, points: Iterable[Point]) -> bool:
     """Returns whether the run, as it was when opened, has these points as its latest values."""
     finite = [point for point in points if math.isfinite(point.value)]
@@ -467,10 +467,11 @@ def shows(run: Run, points: Iterable[Point]) -> bool:
 def runs_of(client: MlflowClient, experiments: list[str], fingerprint: str) -> list[Run]:
     """Returns the runs with this fingerprint, in the order in which writers prefer them."""
     runs = paged(client.search_runs, experiments, f"tags.`{FINGERPRINT}` = '{fingerprint}'")
-    return sorted(runs, key=_order)
+    return sorted(runs, key=run_order)
 
 
-def _order(run: Run) -> tuple[bool, int, str]:
+def run_order(run: Run) -> tuple[bool, int, str]:
+    """Returns the place of a run among those of its fingerprint; see `Store`."""
     return not is_finished(run), run.info.start_time, run.info.run_id
 
 
@@ -481,15 +482,24 @@ def models_of(client: MlflowClient, run: Run) -> list[LoggedModel]:
         [run.info.experiment_id],
         f"source_run_id = '{run.info.run_id}'",
     )
-    return sorted(
-        models,
-        key=lambda model: (not _is_ready(model), model.creation_timestamp, model.model_id),
-    )
+    return sorted(models, key=model_order)
+
+
+def model_order(model: LoggedModel) -> tuple[bool, int, str]:
+    """Returns the place of a model among those of its run."""
+    return not is_ready(model), model.creation_timestamp, model.model_id
+
+
+def take_back(client: MlflowClient, run: Run) -> None:
+    """Deletes a run that is there twice, with its models. MLflow keeps it, to be restored."""
+    for model in models_of(client, run):
+        client.delete_logged_model(model.model_id)
+    client.delete_run(run.info.run_id)
 
 
 def model_of(client: MlflowClient, run: Run) -> str | None:
     """Returns the id of the run's model, if it has one that is complete."""
-    return next((model.model_id for model in models_of(client, run) if _is_ready(model)), None)
+    return next((model.model_id for model in models_of(client, run) if is_ready(model)), None)
 
 
 def store_lock() -> FileLock:
@@ -501,6 +511,20 @@ def store_lock() -> FileLock:
     # Beside the database, which checkouts may share.
     folder = path.parent if path else project_root()
     return FileLock(folder / ".mlflow.lock", timeout=patience.PATIENCE_SECONDS)
+
+
+@contextmanager
+def moving_files() -> Iterator[None]:
+    """Turns what a library that moves artifacts raises into MLflow's error.
+
+    MLflow leaves that of S3, for one, as it is, and its errors have no class in common with others.
+    """
+    try:
+        yield
+    except (PipelineError, *TRACKING_ERRORS):
+        raise
+    except Exception as error:
+        raise MlflowException(f"artifacts cannot be read or written: {error}") from error
 
 
 @contextmanager
@@ -565,10 +589,6 @@ def _datasets(run: Run) -> dict[str, dict[str, str]]:
         for tag in used.tags
         if tag.key == _SPLIT
     }
-
-
-def _is_ready(model: LoggedModel) -> bool:
-    return model.status == LoggedModelStatus.READY
 
 
 def _client() -> MlflowClient:

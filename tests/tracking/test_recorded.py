@@ -58,7 +58,7 @@ def test_a_run_is_found_by_id_name_and_prefix_of_either(store):
     assert recorded.find(first).info.run_id == first
     assert recorded.find(first[:12]).info.run_id == first
     assert recorded.find("batch_norm-seed-01").info.run_id == other
-    with pytest.raises(ArgumentError, match=r"'batch_norm' is not one run but 2"):
+    with pytest.raises(ArgumentError, match=r"'batch_norm' is not one run but several"):
         recorded.find("batch_norm")
 
 
@@ -85,7 +85,7 @@ def test_of_runs_with_the_same_name_the_one_on_disk_is_taken(store):
     record(store, 0, other)
     here = record(store, 0)
     with pytest.raises(
-        ArgumentError, match=r"is not one run but 2: .*batch_norm-seed-00 \(\w{8}\)"
+        ArgumentError, match=r"is not one run but several: .*batch_norm-seed-00 \(\w{8}\)"
     ):
         recorded.find("batch_norm-seed-00")
 

@@ -35,9 +35,7 @@ def grow(address: str, runs: int) -> None:
     schema.reflect(engine, only=_TABLES)
     tables = [schema.tables[name] for name in _TABLES]
     with engine.begin() as connection:
-        rows = {
-            table.name: connection.execute(select(table)).mappings().all() for table in tables
-        }
+        rows = {table.name: connection.execute(select(table)).mappings().all() for table in tables}
         of_runs = _trained(rows["tags"])
         ids = of_runs | _belonging(rows, of_runs)
         copies = runs // len(of_runs) - 1
@@ -70,7 +68,9 @@ def _copy(rows: _Rows, ids: Set[str], number: int) -> Iterator[dict[str, Any]]:
     for row in rows:
         if not ids & {value for value in row.values() if isinstance(value, str)}:
             continue
-        copy = {name: _other(value, number) if value in ids else value for name, value in row.items()}
+        copy = {
+            name: _other(value, number) if value in ids else value for name, value in row.items()
+        }
         if copy.get("key") == FINGERPRINT:
             copy["value"] = hashlib.sha256(f"{number} {copy['value']}".encode()).hexdigest()
         for name in _TIMES:

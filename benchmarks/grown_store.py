@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import MetaData, create_engine, select
@@ -52,18 +52,18 @@ def _trained(tags: _Rows) -> set[str]:
     return {tag["run_uuid"] for tag in tags if (tag["key"], tag["value"]) == ("kind", "run")}
 
 
-def _belonging(rows: Mapping[str, _Rows], runs: Set[str]) -> set[str]:
+def _belonging(rows: Mapping[str, _Rows], runs: Collection[str]) -> set[str]:
     """Returns the ids of the models and inputs of these runs."""
     models = {row["model_id"] for row in rows["logged_models"] if row["source_run_id"] in runs}
     inputs = {
         row["input_uuid"]
         for row in rows["inputs"]
-        if {row["source_id"], row["destination_id"]} & runs
+        if row["source_id"] in runs or row["destination_id"] in runs
     }
     return models | inputs
 
 
-def _copy(rows: _Rows, ids: Set[str], number: int) -> Iterator[dict[str, Any]]:
+def _copy(rows: _Rows, ids: Collection[str], number: int) -> Iterator[dict[str, Any]]:
     """Yields a copy of each row in which one of the ids is, with other ids."""
     for row in rows:
         if not ids & {value for value in row.values() if isinstance(value, str)}:

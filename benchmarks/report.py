@@ -44,6 +44,7 @@ def page(results: Results) -> str:
         "floor": _floor,
         "pipeline": _pipeline,
         "growth": _growth,
+        "stores": _stores,
     }
     measured = [text for name, part in parts.items() if name in results for text in part(results)]
     if parts.keys() <= results.keys():
@@ -287,6 +288,27 @@ def _growth(results: Results) -> Iterator[str]:
             ]
             for name, points in results["growth"].items()
             for point in points
+        ],
+    )
+
+
+def _stores(results: Results) -> Iterator[str]:
+    yield "## Large stores"
+    yield (
+        "Commands with a store of MLflow that has 100 and 10,000 runs of the same names and other "
+        "code, each with its model. Twenty are those of `demo`: `track` adds them, `compare` and "
+        "`reproduce` find one or two by name. *Times* is the median of the ratios of each round."
+    )
+    yield _table(
+        ["", "", "of 100 runs, s", "of 10,000 runs, s", "times"],
+        [
+            [
+                kind,
+                f"`{command}`",
+                *(_spread(seconds[name]) for name in ("small", "large", "times")),
+            ]
+            for kind, commands in results["stores"].items()
+            for command, seconds in commands.items()
         ],
     )
 

@@ -12,7 +12,16 @@ from typing import Any
 
 import click
 
-from benchmarks import contest, floor_time, growth, machine, pipeline_time, report, results
+from benchmarks import (
+    contest,
+    floor_time,
+    growth,
+    machine,
+    pipeline_time,
+    report,
+    results,
+    store_time,
+)
 from benchmarks.job import Job
 from benchmarks.protocol import PeerError
 from pipeline.errors import PipelineError
@@ -23,7 +32,7 @@ from pipeline.params_file import read_params
 from pipeline.reporting.pictures import write_figure
 
 FOLDER, QUICK_FOLDER = Path("benchmarks"), Path("benchmarks/quick")
-SECTIONS = ("contest", "convolutions", "floor", "growth", "pipeline")
+SECTIONS = ("contest", "convolutions", "floor", "growth", "pipeline", "stores")
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -53,6 +62,8 @@ def _measure(section: str, data: Path, *, quick: bool) -> dict[str, Any]:
             return floor_time.run(quick=quick)
         case "growth":
             return growth.run(quick=quick)
+        case "stores":
+            return store_time.run(quick=quick)
         case _:
             return pipeline_time.run(quick=quick)
 

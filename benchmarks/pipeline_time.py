@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -56,7 +56,7 @@ class Watched:
 
 def run(*, quick: bool) -> dict[str, Any]:
     """Returns the times of a first `dvc repro`, of one with nothing to do, and of `track`."""
-    with _clone() as clone:
+    with fresh_clone() as clone:
         clone.run("dvc", "repro", "prepare")
         training_import = clone.import_seconds("train", "batch_norm")
         evaluation_import = clone.import_seconds("evaluate")
@@ -126,9 +126,9 @@ class Clone:
         settings = {"PATH": path, "MNIST_MIRROR": mirror, "PYTHONUNBUFFERED": "1"}
         self._environment = inherited | settings
 
-    def run(self, *command: str) -> Watched:
-        """Runs a command to its end; raises PeerError if it fails."""
-        watched = self._watch(command, self.folder)
+    def run(self, *command: str, **variables: str) -> Watched:
+        """Runs a command to its end, with variables; raises PeerError if it fails."""
+        watched = self._watch(command, self.folder, variables)
         return _expect(watched, 0)
 
     def import_seconds(self, *command: str) -> float:
@@ -148,12 +148,14 @@ class Clone:
         for path in self.folder.glob("mlflow.*"):
             path.unlink()
 
-    def _watch(self, command: Sequence[str], folder: Path) -> Watched:
+    def _watch(
+        self, command: Sequence[str], folder: Path, variables: Mapping[str, str] | None = None
+    ) -> Watched:
         watched, started = Watched(), time.perf_counter()
         process = subprocess.Popen(
             command,
             cwd=folder,
-            env=self._environment,
+            env=self._environment | dict(variables or {}),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -169,7 +171,8 @@ class Clone:
 
 
 @contextmanager
-def _clone() -> Iterator[Clone]:
+def fresh_clone() -> Iterator[Clone]:
+    """Yields a clone of the last commit."""
     with TemporaryDirectory() as name:
         folder = Path(name) / "bnlab"
         subprocess.run(["git", "clone", "--quiet", ".", str(folder)], check=True)

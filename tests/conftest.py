@@ -16,7 +16,7 @@ from tests import half_made
 from tests.faults.mirror import Mirror
 from tests.forks import python
 
-pytest_plugins = ["tests.values"]
+pytest_plugins = ["tests.values", "tests.postgresql", "tests.s3"]
 
 TESTS = Path(__file__).parent
 # As on the command line, and before MLflow is imported.

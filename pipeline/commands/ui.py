@@ -62,7 +62,7 @@ def _pages() -> Iterator[tuple[str, str]]:
     """Yields the title and path of each page to look at first; none before there are runs."""
     from pipeline.params_file import read_params
     from pipeline.tracking.experiment_pages import CURVES, TABLE, view_path, view_tag
-    from pipeline.tracking.store import asking, made_client
+    from pipeline.tracking.store import DeletedExperimentError, asking, made_client
 
     with asking():
         # A database that the server itself makes would be half made, if it were stopped.
@@ -73,8 +73,11 @@ def _pages() -> Iterator[tuple[str, str]]:
             # Runs can be browsed without params.yaml; `params` says what is wrong with it.
             return
         experiment = client.get_experiment_by_name(name)
-    # A deleted experiment has no pages, nor has one made before there were views.
-    if experiment is not None and experiment.lifecycle_stage == "active":
+    if experiment is not None and experiment.lifecycle_stage != "active":
+        # Others can be looked at.
+        click.echo(f"warning: {DeletedExperimentError(experiment)}", err=True)
+    # One that was made before there were views has no pages.
+    elif experiment is not None:
         for title, view in (("Runs", TABLE), ("Learning curves", CURVES)):
             if view_tag(view) in experiment.tags:
                 yield title, view_path(experiment.experiment_id, view)

@@ -123,7 +123,7 @@ def _store(params: Params | None) -> Iterator[Finding | Note]:
 
 
 def _runs(params: Params | None) -> Iterator[Finding | Note]:
-    from pipeline.health import places, store, tracked_runs
+    from pipeline.health import artifacts, places, store, tracked_runs
     from pipeline.runs.manifest import trained_variants
 
     database = store.database()
@@ -134,14 +134,17 @@ def _runs(params: Params | None) -> Iterator[Finding | Note]:
     moved = any(isinstance(move, Finding) for move in moves)
     experiment = tracked_runs.TrackedExperiment(
         params.tracking.experiment if params else None,
-        params.data.dataset if params else None,
         tracked_runs.files_by_fingerprint(params.variants if params else trained_variants()),
     )
+    if deleted := list(experiment.deleted()):
+        yield from deleted
+        return
     yield from experiment.abandoned()
+    yield from experiment.doubles()
     # A moved store would put new artifacts in the old place, and miss those that are here.
     if params and not moved:
         yield from _missing(params, experiment.missing())
-        yield from experiment.lost_models()
+        yield from artifacts.findings(experiment, params.data.dataset)
 
 
 def _missing(params: Params, missing: Mapping[str, int]) -> Iterator[Finding | Note]:

@@ -3,29 +3,39 @@
 from __future__ import annotations
 
 import platform
-from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import psutil
-from mlflow.entities import LoggedModel, Run
+from mlflow.entities import Experiment, LoggedModel, Run
 from mlflow.tracking import MlflowClient
 
-from pipeline.errors import without_passwords
-from pipeline.examples.prepared import read_prepared
 from pipeline.health.findings import Finding, Note
-from pipeline.health.places import local_path
 from pipeline.health.store import is_made
 from pipeline.provenance.places import tracking_uri
 from pipeline.runs.manifest import read_manifest, trained_variants
 from pipeline.runs.tables import run_folder
-from pipeline.tracking.store import FINGERPRINT, Store, asking, paged
-from pipeline.tracking.trained_on import TrainedOn
+from pipeline.tracking.store import (
+    FINGERPRINT,
+    asking,
+    is_finished,
+    is_ready,
+    model_order,
+    models_of,
+    paged,
+    run_order,
+    runs_of,
+    take_back,
+)
 
 # Tags that say which process opened the run and works on it.
 HOST, PROCESS, STARTED = "process.host", "process.id", "process.started"
 _SHOWN = 5
+# How many of the latest runs and models are looked at whose files are not here.
+_LATEST = 100
 
 
 @dataclass(frozen=True)
@@ -59,15 +69,25 @@ def files_by_fingerprint(variants: Collection[str]) -> dict[str, RunFiles]:
 class TrackedExperiment:
     """An experiment in MLflow, compared with the runs on disk.
 
+    Asks by fingerprint, or for the latest few: a store may have very many runs of other code.
+
     Attributes:
         name: of the experiment; None if it is not known.
-        dataset: as in `TrainedOn`; None if it is not known.
         files: the trained runs on disk, by fingerprint.
     """
 
     name: str | None
-    dataset: str | None
     files: Mapping[str, RunFiles]
+
+    def deleted(self) -> Iterator[Finding]:
+        """Yields the experiment if it was deleted: nothing else can be asked of it then."""
+        experiment = self.experiment
+        if experiment is not None and experiment.lifecycle_stage != "active":
+            yield Finding(
+                f"the experiment {experiment.name} was deleted in MLflow, with all its runs",
+                "--fix restores them; or name another in params.yaml (tracking.experiment)",
+                lambda: _restore(experiment),
+            )
 
     def abandoned(self) -> Iterator[Finding | Note]:
         """Yields the runs marked as running whose process is dead, or cannot be checked here."""
@@ -75,77 +95,129 @@ class TrackedExperiment:
             return
         with asking():
             client = MlflowClient(tracking_uri())
-            experiment_id = self._experiment_id(client)
             everywhere = [
                 experiment.experiment_id for experiment in paged(client.search_experiments)
             ]
-            running = _runs(client, everywhere, "RUNNING")
+            running = paged(client.search_runs, everywhere, "attributes.status = 'RUNNING'")
+        own = self.experiment and self.experiment.experiment_id
         for run in running:
             # A run whose files are on disk is only waiting for `track`.
-            is_own = experiment_id in {None, run.info.experiment_id}
-            if not (is_own and self._files_of(run) is not None):
+            is_own = own in {None, run.info.experiment_id}
+            if not (is_own and run.data.tags.get(FINGERPRINT) in self.files):
                 yield from _abandoned(client, run)
 
     def missing(self) -> Counter[str]:
         """Returns, by variant, how many runs on disk are missing or incomplete in MLflow."""
-        with asking():
-            tracked = {run.data.tags.get(FINGERPRINT) for run in self._finished()}
         return Counter(
-            files.variant for fingerprint, files in self.files.items() if fingerprint not in tracked
+            files.variant
+            for fingerprint, files in self.files.items()
+            if not any(map(is_finished, self.runs[fingerprint]))
         )
 
-    def lost_models(self) -> Iterator[Finding]:
-        """Yields the finished runs whose model has lost its files in MLflow."""
+    def doubles(self) -> Iterator[Finding]:
+        """Yields the runs that are there twice, and the runs that have two models.
+
+        Writers take back what they have twice (see `Store`), unless they were killed in between.
+        """
+        runs = [
+            double
+            for same in [*self.runs.values(), *self._latest_runs()]
+            for double in same[1:]
+            if is_finished(double) or not _may_be_at_work(double)
+        ]
+        models = [double for same in self._models() for double in same[1:]]
+        if runs or models:
+            names = [f"{run.info.run_name} ({run.info.run_id})" for run in runs]
+            names += [f"the model {model.name} ({model.model_id})" for model in models]
+            yield Finding(
+                f"MLflow has more than once: {listed(names)}",
+                "--fix deletes all but the first, and MLflow can restore what is deleted",
+                lambda: _delete(runs, models),
+            )
+
+    @cached_property
+    def experiment(self) -> Experiment | None:
+        """The experiment, which may be deleted; None if there is none of this name."""
+        if self.name is None or not is_made():
+            return None
         with asking():
-            lost = [(run, model) for run, model in self._models() if _is_lost(model)]
-        restorable = [(files, model) for run, model in lost if (files := self._files_of(run))]
-        gone = [run for run, _ in lost if not self._files_of(run)]
-        if restorable:
-            names = [str(model.name) for _, model in restorable]
-            what = f"the models of {_listed(names)} have lost their files in MLflow"
-            remedy = "--fix restores them from runs/"
-            yield Finding(what, remedy, lambda: self._write_models(restorable))
-        if gone:
-            names = [f"{run.info.run_name} ({run.info.run_id})" for run in gone]
-            what = f"the models of {_listed(names)} have lost their files, which runs/ lacks too"
-            remedy = "train them again, or delete each: `mlflow runs delete --run-id ...` with "
-            yield Finding(what, f"{remedy}MLFLOW_TRACKING_URI={without_passwords(tracking_uri())}")
+            return MlflowClient(tracking_uri()).get_experiment_by_name(self.name)
 
-    def _write_models(self, lost: list[tuple[RunFiles, LoggedModel]]) -> None:
-        dataset = read_prepared()
-        trained_on = TrainedOn.of(str(self.dataset), dataset)
+    @cached_property
+    def runs(self) -> Mapping[str, list[Run]]:
+        """What MLflow has of each run on disk, the one first that writers prefer."""
+        client = MlflowClient(tracking_uri()) if self._ids else None
         with asking():
-            store = Store(str(self.name))
-            for files, model in lost:
-                store.write_model(model, files.folder, trained_on, dataset.test.inputs[:2])
+            return {
+                fingerprint: runs_of(client, self._ids, fingerprint) if client else []
+                for fingerprint in self.files
+            }
 
-    def _experiment_id(self, client: MlflowClient) -> str | None:
-        experiment = client.get_experiment_by_name(self.name) if self.name else None
-        return experiment.experiment_id if experiment else None
-
-    def _finished(self) -> list[Run]:
-        if not is_made():
+    @cached_property
+    def models(self) -> Sequence[LoggedModel]:
+        """The complete models of the runs on disk, and the latest others."""
+        if not self._ids:
             return []
         client = MlflowClient(tracking_uri())
-        experiment_id = self._experiment_id(client)
-        return _runs(client, [experiment_id], "FINISHED") if experiment_id else []
+        with asking():
+            of_runs = [models_of(client, run) for same in self.runs.values() for run in same[:1]]
+            latest = client.search_logged_models(self._ids, max_results=_LATEST)
+        by_id = {model.model_id: model for models in [*of_runs, latest] for model in models}
+        return sorted(filter(is_ready, by_id.values()), key=model_order)
 
-    def _models(self) -> Iterator[tuple[Run, LoggedModel]]:
-        finished = {run.info.run_id: run for run in self._finished()}
-        if finished:
+    @property
+    def _ids(self) -> list[str]:
+        """The experiment, as searches take it."""
+        return [self.experiment.experiment_id] if self.experiment else []
+
+    def _models(self) -> Iterable[list[LoggedModel]]:
+        """Returns the models of each run, those of one name together."""
+        of_runs: defaultdict[tuple[str | None, str], list[LoggedModel]] = defaultdict(list)
+        for model in self.models:
+            of_runs[model.source_run_id, model.name].append(model)
+        return of_runs.values()
+
+    def _latest_runs(self) -> Iterable[list[Run]]:
+        """Returns the latest runs that are not on disk, those of one fingerprint together."""
+        if not self._ids:
+            return []
+        finished = "attributes.status = 'FINISHED'"
+        with asking():
             client = MlflowClient(tracking_uri())
-            experiments = list({run.info.experiment_id for run in finished.values()})
-            for model in paged(client.search_logged_models, experiments):
-                run = finished.get(model.source_run_id)
-                if run is not None and run.data.tags.get("kind") == "run":
-                    yield run, model
+            latest = client.search_runs(self._ids, finished, max_results=_LATEST)
+        same: defaultdict[str, list[Run]] = defaultdict(list)
+        for run in sorted(latest, key=run_order):
+            fingerprint = run.data.tags.get(FINGERPRINT)
+            if fingerprint is not None and fingerprint not in self.files:
+                same[fingerprint].append(run)
+        return same.values()
 
-    def _files_of(self, run: Run) -> RunFiles | None:
-        return self.files.get(run.data.tags.get(FINGERPRINT, ""))
+
+def listed(names: Sequence[str]) -> str:
+    """Returns the first few names, and how many more there are."""
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(names[:_SHOWN]) + more
 
 
-def _runs(client: MlflowClient, experiments: list[str], status: str) -> list[Run]:
-    return paged(client.search_runs, experiments, f"attributes.status = '{status}'")
+def _restore(experiment: Experiment) -> None:
+    with asking():
+        MlflowClient(tracking_uri()).restore_experiment(experiment.experiment_id)
+
+
+def _delete(runs: Iterable[Run], models: Iterable[LoggedModel]) -> None:
+    client = MlflowClient(tracking_uri())
+    with asking():
+        for run in runs:
+            take_back(client, run)
+        for model in models:
+            client.delete_logged_model(model.model_id)
+
+
+def _may_be_at_work(run: Run) -> bool:
+    """Returns whether somebody may still finish a run."""
+    return run.info.status == "RUNNING" and (
+        run.data.tags.get(HOST) != platform.node() or _is_alive(run) is not False
+    )
 
 
 def _abandoned(client: MlflowClient, run: Run) -> Iterator[Finding | Note]:
@@ -183,13 +255,3 @@ def _is_alive(run: Run) -> bool | None:
 def _kill(client: MlflowClient, run: Run) -> None:
     with asking():
         client.set_terminated(run.info.run_id, "KILLED")
-
-
-def _is_lost(model: LoggedModel) -> bool:
-    folder = local_path(model.artifact_location)
-    return folder is not None and not (folder / "MLmodel").is_file()
-
-
-def _listed(names: list[str]) -> str:
-    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return ", ".join(names[:_SHOWN]) + more

@@ -6,6 +6,8 @@ import os
 from pathlib import Path
 from urllib.parse import quote
 
+from pipeline.stores.postgresql import with_driver
+
 
 def project_root() -> Path:
     """Returns the folder of the checkout that owns the tracking store.
@@ -17,10 +19,14 @@ def project_root() -> Path:
 
 
 def tracking_uri() -> str:
-    """Returns `MLFLOW_TRACKING_URI`, or the database in the checkout that owns the store."""
+    """Returns `MLFLOW_TRACKING_URI`, or the database in the checkout that owns the store.
+
+    Raises:
+        MissingDriverError: if it is PostgreSQL, and no package that connects to it is installed.
+    """
     # Quoted, because MLflow reads `%20` in a path as a space.
     own = f"sqlite:///{quote(str(project_root() / 'mlflow.db'))}"
-    return os.environ.get("MLFLOW_TRACKING_URI") or own
+    return with_driver(os.environ.get("MLFLOW_TRACKING_URI") or own)
 
 
 def database() -> Path | None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from importlib.util import find_spec
 from pathlib import Path
 
 import pandas as pd
@@ -27,7 +26,7 @@ from sqlalchemy import table as sql_table
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
-from pipeline.errors import ArgumentError, DataError, UnavailableError, one_line
+from pipeline.errors import DataError, UnavailableError, one_line
 from pipeline.stores.rows import ENTRY, POINT, Experiment, Rows, last
 from pipeline.stores.sqlite_copy import Copy
 from pipeline.stores.where import matching
@@ -54,9 +53,7 @@ def sqlite(path: Path) -> Database:
 
 
 def postgresql(url: URL) -> Database:
-    """Returns a database each of whose transactions is read-only."""
-    if url.drivername == "postgresql":
-        url = url.set(drivername=f"postgresql+{_driver()}")
+    """Returns a database each of whose transactions is read-only; the address names a driver."""
     engine = create_engine(
         url,
         poolclass=NullPool,
@@ -65,13 +62,6 @@ def postgresql(url: URL) -> Database:
     )
     shown = URL.create("postgresql", host=url.host, port=url.port, database=url.database)
     return Database(engine, str(shown))
-
-
-def _driver() -> str:
-    for package in ("psycopg", "psycopg2"):
-        if find_spec(package):
-            return package
-    raise ArgumentError("reading PostgreSQL needs psycopg: pip install 'bnlab[postgresql]'")
 
 
 class Database:

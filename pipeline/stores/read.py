@@ -10,6 +10,7 @@ from urllib.request import url2pathname
 
 from pipeline.errors import ArgumentError, DataError, MissingInputError, without_passwords
 from pipeline.stores.experiments import chosen
+from pipeline.stores.postgresql import with_driver
 from pipeline.stores.rows import Store, stored_runs
 from pipeline.stores.stored_runs import StoredRuns
 
@@ -61,7 +62,7 @@ def tracking_uri(address: str) -> str:
     if scheme in {"http", "https", "file"}:
         return address
     if scheme.startswith("postgres"):
-        return re.sub(r"^postgres(ql)?:", "postgresql+psycopg:", address)
+        return with_driver(address)
     path = (_sqlite_path(address) if scheme.startswith("sqlite") else Path(address)).resolve()
     return path.as_uri() if path.is_dir() else f"sqlite:///{path}"
 
@@ -92,8 +93,7 @@ def _postgresql(address: str) -> Store:
     from pipeline.stores.database import postgresql
 
     try:
-        # SQLAlchemy does not know the short name, which PostgreSQL's own programs take.
-        url = make_url(re.sub(r"^postgres(?=[:+])", "postgresql", address))
+        url = make_url(with_driver(address))
     except (AddressError, ValueError):
         raise ArgumentError(
             "the address is none of PostgreSQL: postgresql://user:password@host:5432/database"

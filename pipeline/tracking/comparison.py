@@ -16,6 +16,7 @@ from pipeline.files import damaged, missing
 from pipeline.params import Comparison
 from pipeline.provenance.lineage import Lineage
 from pipeline.tracking.experiment_pages import DIFFERENCE, run_path
+from pipeline.tracking.patience import persistent
 from pipeline.tracking.records import source_tags
 from pipeline.tracking.store import Point, RunRecord, Store, is_finished
 
@@ -88,6 +89,7 @@ def points(comparison: Mapping[str, Any]) -> list[Point]:
     return [Point(metric, value) for metric, value in metrics.items() if value is not None]
 
 
+@persistent
 def mirror(
     store: Store, record: RunRecord, points: Sequence[Point], report: str, compared: Sequence[Run]
 ) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import mlflow
 import pandas as pd
-from mlflow.entities import Run
+from mlflow.entities import Run, ViewType
 
 from pipeline.errors import ArgumentError, DataError, MissingInputError, one_line
 from pipeline.params import Training, Variant
@@ -21,8 +21,17 @@ from pipeline.provenance.places import tracking_uri
 from pipeline.runs.manifest import Manifest, read_manifest, trained_variants
 from pipeline.tracking import store
 from pipeline.tracking.comparison import COMPARED
-from pipeline.tracking.records import MANIFEST, PATCH
-from pipeline.tracking.store import FINGERPRINT, asking, existing_client, paged, store_lock
+from pipeline.tracking.records import MANIFEST, PATCH, run_name
+from pipeline.tracking.store import (
+    FINGERPRINT,
+    DeletedExperimentError,
+    asking,
+    existing_client,
+    moving_files,
+    paged,
+    run_order,
+    store_lock,
+)
 from pipeline.training.network_file import network_class
 from pipeline.training.normalization import NORMALIZATIONS
 
@@ -97,23 +106,33 @@ def find(text: str) -> Run:
     # No id or name of ours has characters that mean something in a filter.
     if not re.fullmatch(r"[\w.-]+", text):
         raise MissingInputError(f"no run in MLflow is called {text!r}")
-    for condition in (f"attributes.run_id = '{text}'", f"attributes.run_name = '{text}'"):
+    conditions = [f"attributes.{key} = '{text}'" for key in ("run_id", "run_name")]
+    for condition in conditions:
         if matches := _search(condition):
             return _only(matches, text)
     by_id = {
         run.info.run_id: run
         for key in ("run_id", "run_name")
-        for run in _search(f"attributes.{key} LIKE '{text}%'")
-        if getattr(run.info, key).startswith(text)  # In LIKE, `_` matches any character.
+        for run in _search(f"attributes.{key} LIKE '{text}%'", key, text)
     }
-    if not by_id:
-        raise MissingInputError(f"no run in MLflow has an id or name that starts with {text!r}")
-    return _only(list(by_id.values()), text)
+    if by_id:
+        return _only(list(by_id.values()), text)
+    for condition in conditions:
+        _expect_none_deleted(condition)
+    raise MissingInputError(f"no run in MLflow has an id or name that starts with {text!r}")
 
 
 def find_by_fingerprint(fingerprint: str) -> Run | None:
-    """Returns the finished run with this fingerprint, if there is one."""
-    runs = _search(f"tags.`{FINGERPRINT}` = '{fingerprint}' and attributes.status = 'FINISHED'")
+    """Returns the finished run with this fingerprint, if there is one.
+
+    Raises:
+        DeletedExperimentError: if its experiment was deleted.
+        PendingError: if MLflow does not answer.
+    """
+    condition = f"tags.`{FINGERPRINT}` = '{fingerprint}' and attributes.status = 'FINISHED'"
+    runs = sorted(_search(condition), key=run_order)
+    if not runs:
+        _expect_none_deleted(condition)
     return runs[0] if runs else None
 
 
@@ -181,7 +200,8 @@ def model_folder(run: RecordedRun) -> Iterator[Path]:
                 raise DataError(f"{run.name} holds no model")
             # The argument `tracking_uri` does not reach what resolves `models:/`.
             mlflow.set_tracking_uri(tracking_uri())
-            mlflow.artifacts.download_artifacts(f"models:/{model_id}", dst_path=folder)
+            with moving_files():
+                mlflow.artifacts.download_artifacts(f"models:/{model_id}", dst_path=folder)
         yield Path(folder) / "artifacts"
 
 
@@ -195,28 +215,62 @@ def note_reproduction(run: RecordedRun, outcome: str) -> None:
         client.set_tag(run.id, "reproductions", str(count))
 
 
-def _search(condition: str) -> list[Run]:
+def _search(condition: str, key: str = "run_id", start: str = "") -> list[Run]:
+    """Returns the first few runs that match; there may be thousands of one name.
+
+    Args:
+        condition: a filter of MLflow.
+        key: an attribute of runs.
+        start: how it has to start. In LIKE, `_` matches any character.
+    """
     with asking():
         client = existing_client()
         experiments = [experiment.experiment_id for experiment in paged(client.search_experiments)]
-        return paged(client.search_runs, experiments, condition)
+        runs, token = [], None
+        while len(runs) <= _NAMED:
+            page = client.search_runs(
+                experiments, condition, max_results=_NAMED + 1, page_token=token
+            )
+            runs += [run for run in page if getattr(run.info, key).startswith(start)]
+            token = page.token
+            if not token:
+                break
+        return runs
+
+
+def _expect_none_deleted(condition: str) -> None:
+    """Makes sure that no run that matches is in an experiment that was deleted.
+
+    Raises:
+        DeletedExperimentError: if one is.
+    """
+    with asking():
+        client = existing_client()
+        deleted = {
+            experiment.experiment_id: experiment
+            for experiment in paged(client.search_experiments, ViewType.DELETED_ONLY)
+        }
+        if deleted:
+            runs = client.search_runs(list(deleted), condition, ViewType.ALL, max_results=1)
+            for run in runs:
+                raise DeletedExperimentError(deleted[run.info.experiment_id])
 
 
 def _only(matches: list[Run], text: str) -> Run:
-    """Returns the only run, or the only one whose files are in `runs/`."""
+    """Returns the only run, or the only one of that name whose files are in `runs/`."""
     if len(matches) == 1:
         return matches[0]
-    on_disk = {
+    here = [
         fingerprint
         for variant in trained_variants()
-        for fingerprint in read_manifest(variant).fingerprints()
-    }
-    present = [run for run in matches if run.data.tags.get(FINGERPRINT) in on_disk]
-    if len(present) == 1:
-        return present[0]
+        for fingerprint, seed in read_manifest(variant).fingerprints().items()
+        if run_name(variant, seed).startswith(text)
+    ]
+    if len(here) == 1 and (runs := _search(f"tags.`{FINGERPRINT}` = '{here[0]}'")):
+        return min(runs, key=run_order)
     names = ", ".join(f"{run.info.run_name} ({run.info.run_id[:8]})" for run in matches[:_NAMED])
     more = ", …" if len(matches) > _NAMED else ""
-    raise ArgumentError(f"{text!r} is not one run but {len(matches)}: {names}{more}; give an id")
+    raise ArgumentError(f"{text!r} is not one run but several: {names}{more}; give an id")
 
 
 def _history(run: Run, seed: int) -> pd.DataFrame:
@@ -235,7 +289,7 @@ def _history(run: Run, seed: int) -> pd.DataFrame:
 
 def _read_artifact(run_id: str, path: str) -> bytes | None:
     client, folder = existing_client(), str(Path(path).parent)
-    if path not in {artifact.path for artifact in client.list_artifacts(run_id, folder)}:
-        return None
-    with tempfile.TemporaryDirectory() as temporary:
+    with moving_files(), tempfile.TemporaryDirectory() as temporary:
+        if path not in {artifact.path for artifact in client.list_artifacts(run_id, folder)}:
+            return None
         return Path(client.download_artifacts(run_id, path, temporary)).read_bytes()

@@ -38,7 +38,7 @@ def run_record(
     outcome = {} if diverged is None else {"diverged": str(diverged).lower()}
     return RunRecord(
         fingerprint=manifest.fingerprint(seed),
-        name=f"{manifest.variant}-seed-{seed:02d}",
+        name=run_name(manifest.variant, seed),
         params={"variant": manifest.variant, "seed": str(seed)}
         | {key: str(value) for key, value in flat(manifest.parameters)},
         tags={
@@ -55,6 +55,11 @@ def run_record(
         },
         started=lineage.started,
     )
+
+
+def run_name(variant: str, seed: int) -> str:
+    """Returns what MLflow's list of runs calls a run."""
+    return f"{variant}-seed-{seed:02d}"
 
 
 def data_of(name: str, data_sha256: str, prepared: Prepared) -> dict[str, Dataset]:

@@ -12,7 +12,8 @@ from mlflow.entities.model_registry import ModelVersion
 
 from pipeline.errors import MissingInputError
 from pipeline.provenance.places import tracking_uri
-from pipeline.tracking.store import asking, existing_client, paged, store_lock
+from pipeline.tracking.patience import persistent
+from pipeline.tracking.store import asking, existing_client, moving_files, paged, store_lock
 
 CHAMPION = "champion"
 
@@ -55,7 +56,7 @@ class Registry:
                 "`python -m pipeline promote` makes one"
             )
         with tempfile.TemporaryDirectory() as folder:
-            with asking():
+            with asking(), moving_files():
                 mlflow.artifacts.download_artifacts(
                     f"models:/{self.name}/{version.version}", dst_path=folder
                 )
@@ -77,25 +78,33 @@ class Registry:
             tags: of the version; earlier values are replaced.
         """
         with asking(), self._lock:
-            if self.name not in self._names():
-                self._client.create_registered_model(self.name)
-            # Registering the same model twice would make two versions of it.
-            registered = [
-                version
-                for version in paged(self._client.search_model_versions)
-                if (version.name, version.run_id) == (self.name, run_id)
-            ]
-            version = (
-                registered[0]
-                if registered
-                else self._client.create_model_version(
-                    self.name, f"models:/{model_id}", run_id, model_id=model_id
-                )
+            return self._crowned(model_id, run_id, tags)
+
+    @persistent
+    def _crowned(self, model_id: str, run_id: str, tags: Mapping[str, str]) -> ModelVersion:
+        if self.name not in self._names():
+            self._client.create_registered_model(self.name)
+        if not self._versions(run_id):
+            made = self._client.create_model_version(
+                self.name, f"models:/{model_id}", run_id, model_id=model_id
             )
-            for key, value in tags.items():
-                self._client.set_model_version_tag(self.name, version.version, key, value)
-            self._client.set_registered_model_alias(self.name, CHAMPION, version.version)
-            return self._client.get_model_version(self.name, version.version)
+            # MLflow gives each number once, so of several who register the same model all but the
+            # first see a lower one than theirs.
+            if self._versions(run_id)[0].version != made.version:
+                self._client.delete_model_version(self.name, made.version)
+        version = self._versions(run_id)[0]
+        for key, value in tags.items():
+            self._client.set_model_version_tag(self.name, version.version, key, value)
+        self._client.set_registered_model_alias(self.name, CHAMPION, version.version)
+        return self._client.get_model_version(self.name, version.version)
+
+    def _versions(self, run_id: str) -> list[ModelVersion]:
+        """Returns the versions of a run, by number."""
+        versions = paged(self._client.search_model_versions, f"run_id = '{run_id}'")
+        return sorted(
+            (version for version in versions if version.name == self.name),
+            key=lambda version: int(version.version),
+        )
 
     def _names(self) -> set[str]:
         # Without a filter: a quotation mark in the name would break it.

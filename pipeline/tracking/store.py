@@ -5,14 +5,12 @@ from __future__ import annotations
 import math
 import platform
 import tempfile
-import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
-from functools import wraps
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal, ParamSpec, TypeVar
+from typing import Any, Literal
 
 import mlflow
 import numpy as np
@@ -22,6 +20,7 @@ from filelock import FileLock
 from mlflow.entities import (
     Dataset,
     DatasetInput,
+    Experiment,
     InputTag,
     LoggedModel,
     LoggedModelOutput,
@@ -38,20 +37,36 @@ from mlflow.types import ColSpec, Schema, TensorSpec
 from numpy.typing import NDArray
 from sqlalchemy.exc import SQLAlchemyError
 
-from pipeline.errors import PendingError, one_line
+from pipeline.errors import PendingError, PipelineError, one_line
 from pipeline.files import missing
 from pipeline.provenance.places import database, project_root, tracking_uri
 from pipeline.runs.tables import ARCHITECTURE, WEIGHTS
+from pipeline.stores.postgresql import MissingDriverError
+from pipeline.tracking import patience
 from pipeline.tracking.database import HalfMadeError, check, is_there, make
 from pipeline.tracking.experiment_pages import NOTE
+from pipeline.tracking.patience import TakenBackError, patient
 from pipeline.tracking.trained_on import TRAINED_ON, TrainedOn
 
-# The errors of a store that is gone, locked, damaged, half made or lacks its driver.
-TRACKING_ERRORS = (MlflowException, SQLAlchemyError, HalfMadeError, OSError, ImportError)
+
+class DeletedExperimentError(PendingError):
+    """The experiment was deleted in MLflow, which keeps its name and its runs."""
+
+    def __init__(self, experiment: Experiment) -> None:
+        """Says which experiment it is, and what to do."""
+        super().__init__(
+            f"the experiment {experiment.name} was deleted in MLflow: `python -m pipeline doctor "
+            "--fix` restores it, or name another in params.yaml (tracking.experiment)"
+        )
+
+
+# The errors of a store that is gone, locked, damaged, half made or lacks its driver, and of one
+# whose experiment or run was deleted.
+TRACKING_ERRORS = (
+    MlflowException, SQLAlchemyError, HalfMadeError, DeletedExperimentError, MissingDriverError,
+    TakenBackError, OSError, ImportError,
+)  # fmt: skip
 FINGERPRINT = "bnlab.fingerprint"
-# How long to wait for a store that others keep locked: longer than any of them should hold it.
-PATIENCE_SECONDS = 60
-_LOCKED, _RETRY_SECONDS = "database is locked", 0.2
 # The most points that MLflow takes in one call.
 _POINTS_PER_CALL = 1000
 _LINEAGE_PREFIXES = ("git.", "dvc.", "lineage.", "mlflow.source.git.")
@@ -61,30 +76,6 @@ _SHOWN_AS = {"mlflow.experimentKind": "custom_model_development"}
 _SPLIT = "mlflow.data.context"
 _MODEL_FILES = (ARCHITECTURE, WEIGHTS)
 _SERVING_PACKAGES = ("keras", "numpy", "tensorflow")
-_P = ParamSpec("_P")
-_T = TypeVar("_T")
-
-
-def _patient(call: Callable[_P, _T]) -> Callable[_P, _T]:
-    """Retries a call while others keep the database locked, for up to `PATIENCE_SECONDS`.
-
-    With MLflow, SQLite waits up to 20 s; up to 5 s while a database is being opened; and not at all
-    where two writers would wait for each other. The call must be safe to repeat: it may only add
-    what is missing.
-    """
-
-    @wraps(call)
-    def retry(*arguments: _P.args, **keywords: _P.kwargs) -> _T:
-        deadline = time.monotonic() + PATIENCE_SECONDS
-        while True:
-            try:
-                return call(*arguments, **keywords)
-            except (MlflowException, SQLAlchemyError) as error:
-                if _LOCKED not in str(error) or time.monotonic() > deadline:
-                    raise
-            time.sleep(_RETRY_SECONDS)
-
-    return retry
 
 
 @dataclass(frozen=True)
@@ -128,13 +119,29 @@ class Point:
 
 
 class Store:
-    """The runs of one MLflow experiment.
+    """The runs of one MLflow experiment: each fingerprint has one that is finished, whoever writes.
+
+    Several clones may write to one store, and MLflow has no lock for them. They agree by an order
+    that all see alike (`run_order`): finished before unfinished, then by start, then by id.
+
+    - Who makes a run looks again. The first run in order is kept; who made a later one deletes it
+      and goes on with the first. Nobody deletes an unfinished run that another made.
+    - Who finishes a run looks again. Of several that are finished the first is kept, and whoever
+      sees the others deletes them. So if two runs of a fingerprint were finished, the one that was
+      finished last was seen beside the other; and the first in order is never deleted, because
+      nobody sees one before it.
+    - Whose run was deleted under its hands opens it again (`patience.persistent`), and finds the
+      one that was kept.
+
+    A run's models are treated likewise. Both hold as long as a finished run stays finished: nothing
+    sets it back, except that of two who resume the same interrupted run, one may reopen it just
+    when the other has finished it, and then finishes it again.
 
     If others keep the store locked, each method waits up to `PATIENCE_SECONDS`, then raises one of
     `TRACKING_ERRORS`, as it does if MLflow fails.
     """
 
-    @_patient
+    @patient
     def __init__(
         self, experiment: str, page: Callable[[str], Mapping[str, str]] | None = None
     ) -> None:
@@ -152,12 +159,14 @@ class Store:
         with self._lock:
             self._client = _client()
             existing = self._client.get_experiment_by_name(experiment)
-            self._experiment_id = (
-                existing.experiment_id
-                if existing
-                else self._client.create_experiment(experiment, _artifact_location(uri, root))
-            )
-            present = existing.tags if existing else {}
+            if existing is not None and existing.lifecycle_stage != "active":
+                raise DeletedExperimentError(existing)
+            if existing is None:
+                location = _artifact_location(uri, root)
+                made = self._client.create_experiment(experiment, location)
+                existing = self._client.get_experiment(made)
+            self._experiment_id = existing.experiment_id
+            present = existing.tags
             wanted = {**_SHOWN_AS, **(page(self._experiment_id) if page else {})}
             for key, value in wanted.items():
                 # A description may be the user's own.
@@ -168,68 +177,82 @@ class Store:
         """Returns the lock that keeps every other process from opening the store."""
         return self._lock
 
-    @_patient
+    @patient
     def holds(self, run: Run, points: Collection[Point]) -> bool:
         """Returns whether the run already has all of these points."""
         return not self._missing(run, points)
 
-    @_patient
+    @patient
     def open(self, record: RunRecord) -> Run:
         """Returns the run with this fingerprint: new, resumed, or as it is if it is finished."""
         with self._lock:
-            matches = self._client.search_runs(
-                [self._experiment_id], f"tags.`{FINGERPRINT}` = '{record.fingerprint}'"
-            )
-            if matches and is_finished(matches[0]):
-                return matches[0]
-            tags = {FINGERPRINT: record.fingerprint, **record.tags, **_this_process()}
-            if record.description:
-                tags[NOTE] = record.description
-            if matches:
-                # The run is finished here, so its lineage is that of here, not of where it was
-                # interrupted.
-                run_id = matches[0].info.run_id
-                self._client.update_run(run_id, status="RUNNING")
-                for key in matches[0].data.tags:
-                    if key.startswith(_LINEAGE_PREFIXES) and key not in tags:
-                        self._client.delete_tag(run_id, key)
-            else:
-                # It has its fingerprint from the start: without one it could not be found again.
+            runs = self._runs(record.fingerprint)
+            if not runs:
+                # It has its fingerprint from the start: without one nobody could find it again.
                 started = None if record.started is None else int(record.started * 1000)
-                run_id = self._client.create_run(
-                    self._experiment_id, started, tags, record.name
-                ).info.run_id
-            params = [Param(key, value) for key, value in record.params.items()]
-            new_tags = [RunTag(key, value) for key, value in tags.items()] if matches else []
-            self._client.log_batch(run_id, params=params, tags=new_tags)
-            if record.data:
-                inputs = [
-                    DatasetInput(dataset, [InputTag(_SPLIT, split)])
-                    for split, dataset in record.data.items()
-                ]
-                self._client.log_inputs(run_id, inputs)
-            return self._client.get_run(run_id)
+                self._client.create_run(self._experiment_id, started, _tags(record), record.name)
+                runs = self._runs(record.fingerprint)
+            first, *others = runs
+            for run in filter(_is_of_this_process, others):
+                if not is_finished(run):
+                    take_back(self._client, run)
+            return first if is_finished(first) else self._resumed(first, record)
 
-    @_patient
+    def _resumed(self, run: Run, record: RunRecord) -> Run:
+        """Returns an unfinished run with its record, as far as it is known before it is trained.
+
+        The run will be finished here, so its lineage is that of here, not of where it was begun.
+        """
+        run_id = run.info.run_id
+        # Another writer may have finished it since it was looked at.
+        if run.info.status != "RUNNING":
+            self._client.update_run(run_id, status="RUNNING")
+        tags = _tags(record)
+        for key in run.data.tags:
+            if key.startswith(_LINEAGE_PREFIXES) and key not in tags:
+                self._without(key, run_id)
+        params = [Param(key, value) for key, value in record.params.items()]
+        new_tags = [
+            RunTag(key, value) for key, value in tags.items() if run.data.tags.get(key) != value
+        ]
+        self._client.log_batch(run_id, params=params, tags=new_tags)
+        if record.data:
+            inputs = [
+                DatasetInput(dataset, [InputTag(_SPLIT, split)])
+                for split, dataset in record.data.items()
+            ]
+            self._client.log_inputs(run_id, inputs)
+        return self._client.get_run(run_id)
+
+    def _without(self, key: str, run_id: str) -> None:
+        """Removes a tag, unless another writer has."""
+        try:
+            self._client.delete_tag(run_id, key)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                raise
+
+    @patient
     def log(self, run: Run, points: Collection[Point]) -> None:
         """Adds the points that the run lacks, or has with another value.
 
         Infinity and nan are left out: MLflow returns the one as a number, and fails on the other.
+        The time of a point is made from its run's start, not from the clock: MLflow keeps a point
+        once that two writers log, if they give it the same time.
         """
-        now = int(time.time() * 1000)
         datasets = _datasets(run)
         metrics = [
             Metric(
-                point.key, point.value, now, point.step, model_id=point.model_id,
+                point.key, point.value, time, point.step, model_id=point.model_id,
                 **datasets.get(point.key.partition("/")[0], {}),
             )
-            for point in self._missing(run, points)
+            for point, time in self._missing(run, points)
         ]  # fmt: skip
         for start in range(0, len(metrics), _POINTS_PER_CALL):
             batch = metrics[start : start + _POINTS_PER_CALL]
             self._client.log_batch(run.info.run_id, metrics=batch)
 
-    @_patient
+    @patient
     def log_model(
         self, run: Run, folder: Path, data: TrainedOn, example: NDArray[np.generic]
     ) -> str:
@@ -247,20 +270,36 @@ class Store:
         Returns:
             The model's id.
         """
-        run_id = run.info.run_id
-        models = _models(self._client, run)
-        if ready := _ready(models):
-            return ready
-        # A model that was written only in part is written again.
-        partial = next(iter(models), None)
-        model = partial or self._client.create_logged_model(
-            self._experiment_id, run.info.run_name, source_run_id=run_id, params=run.data.params
-        )
-        self.write_model(model, folder, data, example)
-        if partial is None or model.model_id not in self._outputs(run):
-            self._client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=0)])
-        self._client.finalize_logged_model(model.model_id, "READY")
-        return model.model_id
+        models = models_of(self._client, run)
+        if not models:
+            self._client.create_logged_model(
+                self._experiment_id, run.info.run_name, source_run_id=run.info.run_id,
+                params=run.data.params, tags=_this_process(),
+            )  # fmt: skip
+            models = models_of(self._client, run)
+        first, *others = models
+        for model in others:
+            if not is_ready(model) and model.tags.items() >= _this_process().items():
+                self._client.delete_logged_model(model.model_id)
+        if not is_ready(first):
+            # One that was written only in part is written again.
+            self.write_model(first, folder, data, example)
+            first = self._ready(run, first)
+        if first.model_id not in self._outputs(run):
+            self._client.log_outputs(run.info.run_id, [LoggedModelOutput(first.model_id, step=0)])
+        return first.model_id
+
+    def _ready(self, run: Run, written: LoggedModel) -> LoggedModel:
+        """Marks a model as complete; returns the one that is kept if another writer did so too."""
+        if not any(map(is_ready, models_of(self._client, run))):
+            self._client.finalize_logged_model(written.model_id, "READY")
+        ready = [model for model in models_of(self._client, run) if is_ready(model)]
+        if not ready:
+            raise TakenBackError(f"the model of {run.info.run_name} was deleted")
+        first, *doubles = ready
+        for double in doubles:
+            self._client.delete_logged_model(double.model_id)
+        return first
 
     def write_model(
         self,
@@ -277,7 +316,7 @@ class Store:
         for path in (folder / name for name in _MODEL_FILES):
             if not path.exists():
                 raise missing(path)
-        with tempfile.TemporaryDirectory() as temporary:
+        with moving_files(), tempfile.TemporaryDirectory() as temporary:
             saved = f"{temporary}/model"
             mlflow.pyfunc.save_model(
                 saved,
@@ -302,44 +341,58 @@ class Store:
             beside.write_text(data.to_json(), encoding="utf-8")
             self._client.log_model_artifacts(model.model_id, saved)
 
-    @_patient
+    @patient
     def log_files(self, run: Run, contents: Mapping[str, bytes]) -> None:
         """Adds files to the run's artifacts: path there to content."""
-        with tempfile.TemporaryDirectory() as folder:
+        with moving_files(), tempfile.TemporaryDirectory() as folder:
             for name, content in contents.items():
                 path = Path(folder) / name
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_bytes(content)
             self._client.log_artifacts(run.info.run_id, folder)
 
-    @_patient
+    @patient
     def log_folder(self, run: Run, folder: Path, name: str) -> None:
         """Adds the files of a folder to the run's artifacts, below `name`."""
-        self._client.log_artifacts(run.info.run_id, str(folder), name)
+        with moving_files():
+            self._client.log_artifacts(run.info.run_id, str(folder), name)
 
-    @_patient
+    @patient
     def describe(self, run: Run, description: str) -> None:
         """Sets the run's description, if it could not be given when the run was opened."""
         self._client.set_tag(run.info.run_id, NOTE, description)
 
-    @_patient
-    def finish(self, run: Run, ended: float | None = None) -> None:
+    @patient
+    def finish(self, run: Run, ended: float | None = None) -> Run:
         """Marks the run as complete; `ended` is in seconds since 1970, None means now.
 
         An end before the run's start counts as None: it belongs to an earlier training of the run.
-        """
-        end_time = None if ended is None else int(ended * 1000)
-        if end_time is not None and end_time < run.info.start_time:
-            end_time = None
-        self._client.set_terminated(run.info.run_id, "FINISHED", end_time)
 
-    @_patient
+        Returns:
+            The finished run of this fingerprint: another one, if another writer had it first.
+        """
+        fingerprint = run.data.tags[FINGERPRINT]
+        if not any(map(is_finished, self._runs(fingerprint))):
+            end_time = None if ended is None else int(ended * 1000)
+            if end_time is not None and end_time < run.info.start_time:
+                end_time = None
+            self._client.set_terminated(run.info.run_id, "FINISHED", end_time)
+        first, *others = self._runs(fingerprint) or [run]
+        if not is_finished(first):
+            raise TakenBackError(f"the run {run.info.run_name} was deleted")
+        for other in others:
+            if is_finished(other) or other.info.run_id == run.info.run_id:
+                take_back(self._client, other)
+        return first
+
+    @patient
     def mark_interrupted(self, run: Run, status: Literal["KILLED", "FAILED"]) -> None:
         """Marks the run as incomplete with nobody at work on it, unless it is finished.
 
         `open` resumes it.
         """
-        if not is_finished(run):
+        # Another writer may have finished it.
+        if not is_finished(self._client.get_run(run.info.run_id)):
             self._client.set_terminated(run.info.run_id, status)
 
     def _outputs(self, run: Run) -> set[str]:
@@ -347,19 +400,34 @@ class Store:
         outputs = self._client.get_run(run.info.run_id).outputs
         return {model.model_id for model in outputs.model_outputs} if outputs else set()
 
-    def _missing(self, run: Run, points: Collection[Point]) -> list[Point]:
-        """Returns the finite points that the run, as it is now, lacks or has with another value."""
+    def _missing(self, run: Run, points: Collection[Point]) -> list[tuple[Point, int]]:
+        """Returns the finite points that the run, as it is now, lacks or has with another value.
+
+        Returns:
+            With each the time to log it at, in milliseconds since 1970: after the value that it
+            replaces, because of several values at one step MLflow shows the latest.
+        """
         points = [point for point in points if math.isfinite(point.value)]
         logged_keys = self._client.get_run(run.info.run_id).data.metrics.keys()
-        # Of several values at one step MLflow shows the latest, so only the latest counts here.
         latest = {
-            (metric.key, metric.step): metric.value
+            (metric.key, metric.step): metric
             for key in {point.key for point in points} & logged_keys
             for metric in sorted(
-                self._client.get_metric_history(run.info.run_id, key), key=lambda m: m.timestamp
+                self._client.get_metric_history(run.info.run_id, key),
+                key=lambda metric: (metric.timestamp, metric.value),
             )
         }
-        return [point for point in points if latest.get((point.key, point.step)) != point.value]
+        missing = []
+        for point in points:
+            before = latest.get((point.key, point.step))
+            if before is None:
+                missing.append((point, run.info.start_time + point.step))
+            elif before.value != point.value:
+                missing.append((point, before.timestamp + 1))
+        return missing
+
+    def _runs(self, fingerprint: str) -> list[Run]:
+        return runs_of(self._client, [self._experiment_id], fingerprint)
 
 
 def _input_schema(data: TrainedOn) -> Schema:
@@ -385,15 +453,53 @@ def is_finished(run: Run) -> bool:
     return run.info.status == "FINISHED"
 
 
+def is_ready(model: LoggedModel) -> bool:
+    """Returns whether a model has all its files."""
+    return model.status == LoggedModelStatus.READY
+
+
 def shows(run: Run, points: Iterable[Point]) -> bool:
     """Returns whether the run, as it was when opened, has these points as its latest values."""
     finite = [point for point in points if math.isfinite(point.value)]
     return all(run.data.metrics.get(point.key) == point.value for point in finite)
 
 
+def runs_of(client: MlflowClient, experiments: list[str], fingerprint: str) -> list[Run]:
+    """Returns the runs with this fingerprint, in the order in which writers prefer them."""
+    runs = paged(client.search_runs, experiments, f"tags.`{FINGERPRINT}` = '{fingerprint}'")
+    return sorted(runs, key=run_order)
+
+
+def run_order(run: Run) -> tuple[bool, int, str]:
+    """Returns the place of a run among those of its fingerprint; see `Store`."""
+    return not is_finished(run), run.info.start_time, run.info.run_id
+
+
+def models_of(client: MlflowClient, run: Run) -> list[LoggedModel]:
+    """Returns a run's models, in the order in which writers prefer them."""
+    models = paged(
+        client.search_logged_models,
+        [run.info.experiment_id],
+        f"source_run_id = '{run.info.run_id}'",
+    )
+    return sorted(models, key=model_order)
+
+
+def model_order(model: LoggedModel) -> tuple[bool, int, str]:
+    """Returns the place of a model among those of its run."""
+    return not is_ready(model), model.creation_timestamp, model.model_id
+
+
+def take_back(client: MlflowClient, run: Run) -> None:
+    """Deletes a run that is there twice, with its models. MLflow keeps it, to be restored."""
+    for model in models_of(client, run):
+        client.delete_logged_model(model.model_id)
+    client.delete_run(run.info.run_id)
+
+
 def model_of(client: MlflowClient, run: Run) -> str | None:
     """Returns the id of the run's model, if it has one that is complete."""
-    return _ready(_models(client, run))
+    return next((model.model_id for model in models_of(client, run) if is_ready(model)), None)
 
 
 def store_lock() -> FileLock:
@@ -404,7 +510,21 @@ def store_lock() -> FileLock:
     path = database()
     # Beside the database, which checkouts may share.
     folder = path.parent if path else project_root()
-    return FileLock(folder / ".mlflow.lock", timeout=PATIENCE_SECONDS)
+    return FileLock(folder / ".mlflow.lock", timeout=patience.PATIENCE_SECONDS)
+
+
+@contextmanager
+def moving_files() -> Iterator[None]:
+    """Turns what a library that moves artifacts raises into MLflow's error.
+
+    MLflow leaves that of S3, for one, as it is, and its errors have no class in common with others.
+    """
+    try:
+        yield
+    except (PipelineError, *TRACKING_ERRORS):
+        raise
+    except Exception as error:
+        raise MlflowException(f"artifacts cannot be read or written: {error}") from error
 
 
 @contextmanager
@@ -416,6 +536,9 @@ def asking() -> Iterator[None]:
     """
     try:
         yield
+    except PipelineError:
+        # It says already what is wrong with the store.
+        raise
     except TRACKING_ERRORS as error:
         raise PendingError(f"MLflow does not answer: {one_line(error)}") from None
 
@@ -468,20 +591,6 @@ def _datasets(run: Run) -> dict[str, dict[str, str]]:
     }
 
 
-def _models(client: MlflowClient, run: Run) -> list[LoggedModel]:
-    return paged(
-        client.search_logged_models,
-        [run.info.experiment_id],
-        f"source_run_id = '{run.info.run_id}'",
-    )
-
-
-def _ready(models: Iterable[LoggedModel]) -> str | None:
-    """Returns the id of the first model that is complete."""
-    ready = (model.model_id for model in models if model.status == LoggedModelStatus.READY)
-    return next(ready, None)
-
-
 def _client() -> MlflowClient:
     """Returns a client; makes the database if there is none. The caller holds the store's lock."""
     path = database()
@@ -500,6 +609,16 @@ def _this_process() -> dict[str, str]:
         "process.id": str(process.pid),
         "process.started": str(process.create_time()),
     }
+
+
+def _tags(record: RunRecord) -> dict[str, str]:
+    """Returns the tags of a run that this process works on."""
+    tags = {FINGERPRINT: record.fingerprint, **record.tags, **_this_process()}
+    return tags | {NOTE: record.description} if record.description else tags
+
+
+def _is_of_this_process(run: Run) -> bool:
+    return run.data.tags.items() >= _this_process().items()
 
 
 def _artifact_location(uri: str, root: Path) -> str | None:

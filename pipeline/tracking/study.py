@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ import pandas as pd
 from pipeline.params import flat
 from pipeline.studies.study import Study, short
 from pipeline.tracking.experiment_pages import mean_of, of_study
+from pipeline.tracking.patience import persistent
 from pipeline.tracking.store import Point, RunRecord, Store, is_finished
 
 
@@ -33,18 +34,30 @@ def mirror(study: Study, table: pd.DataFrame, verdict: Mapping[str, Any], folder
     page = partial(of_study, claim=study.about.claim, axes=list(study.axes), measures=measures)
     store = Store(study.params.tracking.experiment, page)
     for record, points in _cells(study, table):
-        run = store.open(record)
-        if not is_finished(run):
-            store.log(run, points)
-            store.finish(run)
-    run = store.open(
+        _mirror_cell(store, record, points)
+    _mirror_verdict(
+        store,
         RunRecord(
             fingerprint=_fingerprint(study.name, json.dumps(verdict, sort_keys=True)),
             name=f"verdict: {verdict['verdict']}",
             tags={"kind": "verdict", "verdict": verdict["verdict"], "quick": str(study.is_quick)},
             description=f"**{verdict['claim']}**: {verdict['verdict']}. {verdict['measured']}",
-        )
+        ),
+        folder,
     )
+
+
+@persistent
+def _mirror_cell(store: Store, record: RunRecord, points: Sequence[Point]) -> None:
+    run = store.open(record)
+    if not is_finished(run):
+        store.log(run, points)
+        store.finish(run)
+
+
+@persistent
+def _mirror_verdict(store: Store, record: RunRecord, folder: Path) -> None:
+    run = store.open(record)
     if not is_finished(run):
         store.log_folder(run, folder, "study")
         store.finish(run)

@@ -20,6 +20,7 @@ from pipeline.runs.manifest import Manifest, read_manifest
 from pipeline.runs.tables import read_history, run_folder
 from pipeline.tracking import comparison as comparison_records
 from pipeline.tracking.experiment_pages import of_runs
+from pipeline.tracking.patience import persistent
 from pipeline.tracking.records import (
     data_of,
     history_points,
@@ -134,6 +135,7 @@ def _mirror_runs(
         logger.warning(_DIFFERENT_SCORES, len(different), len(runs), different[0])
 
 
+@persistent
 def _mirror_run(store: Store, on_disk: _RunOnDisk, data: _Data) -> tuple[Run, bool]:
     """Returns the run in MLflow, and whether its history there is the one on disk."""
     manifest, seed, lineage = on_disk.manifest, on_disk.seed, on_disk.lineage
@@ -159,7 +161,7 @@ def _mirror_run(store: Store, on_disk: _RunOnDisk, data: _Data) -> tuple[Run, bo
             store.describe(run, record.description)
         else:
             store.log_files(run, run_files(manifest, seed, lineage))
-            store.finish(run, lineage.ended)
+            run = store.finish(run, lineage.ended)
         return run, True
 
 

@@ -79,6 +79,17 @@ def test_page_says_which_targets_are_missed():
         "track_from_nothing": {"seconds": 9.0},
     }
 
+    stores = {
+        "SQLite": {
+            command: {
+                "small": spread([2.0]),
+                "large": spread([large]),
+                "times": spread([large / 2]),
+            }
+            for command, large in (("track", 3.0), ("doctor", 3.2))
+        }
+    }
+
     page = report.page(
         {
             "machine": MACHINE,
@@ -87,10 +98,11 @@ def test_page_says_which_targets_are_missed():
             "floor": {"sizes": sizes},
             "growth": {"seeds": seeds},
             "pipeline": pipeline,
+            "stores": stores,
         }
     )
 
     table = page.partition("## Targets")[2].partition("##")[0]
     met = [row.strip("|").split("|")[-1].strip() for row in table.strip().splitlines()[2:]]
-    expected = "yes no yes no no yes no yes yes yes no yes no"
+    expected = "yes no yes no no yes no yes yes yes no yes no yes no"
     assert met == expected.split()

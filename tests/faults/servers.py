@@ -1,6 +1,7 @@
 """Servers as they should be, and as they should not."""
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -24,14 +25,18 @@ def wait_for(condition, seconds=90):
         time.sleep(0.05)
 
 
+def free_port():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
 class Server:
     """MLflow's own, which keeps its database and artifacts in a folder."""
 
     def __init__(self, folder):
         self.folder = folder
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+        self.port = free_port()
 
     def uri(self, login=""):
         return f"http://{login}127.0.0.1:{self.port}"
@@ -58,6 +63,53 @@ class Server:
         # The process that was started only waits for the one that answers.
         os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
+
+
+def postgresql_programs():
+    """The paths of `initdb` and `postgres`, each None where it is missing."""
+    # Debian keeps its servers' programs off the path.
+    places = [*map(str, Path("/usr/lib/postgresql").glob("*/bin")), os.environ["PATH"]]
+    path = os.pathsep.join(places)
+    return [shutil.which(name, path=path) for name in ("initdb", "postgres")]
+
+
+class Postgresql:
+    """PostgreSQL in a folder, with an empty database and a password that has to be quoted."""
+
+    def __init__(self, folder):
+        self.folder, self.port = folder, free_port()
+        initdb, self.program = postgresql_programs()
+        self.user = {}
+        if os.geteuid() == 0:
+            # PostgreSQL refuses to run as root.
+            self.user = {"user": "postgres", "group": "postgres"}
+            for path in (folder, *list(folder.parents)[: len(folder.parents) - 2]):
+                path.chmod(path.stat().st_mode | 0o011)
+            shutil.chown(folder, "postgres", "postgres")
+        password = folder / "password"
+        password.write_text("se:cr@et")
+        password.chmod(0o644)
+        subprocess.run(
+            [initdb, "-D", folder / "data", "-U", "me", "--auth=scram-sha-256", "-E", "UTF8",
+             "--no-sync", f"--pwfile={password}"],
+            check=True, capture_output=True, cwd=folder, **self.user,
+        )  # fmt: skip
+
+    def address(self, database="postgres"):
+        return f"postgresql://me:se%3Acr%40et@127.0.0.1:{self.port}/{database}"
+
+    def start(self):
+        place = ["-p", str(self.port), "-h", "127.0.0.1", "-k", self.folder]
+        self.process = subprocess.Popen(
+            [self.program, "-D", self.folder / "data", *place],
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=self.folder, **self.user,
+        )  # fmt: skip
+        wait_for((self.folder / f".s.PGSQL.{self.port}").exists)
+
+    def stop(self):
+        # At SIGTERM it would wait until MLflow, in this process, has closed its connections.
+        self.process.send_signal(signal.SIGINT)
+        self.process.wait(timeout=30)
 
 
 @contextmanager

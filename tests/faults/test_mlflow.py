@@ -28,7 +28,7 @@ from pipeline.provenance.lineage import Lineage
 from pipeline.runs.manifest import read_manifest
 from pipeline.runs.tables import ARCHITECTURE, WEIGHTS, history_table, read_history, run_folder
 from pipeline.tracking import comparison as comparison_records
-from pipeline.tracking import live, store, track
+from pipeline.tracking import live, patience, track
 from pipeline.tracking.live import LiveView
 from pipeline.tracking.store import FINGERPRINT
 from tests.faults.command import DIGITS
@@ -515,7 +515,7 @@ def test_a_server_that_answers_rubbish_is_as_good_as_none(
 )
 def test_a_store_that_stays_locked_is_pending(held, project, monkeypatch):
     # One attempt: SQLite waits for 5 s where MLflow opens a database.
-    monkeypatch.setattr(store, "PATIENCE_SECONDS", 0)
+    monkeypatch.setattr(patience, "PATIENCE_SECONDS", 0)
     uri = f"sqlite:///{project}/mlflow.db"
     database = sqlite3.connect("mlflow.db", isolation_level=None)
     if held == "the database":

@@ -318,7 +318,8 @@ def test_lost_model_files_are_restored_from_the_runs(examine):
     shutil.rmtree(gone)
 
     (told,) = examine()
-    assert "have lost their files in MLflow; --fix restores them from runs/" in told
+    assert told.startswith("wrong: MLflow has lost files of the model of ")
+    assert told.endswith("; --fix writes them again, from runs/")
 
     assert examine("--fix")[-1].startswith("all is well")
     assert (gone / "artifacts" / WEIGHTS).read_text().startswith(WEIGHTS)
@@ -407,3 +408,85 @@ def test_a_damaged_manifest_is_reported(healthy, examine):
     (told,) = examine("--fix")
 
     assert told.startswith("wrong: runs/no_norm/manifest.json is damaged")
+
+
+@pytest.mark.usefixtures("healthy")
+@pytest.mark.parametrize("content", [b"", b"cut", None])
+def test_damaged_files_are_written_again(content, examine):
+    """Cut off, or of the right size and with one other bit."""
+    weights = model_files()[0].parent / "artifacts" / WEIGHTS
+    right = weights.read_bytes()
+    weights.write_bytes(bytes([right[0] ^ 1]) + right[1:] if content is None else content)
+
+    (told,) = examine()
+    assert told.startswith("wrong: MLflow has damaged files of the model of ")
+
+    assert examine("--fix")[-1].startswith("all is well")
+    assert weights.read_bytes() == right
+
+
+def test_a_manifest_that_mlflow_lost_is_written_again(healthy, examine):
+    run = run_of("no_norm")
+    kept = healthy / "mlartifacts" / run.info.run_id / "artifacts" / "lineage" / "manifest.json"
+    right = kept.read_bytes()
+    kept.unlink()
+
+    (told,) = examine()
+    assert told.startswith("wrong: MLflow has lost files of the run no_norm-seed-00;")
+
+    assert examine("--fix")[-1].startswith("all is well")
+    assert kept.read_bytes() == right
+
+
+@pytest.mark.usefixtures("healthy")
+@pytest.mark.parametrize("on_disk", [True, False])
+def test_of_runs_and_models_that_are_there_twice_the_first_is_kept(on_disk, examine):
+    first = run_of("no_norm")
+    # Began a millisecond later, on another machine.
+    tags = first.data.tags | {"process.host": "elsewhere"}
+    double = client().create_run(
+        first.info.experiment_id, first.info.start_time + 1, tags, first.info.run_name
+    )
+    client().set_terminated(double.info.run_id, "FINISHED")
+    model = client().create_logged_model(
+        first.info.experiment_id, first.info.run_name, source_run_id=first.info.run_id
+    )
+    client().finalize_logged_model(model.model_id, "READY")
+    if not on_disk:
+        shutil.rmtree("runs")
+
+    told, *_ = examine()
+    assert told.startswith("wrong: MLflow has more than once: ")
+    assert f"no_norm-seed-00 ({double.info.run_id})" in told
+    assert f"the model no_norm-seed-00 ({model.model_id})" in told
+
+    examine("--fix")
+    assert run_of("no_norm").info.run_id == first.info.run_id
+    assert client().get_run(double.info.run_id).info.lifecycle_stage == "deleted"
+    (kept,) = client().search_logged_models(
+        [first.info.experiment_id], f"source_run_id = '{first.info.run_id}'"
+    )
+    assert kept.model_id != model.model_id
+    assert examine("--fix")[-1].startswith("all is well")
+
+
+@pytest.mark.usefixtures("healthy")
+def test_a_run_that_another_machine_still_works_on_is_not_taken_for_a_double(examine):
+    first = run_of("no_norm")
+    tags = first.data.tags | {"process.host": "elsewhere"}
+    client().create_run(first.info.experiment_id, first.info.start_time + 1, tags)
+
+    assert examine("--fix")[-1].startswith("all is well")
+
+
+@pytest.mark.usefixtures("healthy")
+def test_a_deleted_experiment_is_restored_with_its_runs(examine):
+    own = run_of("no_norm").info.experiment_id
+    client().delete_experiment(own)
+
+    (told,) = examine()
+    assert told.startswith("wrong: the experiment digits-demo was deleted in MLflow, with all")
+
+    assert examine("--fix")[-1].startswith("all is well")
+    assert client().get_experiment(own).lifecycle_stage == "active"
+    assert status(run_of("no_norm").info.run_id) == "FINISHED"

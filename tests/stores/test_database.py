@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from pipeline.errors import ArgumentError, DataError, PendingError, UnavailableError
-from pipeline.stores import database, sqlite_copy
+from pipeline.stores import database, postgresql, sqlite_copy
 from pipeline.stores.read import read_store
 from tests.stores.conftest import state
 
@@ -195,6 +195,6 @@ def test_an_interrupted_reading_leaves_the_store_as_it_was(path, tmp_path, monke
 
 
 def test_postgresql_without_its_package_says_which_to_install(monkeypatch):
-    monkeypatch.setattr(database, "find_spec", lambda _: None)
+    monkeypatch.setattr(postgresql, "find_spec", lambda _: None)
     with pytest.raises(ArgumentError, match=r"pip install 'bnlab\[postgresql\]'"):
         read_store("postgresql://me:secret@127.0.0.1/mlflow")

@@ -1,4 +1,5 @@
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import mlflow
@@ -58,7 +59,7 @@ def test_a_run_is_found_by_id_name_and_prefix_of_either(store):
     assert recorded.find(first).info.run_id == first
     assert recorded.find(first[:12]).info.run_id == first
     assert recorded.find("batch_norm-seed-01").info.run_id == other
-    with pytest.raises(ArgumentError, match=r"'batch_norm' is not one run but 2"):
+    with pytest.raises(ArgumentError, match=r"'batch_norm' is not one run but several"):
         recorded.find("batch_norm")
 
 
@@ -85,7 +86,7 @@ def test_of_runs_with_the_same_name_the_one_on_disk_is_taken(store):
     record(store, 0, other)
     here = record(store, 0)
     with pytest.raises(
-        ArgumentError, match=r"is not one run but 2: .*batch_norm-seed-00 \(\w{8}\)"
+        ArgumentError, match=r"is not one run but several: .*batch_norm-seed-00 \(\w{8}\)"
     ):
         recorded.find("batch_norm-seed-00")
 
@@ -209,3 +210,28 @@ def test_a_file_that_is_not_a_store_is_reported(project):
 
     with pytest.raises(PendingError, match="MLflow does not answer"):
         recorded.find("batch_norm-seed-00")
+
+
+def test_a_run_of_a_deleted_experiment_is_not_called_missing(store, project):
+    first = record(store, 0)
+    client = mlflow.MlflowClient(f"sqlite:///{project}/mlflow.db")
+    client.delete_experiment(client.get_run(first).info.experiment_id)
+    told = "the experiment digits was deleted in MLflow: `python -m pipeline doctor --fix`"
+
+    for name in (first, "batch_norm-seed-00"):
+        with pytest.raises(PendingError, match=told):
+            recorded.find(name)
+    with pytest.raises(PendingError, match=told):
+        recorded.find_by_fingerprint(MANIFEST.fingerprint(0))
+    with pytest.raises(MissingInputError):
+        recorded.find("batch_norm-seed-07")
+
+
+def test_of_very_many_runs_of_a_name_a_few_are_named(store):
+    ids = {record(store, 0, replace(MANIFEST, code_sha256=str(number))) for number in range(8)}
+
+    with pytest.raises(ArgumentError) as several:
+        recorded.find("batch_norm-seed-00")
+
+    assert sum(run_id[:8] in str(several.value) for run_id in ids) == 5
+    assert str(several.value).endswith(", …; give an id")

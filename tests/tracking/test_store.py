@@ -25,8 +25,17 @@ from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
 from pipeline.runs.models import write_model
+from pipeline.tracking import patience
 from pipeline.tracking import store as tracking
-from pipeline.tracking.store import TRACKING_ERRORS, Point, RunRecord, Store, is_finished, shows
+from pipeline.tracking.store import (
+    TRACKING_ERRORS,
+    DeletedExperimentError,
+    Point,
+    RunRecord,
+    Store,
+    is_finished,
+    shows,
+)
 from pipeline.tracking.trained_on import TrainedOn, read_trained_on
 from pipeline.training.network import Moments, build, first_weights
 from pipeline.training.normalization import NoNorm
@@ -405,7 +414,7 @@ def test_a_locked_database_is_retried_but_not_for_ever(store, monkeypatch):
         if error := answers.pop(0):
             raise error
 
-    monkeypatch.setattr(tracking, "_RETRY_SECONDS", 0)
+    monkeypatch.setattr(patience, "_RETRY_SECONDS", 0)
     run = store.open(RECORD)
     monkeypatch.setattr(store._client, "log_batch", log_batch)
 
@@ -413,12 +422,12 @@ def test_a_locked_database_is_retried_but_not_for_ever(store, monkeypatch):
     assert answers == []
 
     answers[:] = [locked]
-    monkeypatch.setattr(tracking, "PATIENCE_SECONDS", -1)
+    monkeypatch.setattr(patience, "PATIENCE_SECONDS", -1)
     with pytest.raises(MlflowException, match="locked"):
         store.log(run, LOSSES)
 
     answers[:] = [MlflowException("no space left"), None]
-    monkeypatch.setattr(tracking, "PATIENCE_SECONDS", 60)
+    monkeypatch.setattr(patience, "PATIENCE_SECONDS", 60)
     with pytest.raises(MlflowException, match="no space"):
         store.log(run, LOSSES)
 
@@ -626,3 +635,155 @@ def test_a_model_is_stored_with_what_it_was_trained_on(store, model, tmp_path):
     )
     (file,) = (tmp_path / "mlartifacts").rglob(f"{model_id}/**/trained_on.json")
     assert read_trained_on("it", file.parent) == data
+
+
+def double(run, **changes):
+    """Another writer's run of the same fingerprint, which began at the same moment or later."""
+    tags = run.data.tags | {"process.host": "elsewhere"}
+    start = run.info.start_time + changes.pop("later", 0)
+    made = client(Path.cwd()).create_run(run.info.experiment_id, start, tags, run.info.run_name)
+    if changes.pop("finished", False):
+        client(Path.cwd()).set_terminated(made.info.run_id, "FINISHED")
+    return made
+
+
+def active(run):
+    ids = [run.info.experiment_id]
+    return {run.info.run_id for run in client(Path.cwd()).search_runs(ids)}
+
+
+def test_who_makes_a_run_that_another_has_made_meanwhile_goes_on_with_the_first(store, monkeypatch):
+    """The other run is made between the first look and one's own."""
+    make, others = store._client.create_run, []
+
+    def make_after_another(experiment, start, tags, name):
+        others.append(
+            client(Path.cwd()).create_run(
+                experiment, 1, tags | {"process.host": "elsewhere"}, run_name=name
+            )
+        )
+        return make(experiment, start, tags, name)
+
+    monkeypatch.setattr(store._client, "create_run", make_after_another)
+    run = store.open(RECORD)
+
+    (other,) = others
+    assert run.info.run_id == other.info.run_id
+    assert run.data.tags["process.host"] == platform.node()
+    assert active(run) == {other.info.run_id}
+
+
+def test_nobody_deletes_an_unfinished_run_of_another(store):
+    run = store.open(RECORD)
+    other = double(run, later=1)
+
+    assert store.open(RECORD).info.run_id == run.info.run_id
+    assert store.finish(run).info.run_id == run.info.run_id
+    assert active(run) == {run.info.run_id, other.info.run_id}
+
+
+def test_who_finishes_a_run_that_another_has_finished_takes_it_back(store):
+    run = store.open(RECORD)
+    other = double(run, later=1, finished=True)
+
+    assert store.finish(run).info.run_id == other.info.run_id
+    assert active(run) == {other.info.run_id}
+
+
+@pytest.mark.parametrize("later", [-1, 1])
+def test_of_two_that_are_finished_at_once_the_first_is_kept(later, store, monkeypatch):
+    run = store.open(RECORD)
+    finish, others = store._client.set_terminated, []
+
+    def finish_after_another(*arguments):
+        others.append(double(run, later=later, finished=True))
+        finish(*arguments)
+
+    monkeypatch.setattr(store._client, "set_terminated", finish_after_another)
+    kept = store.finish(run)
+
+    first = others[0] if later < 0 else run
+    assert kept.info.run_id == first.info.run_id
+    assert active(run) == {first.info.run_id}
+
+
+def test_a_run_that_was_deleted_is_not_finished(store):
+    run = store.open(RECORD)
+    client(Path.cwd()).delete_run(run.info.run_id)
+
+    with pytest.raises(TRACKING_ERRORS) as error:
+        store.finish(run)
+    assert patience.is_taken_back(error.value)
+    with pytest.raises(TRACKING_ERRORS) as error:
+        store.log(run, LOSSES)
+    assert patience.is_taken_back(error.value)
+
+
+def test_two_writers_who_log_the_same_points_at_once_log_them_once(store, monkeypatch):
+    run = store.open(RECORD)
+    log = store._client.log_batch
+    other = Store("digits")
+
+    def log_after_another(*arguments, **keywords):
+        monkeypatch.setattr(store._client, "log_batch", log)
+        other.log(run, LOSSES)
+        log(*arguments, **keywords)
+
+    monkeypatch.setattr(store._client, "log_batch", log_after_another)
+    store.log(run, LOSSES)
+
+    assert history(run, "train/loss") == [(0, 0.5), (1, 0.25)]
+
+
+@pytest.mark.parametrize("first", ["own", "other"])
+def test_a_run_has_one_model_though_two_writers_log_it(first, store, model, tmp_path, monkeypatch):
+    folder = tmp_path / "runs" / "a" / "seed-00"
+    write_model(folder, model.to_json(), model.get_weights())
+    run = store.open(RECORD)
+    data, example = TrainedOn("file", (4, 3), ("a", "b", "c"), ()), np.zeros((2, 4, 3), np.uint8)
+    make, other = store._client.create_logged_model, Store("digits")
+    others = []
+
+    def make_beside_another(*arguments, **keywords):
+        monkeypatch.setattr(store._client, "create_logged_model", make)
+        made = make(*arguments, **keywords) if first == "own" else None
+        keywords["tags"] = {"process.host": "elsewhere"}
+        others.append(other._client.create_logged_model(*arguments, **keywords))
+        if first == "other":
+            time.sleep(0.002)
+            return make(*arguments, **keywords | {"tags": tracking._this_process()})
+        return made
+
+    monkeypatch.setattr(store._client, "create_logged_model", make_beside_another)
+    model_id = store.log_model(run, folder, data, example)
+    # The other goes on where it was.
+    assert other.log_model(run, folder, data, example) == model_id
+
+    (output,) = client(Path.cwd()).get_run(run.info.run_id).outputs.model_outputs
+    assert output.model_id == model_id
+    assert (model_id == others[0].model_id) == (first == "other")
+    ready = client(Path.cwd()).search_logged_models([run.info.experiment_id])
+    assert [one.model_id for one in ready if one.status == "READY"] == [model_id]
+
+
+def test_an_experiment_that_was_deleted_is_told(store):
+    run = store.open(RECORD)
+    client(Path.cwd()).delete_experiment(run.info.experiment_id)
+
+    with pytest.raises(DeletedExperimentError, match=r"^the experiment digits was deleted") as told:
+        Store("digits")
+    assert "`python -m pipeline doctor --fix` restores it" in str(told.value)
+    assert isinstance(told.value, TRACKING_ERRORS)
+
+
+def test_an_experiment_that_another_makes_meanwhile_is_used(tracked_project, monkeypatch):
+    made = []
+    create = mlflow.MlflowClient.create_experiment
+
+    def create_after_another(self, name, location):
+        if not made:
+            made.append(create(client(tracked_project), name))
+        return create(self, name, location)
+
+    monkeypatch.setattr(mlflow.MlflowClient, "create_experiment", create_after_another)
+    assert Store("digits").open(RECORD).info.experiment_id == made[0]

@@ -1,0 +1,46 @@
+"""PostgreSQL on this machine, for as long as the tests last."""
+
+import itertools
+import subprocess
+
+import pytest
+
+from tests.faults.servers import Postgresql, postgresql_programs
+from tests.forks import python
+
+
+@pytest.fixture(scope="session")
+def postgresql_server(tmp_path_factory):
+    """PostgreSQL itself, which a test may restart."""
+    pytest.importorskip("psycopg", reason="psycopg is not installed")
+    if not all(postgresql_programs()):
+        pytest.skip("PostgreSQL is not on this machine")
+    server = Postgresql(tmp_path_factory.mktemp("postgres"))
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def postgres(postgresql_server):
+    """The address of an empty database in PostgreSQL, which has a password."""
+    return postgresql_server.address()
+
+
+@pytest.fixture(scope="session")
+def new_postgres_store(postgresql_server):
+    """Makes databases with MLflow's schema and nothing in it; gives the address of each."""
+    import psycopg  # noqa: PLC0415  It may be missing: then the test is skipped.
+
+    numbers = itertools.count()
+
+    def make(name, template):
+        with psycopg.connect(postgresql_server.address(), autocommit=True) as connection:
+            connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+        return postgresql_server.address(name)
+
+    # In a process that ends, for PostgreSQL copies no database that is in use.
+    program = "import sys; from mlflow import MlflowClient; MlflowClient(sys.argv[1])"
+    address = make("empty", "template0")
+    subprocess.run([python.at_once(), "-c", program, address], check=True, capture_output=True)
+    return lambda: make(f"store{next(numbers)}", "empty")

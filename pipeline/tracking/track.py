@@ -1,7 +1,7 @@
 """Mirrors every run and the comparison to MLflow."""
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,7 +15,8 @@ from pipeline.examples.dataset import Dataset
 from pipeline.examples.prepared import read_prepared
 from pipeline.files import read_json, write_text
 from pipeline.params import Data, Params
-from pipeline.provenance.lineage import Lineage, present_lineage, read_journal
+from pipeline.provenance.lineage import Lineage, present_lineage
+from pipeline.provenance.lineage_file import exchange
 from pipeline.runs.manifest import Manifest, read_manifest
 from pipeline.runs.tables import read_history, run_folder
 from pipeline.tracking import comparison as comparison_records
@@ -103,15 +104,16 @@ class _Data:
 
 
 def _runs_on_disk(
-    manifests: Iterable[Manifest], present: Lineage
+    manifests: Collection[Manifest], present: Lineage
 ) -> Iterator[tuple[str, _RunOnDisk]]:
     """Yields the fingerprint of each run, and the run."""
+    lineages = exchange(manifests)
     for manifest in manifests:
         history = read_history(manifest.variant)
         scores = read_test_scores(manifest.variant)
         diverged = diverged_seeds(history, scores)
         for fingerprint, seed in manifest.fingerprints().items():
-            lineage = read_journal(fingerprint) or _of_tracking(present)
+            lineage = lineages.get(fingerprint) or _of_tracking(present)
             epochs, test = history_points(history, seed), test_points(scores, seed)
             yield fingerprint, _RunOnDisk(manifest, seed, lineage, seed in diverged, epochs, test)
 

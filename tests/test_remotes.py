@@ -1,4 +1,4 @@
-"""Runs travel by DVC's remotes and their lineage by git: nobody trains again what others trained."""
+"""Runs travel by DVC's remotes, their lineage by git: nobody trains what others have trained."""
 
 import pytest
 

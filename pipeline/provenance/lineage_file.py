@@ -153,7 +153,8 @@ def _runs(content: Any) -> Iterator[tuple[str, Lineage]]:
 
 def _travelling(lineage: Lineage) -> Lineage:
     """Returns what may travel: no other tags, no new files, no more than so many bytes."""
-    kept, left_out, room = [], [], _LARGEST_PATCH
+    tags = {name: lineage.tags[name] for name in TRAVELLING & lineage.tags.keys()}
+    kept, left_out, room = [], [tags[_LEFT_OUT]] if _LEFT_OUT in tags else [], _LARGEST_PATCH
     for change in filter(None, re.split(rb"(?m)^(?=diff --git )", lineage.patch)):
         head = change[: change.find(b"\n@@")]
         if b"\nnew file mode " in head or len(change) > room:
@@ -161,9 +162,8 @@ def _travelling(lineage: Lineage) -> Lineage:
         else:
             kept.append(change)
             room -= len(change)
-    tags = {name: lineage.tags[name] for name in TRAVELLING & lineage.tags.keys()}
     if left_out:
-        tags[_LEFT_OUT] = ", ".join([lineage.tags[_LEFT_OUT]] * (_LEFT_OUT in tags) + left_out)
+        tags[_LEFT_OUT] = ", ".join(left_out)
     return replace(lineage, tags=tags, patch=b"".join(kept))
 
 

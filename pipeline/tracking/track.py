@@ -20,6 +20,7 @@ from pipeline.provenance.lineage_file import exchange
 from pipeline.runs.manifest import Manifest, read_manifest
 from pipeline.runs.tables import read_history, run_folder
 from pipeline.tracking import comparison as comparison_records
+from pipeline.tracking.champion import crown_from_file
 from pipeline.tracking.experiment_pages import of_runs
 from pipeline.tracking.records import (
     data_of,
@@ -64,6 +65,7 @@ def run(params: Params) -> None:
         _mirror_runs(store, runs, _Data(params.data, dataset), mirrored)
         points = comparison_records.points(comparison)
         comparison_records.mirror(store, record, points, report, list(mirrored.values()))
+        crown_from_file(params.tracking.experiment, mirrored)
     except TRACKING_ERRORS as error:
         pending = f"{len(runs) - len(mirrored)} of {len(runs)} runs and the comparison"
         raise PendingError(

@@ -1,8 +1,14 @@
 """Runs travel by DVC's remotes, their lineage by git: nobody trains what others have trained."""
 
+import hashlib
 import re
+import shutil
+import subprocess
+import sys
 
+import asyncssh
 import pytest
+import requests
 
 from tests.remotes import EPOCHS, SEEDS, join, publish
 
@@ -118,3 +124,82 @@ def test_training_all_again_elsewhere_changes_no_file_in_git(author, tmp_path):
     told = clone.run("dvc", "repro", "--force").stdout
     assert trained(told) == ["batch_norm", "no_norm"]
     assert clone.run("git", "status", "--porcelain").stdout == ""
+
+
+@pytest.fixture
+def ssh(tmp_path):
+    """Settings of a remote behind SSH, with keys for this test alone."""
+    pytest.importorskip("dvc_ssh", reason="dvc-ssh is not installed")
+    for name in ("host", "user"):
+        asyncssh.generate_private_key("ssh-ed25519").write_private_key(tmp_path / name)
+    asyncssh.read_private_key(tmp_path / "user").write_public_key(tmp_path / "keys")
+    server = subprocess.Popen(
+        [sys.executable, "tests/ssh_server.py", str(tmp_path / "host"), str(tmp_path / "keys")],
+        stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    port = server.stdout.readline().strip()
+    yield f"ssh://anna@127.0.0.1:{port}{tmp_path}/dvc", {"keyfile": tmp_path / "user"}, {}
+    server.terminate()
+    server.communicate(timeout=10)
+
+
+@pytest.fixture
+def s3():
+    """Settings of a remote in a bucket, served on this machine."""
+    pytest.importorskip("dvc_s3", reason="dvc-s3 is not installed")
+    server = pytest.importorskip("moto.server", reason="moto is not installed")
+    served = server.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    served.start()
+    host, port = served.get_host_and_port()
+    address = f"http://{host}:{port}"
+    requests.put(f"{address}/bucket", timeout=10).raise_for_status()
+    access = {"AWS_ACCESS_KEY_ID": "anna", "AWS_SECRET_ACCESS_KEY": "secret"}
+    yield "s3://bucket/dvc", {"endpointurl": address}, access
+    served.stop()
+
+
+@pytest.mark.parametrize("kind", ["ssh", "s3"])
+def test_runs_travel_by_a_remote_elsewhere(kind, request, author, tmp_path):
+    address, settings, access = request.getfixturevalue(kind)
+    clone = join(author, tmp_path / "bnlab")
+    # No settings or keys of the user.
+    access |= {"HOME": str(tmp_path), "SSH_AUTH_SOCK": ""}
+    for one in (author, clone):
+        one.run("dvc", "remote", "add", "--local", kind, address)
+        for name, value in settings.items():
+            one.run("dvc", "remote", "modify", "--local", kind, name, str(value))
+
+    author.run("dvc", "push", "-r", kind, **access)
+    clone.run("dvc", "pull", "-r", kind, **access)
+
+    assert clone.hashes("runs", "data", "evaluation") == author.hashes("runs", "data", "evaluation")
+    assert clone.hashes("runs")
+
+
+def test_what_a_remote_has_lost_is_trained_and_nothing_else(author, tmp_path):
+    clone = join(author, tmp_path / "bnlab")
+    copy = tmp_path / "dvc"
+    shutil.copytree(author.run("dvc", "config", "remote.shared.url").stdout.strip(), copy)
+    clone.run("dvc", "remote", "modify", "--local", "shared", "url", str(copy))
+    weights = author.folder / "runs/no_norm/seed-01/model.weights.h5"
+    digest = hashlib.md5(weights.read_bytes(), usedforsecurity=False).hexdigest()
+    (copy / "files/md5" / digest[:2] / digest[2:]).unlink()
+
+    pulled = clone.run("dvc", "pull", check=False)
+    told = clone.run("dvc", "repro").stdout
+
+    assert pulled.returncode != 0
+    assert digest in pulled.stderr
+    assert trained(told) == ["no_norm"]
+    assert clone.run("git", "status", "--porcelain").stdout == ""
+
+
+def test_a_remote_that_does_not_answer_is_said_in_lines(author, tmp_path):
+    clone = join(author, tmp_path / "bnlab")
+    clone.run("dvc", "remote", "modify", "--local", "shared", "url", str(tmp_path / "gone"))
+
+    pulled = clone.run("dvc", "pull", check=False)
+
+    assert pulled.returncode != 0
+    assert "failed to pull data from the cloud" in pulled.stderr
+    assert "Traceback" not in pulled.stderr

@@ -15,7 +15,7 @@ import subprocess
 import tempfile
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -106,11 +106,14 @@ def weights_sha256(variant: str, seed: int) -> str:
 
 def write_journal(fingerprint: str, lineage: Lineage) -> None:
     """Writes down a run's lineage, unless a bit-identical run made earlier has left its own."""
+    earlier = None
     # A damaged one is lost anyway.
     with suppress(DataError):
         earlier = read_journal(fingerprint)
-        if earlier is not None and earlier.is_of(lineage.weights_sha256):
+    if earlier is not None and earlier.is_of(lineage.weights_sha256):
+        if earlier.weights_sha256 or not lineage.weights_sha256:
             return
+        lineage = replace(earlier, weights_sha256=lineage.weights_sha256)
     # The runs of one training share their patch.
     digest = hashlib.sha256(lineage.patch).hexdigest()
     write_bytes(_patch_file(digest), lineage.patch)

@@ -82,8 +82,8 @@ def read_lineage_file() -> dict[str, Lineage]:
         raise _damaged(error) from None
     if _CONFLICT.search(text):
         raise DataError(
-            f"{LINEAGE_FILE} has conflicts of a merge: take the side whose runs dvc.lock has "
-            f"(`git checkout --ours {LINEAGE_FILE}` or --theirs), then `python -m pipeline track`"
+            f"{LINEAGE_FILE} has conflicts of a merge: take the same side as of dvc.lock "
+            f"(`git checkout --ours {LINEAGE_FILE}`, or --theirs), then `dvc repro`"
         )
     try:
         return dict(_runs(json.loads(text)))

@@ -19,7 +19,10 @@ from pipeline.tracking.store import existing_client, model_of
 logger = logging.getLogger(__name__)
 
 CHAMPION_FILE = Path("reports/champion.json")
-_ANEW = "`python -m pipeline promote` makes the best of these runs champion"
+_ANOTHER = (
+    "MLflow's %s is not the run that %s names, and stays: `python -m pipeline promote` makes the "
+    "best of these runs champion"
+)
 
 
 def write_champion(fingerprint: str, tags: Mapping[str, str]) -> None:
@@ -28,7 +31,9 @@ def write_champion(fingerprint: str, tags: Mapping[str, str]) -> None:
 
 
 def crown_from_file(name: str, runs: Mapping[str, Run]) -> None:
-    """Makes the file's champion that of the registry, if that has none; if another, says so.
+    """Makes the file's champion that of the registry, if that has none; if it has another, says so.
+
+    Nothing is done where there is no file, or its run is not here, as in the middle of an ablation.
 
     Args:
         name: of the registered model.
@@ -42,19 +47,15 @@ def crown_from_file(name: str, runs: Mapping[str, Run]) -> None:
         fingerprint, tags = _read()
     except MissingInputError:
         return
+    run = runs.get(fingerprint)
+    if run is None or (model_id := model_of(existing_client(), run)) is None:
+        return
     registry = Registry(name)
-    run, present = runs.get(fingerprint), registry.champion()
-    if present is None and run is not None and (model_id := model_of(existing_client(), run)):
+    present = registry.champion()
+    if present is None:
         registry.crown(model_id, run.info.run_id, tags)
-    elif present is None:
-        logger.warning("%s names a run that is not among these: %s", CHAMPION_FILE, _ANEW)
-    elif run is not None and run.info.run_id != present.run_id:
-        logger.warning(
-            "MLflow's %s is not the run that %s names, and stays: %s",
-            CHAMPION,
-            CHAMPION_FILE,
-            _ANEW,
-        )
+    elif present.run_id != run.info.run_id:
+        logger.warning(_ANOTHER, CHAMPION, CHAMPION_FILE)
 
 
 def _read() -> tuple[str, dict[str, str]]:

@@ -15,7 +15,7 @@ from pipeline.execution.interruption import Interruption
 from pipeline.execution.progress import EpochProgress
 from pipeline.execution.under_dvc import is_forced
 from pipeline.params import Params
-from pipeline.provenance.lineage import Lineage, present_lineage, write_journal
+from pipeline.provenance.lineage import Lineage, present_lineage, weights_sha256, write_journal
 from pipeline.provenance.processor import outside_promise, present_processor
 from pipeline.runs.epochs import EpochScores
 from pipeline.tracking.live import LiveView
@@ -81,7 +81,8 @@ def run(
 
         write_runs(manifest, runs)
         for seed, journal in watched.journal.items():
-            write_journal(manifest.fingerprint(seed), journal)
+            made = replace(journal, weights_sha256=weights_sha256(variant, seed))
+            write_journal(manifest.fingerprint(seed), made)
         # Kept any longer, they would stand in for a training that `dvc repro --force` asks for.
         checkpoints.remove()
 

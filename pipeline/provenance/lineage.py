@@ -2,6 +2,7 @@
 
 A run is made once, but may be tracked later, elsewhere, or again after the store was lost. So
 training writes its lineage to a journal, next to the store and outside any folder that DVC deletes.
+`lineage_file` takes it to other clones.
 """
 
 from __future__ import annotations
@@ -13,14 +14,17 @@ import platform
 import subprocess
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 
+from pipeline.errors import DataError
 from pipeline.files import damaged, read_json, sha256, write_bytes, write_json
 from pipeline.portable import SET_ASIDE
 from pipeline.provenance.places import project_root
 from pipeline.provenance.processor import outside_promise, present_processor
+from pipeline.runs.tables import WEIGHTS, run_folder
 
 # Besides our own code, the packages that the bits of a result may depend on.
 PACKAGES = ("tensorflow", "keras", "numpy")
@@ -48,12 +52,18 @@ class Lineage:
             have any encoding.
         started: when the run began, in seconds since 1970; None if unknown.
         ended: when it ended, likewise.
+        weights_sha256: hash of the weights that came of it; empty if unknown.
     """
 
     tags: Mapping[str, str]
     patch: bytes = b""
     started: float | None = None
     ended: float | None = None
+    weights_sha256: str = ""
+
+    def is_of(self, weights_sha256: str) -> bool:
+        """Returns whether these weights may have come of it, as far as both are known."""
+        return weights_sha256 in {"", self.weights_sha256} or not self.weights_sha256
 
 
 def present_lineage(threads: int | None = None) -> Lineage:
@@ -89,15 +99,29 @@ def present_versions() -> dict[str, str]:
     return {"python.version": platform.python_version(), **packages}
 
 
+def weights_sha256(variant: str, seed: int) -> str:
+    """Returns the hash of a run's weights on disk; empty if they are not there."""
+    return _sha256(run_folder(variant, seed) / WEIGHTS) or ""
+
+
 def write_journal(fingerprint: str, lineage: Lineage) -> None:
     """Writes down a run's lineage, unless a bit-identical run made earlier has left its own."""
-    path = _journal(fingerprint)
-    if not path.exists():
-        # The runs of one training share their patch.
-        digest = hashlib.sha256(lineage.patch).hexdigest()
-        write_bytes(_patch_file(digest), lineage.patch)
-        span = {"started": lineage.started, "ended": lineage.ended}
-        write_json(path, {"tags": dict(lineage.tags), "patch_sha256": digest, **span})
+    earlier = None
+    # A damaged one is lost anyway.
+    with suppress(DataError):
+        earlier = read_journal(fingerprint)
+    if earlier is not None and earlier.is_of(lineage.weights_sha256):
+        if earlier.weights_sha256 or not lineage.weights_sha256:
+            return
+        lineage = replace(earlier, weights_sha256=lineage.weights_sha256)
+    # The runs of one training share their patch.
+    digest = hashlib.sha256(lineage.patch).hexdigest()
+    write_bytes(_patch_file(digest), lineage.patch)
+    fields = {"started": lineage.started, "ended": lineage.ended}
+    fields |= {"weights_sha256": lineage.weights_sha256}
+    write_json(
+        _journal(fingerprint), {"tags": dict(lineage.tags), "patch_sha256": digest, **fields}
+    )
 
 
 def read_journal(fingerprint: str) -> Lineage | None:
@@ -112,14 +136,15 @@ def read_journal(fingerprint: str) -> Lineage | None:
     try:
         journal = read_json(path)
         patch = _patch_file(journal["patch_sha256"]).read_bytes()
-        # Journals written by earlier versions have no times.
-        times = [_time(journal.get(name)) for name in ("started", "ended")]
-        return Lineage(journal["tags"], patch, *times)
+        # Journals written by earlier versions have no times, and no hash of the weights.
+        started, ended = (time_of(journal.get(name)) for name in ("started", "ended"))
+        return Lineage(journal["tags"], patch, started, ended, journal.get("weights_sha256", ""))
     except (OSError, LookupError, TypeError, ValueError) as error:
         raise damaged(path, error) from None
 
 
-def _time(value: object) -> float | None:
+def time_of(value: object) -> float | None:
+    """Returns a time read from a file; raises ValueError if it is none."""
     if value is None or (isinstance(value, float) and math.isfinite(value)):
         return value
     raise ValueError(f"{value!r} is not a time")

@@ -15,6 +15,7 @@ from pipeline.runs.manifest import read_manifest
 from pipeline.runs.tables import read_history
 from pipeline.tracking import comparison as comparison_records
 from pipeline.tracking import recorded
+from pipeline.tracking.champion import write_champion
 from pipeline.tracking.registry import CHAMPION, Registry
 
 _COMPARISON = Path("reports/comparison.json")
@@ -48,7 +49,8 @@ def run(params: Params, *, force: bool) -> None:
 
     candidate = params.comparison.candidate
     seed = _best_on_validation(candidate, params.comparison.measure)
-    tracked = recorded.find_by_fingerprint(read_manifest(candidate).fingerprint(seed))
+    fingerprint = read_manifest(candidate).fingerprint(seed)
+    tracked = recorded.find_by_fingerprint(fingerprint)
     model_id = recorded.model_of(tracked) if tracked else None
     if tracked is None or model_id is None:
         raise PendingError(f"{candidate}, seed {seed}, is not in MLflow: `dvc repro` adds it")
@@ -65,6 +67,7 @@ def run(params: Params, *, force: bool) -> None:
         "data.sha256": tracked.data.tags["data.sha256"],
     }
     version = registry.crown(model_id, tracked.info.run_id, tags)
+    write_champion(fingerprint, tags)
 
     if before is None:
         previous = ""

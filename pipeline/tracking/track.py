@@ -1,7 +1,7 @@
 """Mirrors every run and the comparison to MLflow."""
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,10 +15,12 @@ from pipeline.examples.dataset import Dataset
 from pipeline.examples.prepared import read_prepared
 from pipeline.files import read_json, write_text
 from pipeline.params import Data, Params
-from pipeline.provenance.lineage import Lineage, present_lineage, read_journal
+from pipeline.provenance.lineage import Lineage, present_lineage
+from pipeline.provenance.lineage_file import exchange
 from pipeline.runs.manifest import Manifest, read_manifest
 from pipeline.runs.tables import read_history, run_folder
 from pipeline.tracking import comparison as comparison_records
+from pipeline.tracking.champion import crown_from_file
 from pipeline.tracking.experiment_pages import of_runs
 from pipeline.tracking.patience import persistent
 from pipeline.tracking.records import (
@@ -64,6 +66,7 @@ def run(params: Params) -> None:
         _mirror_runs(store, runs, _Data(params.data, dataset), mirrored)
         points = comparison_records.points(comparison)
         comparison_records.mirror(store, record, points, report, list(mirrored.values()))
+        crown_from_file(params.tracking.experiment, mirrored)
     except TRACKING_ERRORS as error:
         pending = f"{len(runs) - len(mirrored)} of {len(runs)} runs and the comparison"
         raise PendingError(
@@ -104,15 +107,16 @@ class _Data:
 
 
 def _runs_on_disk(
-    manifests: Iterable[Manifest], present: Lineage
+    manifests: Collection[Manifest], present: Lineage
 ) -> Iterator[tuple[str, _RunOnDisk]]:
     """Yields the fingerprint of each run, and the run."""
+    lineages = exchange(manifests)
     for manifest in manifests:
         history = read_history(manifest.variant)
         scores = read_test_scores(manifest.variant)
         diverged = diverged_seeds(history, scores)
         for fingerprint, seed in manifest.fingerprints().items():
-            lineage = read_journal(fingerprint) or _of_tracking(present)
+            lineage = lineages.get(fingerprint) or _of_tracking(present)
             epochs, test = history_points(history, seed), test_points(scores, seed)
             yield fingerprint, _RunOnDisk(manifest, seed, lineage, seed in diverged, epochs, test)
 

@@ -249,6 +249,36 @@ def test_a_run_made_a_second_time_keeps_its_first_lineage():
     assert read_journal("f1") == LINEAGE
 
 
+@pytest.mark.usefixtures("project")
+def test_a_run_that_came_out_with_other_weights_leaves_its_own_lineage():
+    again = Lineage({"threads": "1"}, weights_sha256="b")
+    write_journal("f1", replace(LINEAGE, weights_sha256="a"))
+
+    write_journal("f1", Lineage({"threads": "1"}))
+    write_journal("f1", replace(again, weights_sha256="a"))
+    assert read_journal("f1") == replace(LINEAGE, weights_sha256="a")
+
+    write_journal("f1", again)
+    assert read_journal("f1") == again
+
+
+@pytest.mark.usefixtures("project")
+def test_weights_can_be_noted_when_they_are_written():
+    write_journal("f1", LINEAGE)
+    write_journal("f1", Lineage({"threads": "1"}, weights_sha256="a"))
+
+    assert read_journal("f1") == replace(LINEAGE, weights_sha256="a")
+
+
+def test_a_damaged_journal_gives_way_to_that_of_the_next_training(project):
+    write_journal("f1", LINEAGE)
+    (project / ".bnlab/lineage/f1.json").write_text("")
+
+    write_journal("f1", LINEAGE)
+
+    assert read_journal("f1") == LINEAGE
+
+
 def test_the_journal_outlives_the_folder_of_a_dvc_experiment(
     project, tmp_path_factory, monkeypatch
 ):

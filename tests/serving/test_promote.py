@@ -106,6 +106,9 @@ def test_the_run_that_is_best_on_the_validation_set_becomes_champion(tracked, ca
     assert run.info.run_name == "batch_norm-seed-02"
     assert version.tags["verdict"] == "candidate_better"
     assert version.tags["forced"] == "false"
+    travels = json.loads(Path("reports/champion.json").read_text())
+    assert travels["fingerprint"] == run.data.tags["bnlab.fingerprint"]
+    assert travels["tags"] == version.tags
     assert version.tags["difference"] == "+1.67 points (1.42 to 2.17), ahead in 10 of 10 pairs"
     told = capsys.readouterr().out
     assert told.startswith("batch_norm-seed-02 is champion as version 1\n")
@@ -177,6 +180,7 @@ def test_without_a_verdict_for_the_candidate_nothing_is_promoted_and_the_error_s
         promote.run(PARAMS, force=False)
 
     assert not versions(project)
+    assert not Path("reports/champion.json").exists()
 
 
 def test_force_promotes_anyway_and_is_recorded(tracked, capsys):

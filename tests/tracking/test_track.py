@@ -1,6 +1,7 @@
 """What `track` adds to MLflow of the runs on disk, and what stays there as it was recorded."""
 
 import json
+import shutil
 import sqlite3
 from pathlib import Path
 
@@ -77,6 +78,21 @@ def test_a_run_has_the_lineage_of_its_training_where_that_left_one(recorded):
     assert tags["no_norm-seed-01"]["threads"] == "7"
     of_tracking = [name for name in NAMES if tags[name].get("lineage.of")]
     assert of_tracking == [name for name in NAMES if name != "no_norm-seed-01"]
+
+
+def test_a_run_that_was_trained_elsewhere_has_the_lineage_that_came_with_it(recorded, project):
+    write_journal(manifest_of("no_norm").fingerprint(1), Lineage({"threads": "7"}, b"changes"))
+    recorded()
+    for name in (".bnlab", "mlartifacts"):
+        shutil.rmtree(project / name)
+    Path("params.yaml").write_text(
+        Path("params.yaml").read_text().replace("mnist-batch-norm", "elsewhere")
+    )
+
+    run = recorded()["no_norm-seed-01"]
+
+    assert run.data.tags["threads"] == "7"
+    assert "lineage.of" not in run.data.tags
 
 
 def test_runs_that_came_out_differently_stay_as_recorded(recorded, client, caplog):

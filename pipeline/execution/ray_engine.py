@@ -1,0 +1,209 @@
+"""The engine of Ray: tasks train on the nodes of a cluster, and this process, the driver, watches.
+
+A task that loses its worker or node goes on elsewhere from the last snapshot that the driver has.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import pickle
+import shutil
+import signal
+import tempfile
+import uuid
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import ray
+from ray.exceptions import NodeDiedError, RayError, RayTaskError
+
+import pipeline
+from pipeline.errors import UnavailableError, one_line
+from pipeline.examples.dataset import Dataset
+from pipeline.execution import ray_node
+from pipeline.execution.engines import Maker, Result, Watcher
+from pipeline.execution.ray_worker import Finished
+from pipeline.portable import SETTINGS
+from pipeline.training.trainer import Snapshot, Task
+
+# Workers have the settings of `pipeline.portable` before they import anything.
+_ENVIRONMENT = {**SETTINGS, "XLA_FLAGS": os.environ["XLA_FLAGS"], "TF_CPP_MIN_LOG_LEVEL": "3"}
+_SECONDS_BETWEEN_CHECKS = 1.0
+# A worker is also lost if its task kills it, for instance by taking all memory.
+_LOSSES_WITHOUT_PROGRESS = 5
+
+
+class RayEngine(AbstractContextManager["RayEngine"]):
+    """An engine on a Ray cluster, connected while its `with` block lasts."""
+
+    threads: int | None = None
+
+    def __init__(
+        self,
+        address: str,
+        networks: Iterable[str],
+        workers: int | None = None,
+        check: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Connects to nothing yet.
+
+        Args:
+            address: of the cluster, as Ray has it: `host:port`, or `auto` for one on this machine.
+            networks: the files that tasks name as `network.code`.
+            workers: how many tasks train at once, by default as many as the cluster has processors.
+            check: called about once a second; raises if training must end.
+        """
+        self._address, self._networks, self._workers = address, sorted(set(networks)), workers
+        self._check = check
+        self._opened = ExitStack()
+        # As of now: what is edited later is not what was asked for.
+        self._needs = {network: ray_node.present_needs(network) for network in self._networks}
+
+    def __enter__(self) -> Self:
+        """Connects, and sends the code."""
+        with _handlers_kept(), tempfile.TemporaryDirectory() as folder:
+            _copy_code(Path(folder), self._networks)
+            ray.init(
+                self._address,
+                runtime_env={"working_dir": folder, "env_vars": _ENVIRONMENT},
+                log_to_driver=False,
+                logging_level=logging.CRITICAL,
+            )
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Disconnects, which ends all tasks."""
+        ray.shutdown()
+
+    def results(
+        self, make: Maker[Result], dataset: Dataset, tasks: Iterable[Task], watcher: Watcher
+    ) -> Iterator[tuple[Task, Result]]:
+        """See `Engine`. The hooks are called from the caller's thread.
+
+        Raises:
+            UnavailableError: if a task loses worker after worker.
+        """
+        work = _Work(make, ray.put(dataset), self._needs)
+        waiting = deque(_Course(task) for task in tasks)
+        flying: dict[Any, _Course] = {}
+        while waiting or flying:
+            self._check()
+            while waiting and len(flying) < self._places():
+                course = waiting.popleft()
+                if (finished := watcher.finished(course.task.seed)) is not None:
+                    yield course.task, finished  # pyrefly: ignore[invalid-yield]
+                else:
+                    course.begin(watcher)
+                    flying[work.start(course)] = course
+            ready, _ = ray.wait([*flying], timeout=_SECONDS_BETWEEN_CHECKS) if flying else ([], [])
+            for stream in ready:
+                course = flying.pop(stream)
+                try:
+                    message = ray.get(next(stream))
+                except RayTaskError as error:
+                    raise error.cause from error
+                except RayError as error:
+                    course.lose(error)
+                    flying[work.start(course)] = course
+                    continue
+                if not isinstance(message, Finished):
+                    course.go_on(message, watcher)
+                    flying[stream] = course
+                    continue
+                course.go_on(message.snapshot, watcher)
+                watcher.trained_on(course.task.seed, message.machine)
+                watcher.end(course.task.seed)
+                yield course.task, message.result
+
+    def _places(self) -> int:
+        # One task waits where there is no processor yet: for that, clusters that can grow do.
+        return self._workers or max(1, int(ray.cluster_resources().get("CPU", 0)))
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What all tasks have in common."""
+
+    make: Maker[Any]
+    dataset: ray.ObjectRef
+    needs: dict[str, dict[str, str]]
+
+    def start(self, course: _Course) -> Any:
+        """Returns the stream of what a worker tells of a task."""
+        network = course.task.variant.network.code
+        packed = pickle.dumps((self.make, course.task, course.snapshot))
+        return _train.remote(
+            self.needs[network], network, self.dataset.hex(), self.dataset, packed
+        )
+
+
+# Whoever loses a worker starts again here, from a snapshot; Ray would from the start, for ever.
+_train = ray.remote(num_cpus=1, max_retries=0, num_returns="streaming")(ray_node.train)
+
+
+@dataclass(eq=False)
+class _Course:
+    """How far a task is."""
+
+    task: Task
+    snapshot: Snapshot | None = None
+    losses: int = 0
+
+    def begin(self, watcher: Watcher) -> None:
+        self.snapshot = watcher.begin(self.task.seed)
+        for scores in self.snapshot.history if self.snapshot else ():
+            watcher.tell(scores)
+
+    def go_on(self, snapshot: Snapshot | None, watcher: Watcher) -> None:
+        """Takes the next snapshot; the last may come twice."""
+        known = len(self.snapshot.history) if self.snapshot else 0
+        if snapshot is None or len(snapshot.history) == known:
+            return
+        self.snapshot, self.losses = snapshot, 0
+        watcher.keep(self.task.seed, snapshot)
+        for scores in snapshot.history[known:]:
+            watcher.tell(scores)
+
+    def lose(self, error: RayError) -> None:
+        """Takes that the worker was lost.
+
+        Raises:
+            UnavailableError: after too many in a row that were not lost with their node.
+        """
+        self.losses += not isinstance(error, NodeDiedError)
+        if self.losses == _LOSSES_WITHOUT_PROGRESS:
+            raise UnavailableError(
+                f"{self.task.variant.label}, seed {self.task.seed}: {self.losses} workers of Ray "
+                f"were lost without an epoch in between: {one_line(error)}"
+            ) from None
+
+
+@contextmanager
+def _handlers_kept() -> Iterator[None]:
+    """Keeps the signal handlers that Ray replaces."""
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+
+
+def _copy_code(folder: Path, networks: Iterable[str]) -> None:
+    """Copies what a worker imports, and nothing else: a checkout may hold gigabytes of data."""
+    ignored = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(Path(pipeline.__file__).parent, folder / "pipeline", ignore=ignored)
+    for network in networks:
+        (folder / network).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(network, folder / network)

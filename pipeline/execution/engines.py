@@ -14,7 +14,6 @@ from pipeline.execution.interruption import Interruption
 from pipeline.training.trainer import Hooks, Task
 from pipeline.training.workers import worker_pool
 
-NAMES = ("threads", "ray")
 Result = TypeVar("Result")
 # Makes of a data set what trains on it; `Trainer` is one. It travels to other machines, so it has
 # to be picklable.
@@ -28,8 +27,8 @@ class Watcher(Hooks):
         """Called before `end` with the tags of the machine, if it is not this process."""
 
 
-class Engine(Protocol):
-    """Trains tasks; results do not depend on which engine does, nor on its size.
+class Engine(AbstractContextManager["Engine"], Protocol):
+    """Trains tasks while its `with` block lasts. Which engine does cannot change a result.
 
     Attributes:
         threads: how many threads train in this process; None if none does.
@@ -38,7 +37,11 @@ class Engine(Protocol):
     threads: int | None
 
     def results(
-        self, make: Maker[Result], dataset: Dataset, tasks: Iterable[Task], watcher: Watcher
+        self,
+        make: Maker[Result],
+        dataset: Dataset,
+        tasks: Iterable[Task],
+        watcher: Watcher | None = None,
     ) -> Iterator[tuple[Task, Result]]:
         """Yields each task with what `make(dataset, watcher)` returns for it, as they finish.
 
@@ -46,8 +49,8 @@ class Engine(Protocol):
         """
 
 
-class Threads(AbstractContextManager["Threads"]):
-    """An engine of threads, which it has while its `with` block lasts."""
+class Threads(Engine):
+    """An engine of threads of this process."""
 
     def __init__(self, workers: int | None, fail: Callable[[], None] = lambda: None) -> None:
         """Starts no thread yet.
@@ -77,10 +80,14 @@ class Threads(AbstractContextManager["Threads"]):
         self._pool.join()
 
     def results(
-        self, make: Maker[Result], dataset: Dataset, tasks: Iterable[Task], watcher: Watcher
+        self,
+        make: Maker[Result],
+        dataset: Dataset,
+        tasks: Iterable[Task],
+        watcher: Watcher | None = None,
     ) -> Iterator[tuple[Task, Result]]:
         """See `Engine`. The hooks are called from the thread that trains the task."""
-        function = make(dataset, watcher)
+        function = make(dataset, watcher or Watcher())
         return self._pool.imap_unordered(lambda task: (task, function(task)), tasks)
 
 
@@ -89,11 +96,11 @@ def engine(
     workers: int | None,
     networks: Iterable[str],
     asked: Interruption | None = None,
-) -> AbstractContextManager[Engine]:
+) -> Engine:
     """Returns the engine of a name.
 
     Args:
-        name: one of `NAMES`; by default `ray` where `RAY_ADDRESS` names a cluster.
+        name: `threads` or `ray`; by default `ray` where `RAY_ADDRESS` names a cluster.
         workers: how many tasks train at once, by default as many as there are processors.
         networks: the files that the tasks name as `network.code`.
         asked: told when training fails, and asked whether it may go on.

@@ -11,10 +11,9 @@ import pickle
 import shutil
 import signal
 import tempfile
-import uuid
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -27,7 +26,7 @@ import pipeline
 from pipeline.errors import UnavailableError, one_line
 from pipeline.examples.dataset import Dataset
 from pipeline.execution import ray_node
-from pipeline.execution.engines import Maker, Result, Watcher
+from pipeline.execution.engines import Engine, Maker, Result, Watcher
 from pipeline.execution.ray_worker import Finished
 from pipeline.portable import SETTINGS
 from pipeline.training.trainer import Snapshot, Task
@@ -39,10 +38,10 @@ _SECONDS_BETWEEN_CHECKS = 1.0
 _LOSSES_WITHOUT_PROGRESS = 5
 
 
-class RayEngine(AbstractContextManager["RayEngine"]):
-    """An engine on a Ray cluster, connected while its `with` block lasts."""
+class RayEngine(Engine):
+    """An engine on a Ray cluster."""
 
-    threads: int | None = None
+    threads = None
 
     def __init__(
         self,
@@ -61,7 +60,6 @@ class RayEngine(AbstractContextManager["RayEngine"]):
         """
         self._address, self._networks, self._workers = address, sorted(set(networks)), workers
         self._check = check
-        self._opened = ExitStack()
         # As of now: what is edited later is not what was asked for.
         self._needs = {network: ray_node.present_needs(network) for network in self._networks}
 
@@ -87,13 +85,18 @@ class RayEngine(AbstractContextManager["RayEngine"]):
         ray.shutdown()
 
     def results(
-        self, make: Maker[Result], dataset: Dataset, tasks: Iterable[Task], watcher: Watcher
+        self,
+        make: Maker[Result],
+        dataset: Dataset,
+        tasks: Iterable[Task],
+        watcher: Watcher | None = None,
     ) -> Iterator[tuple[Task, Result]]:
         """See `Engine`. The hooks are called from the caller's thread.
 
         Raises:
             UnavailableError: if a task loses worker after worker.
         """
+        watcher = watcher or Watcher()
         work = _Work(make, ray.put(dataset), self._needs)
         waiting = deque(_Course(task) for task in tasks)
         flying: dict[Any, _Course] = {}
@@ -110,7 +113,7 @@ class RayEngine(AbstractContextManager["RayEngine"]):
             for stream in ready:
                 course = flying.pop(stream)
                 try:
-                    message = ray.get(next(stream))
+                    message = _next(stream)
                 except RayTaskError as error:
                     raise error.cause from error
                 except RayError as error:
@@ -143,13 +146,11 @@ class _Work:
         """Returns the stream of what a worker tells of a task."""
         network = course.task.variant.network.code
         packed = pickle.dumps((self.make, course.task, course.snapshot))
-        return _train.remote(
-            self.needs[network], network, self.dataset.hex(), self.dataset, packed
-        )
+        return _train.remote(self.needs[network], network, self.dataset.hex(), self.dataset, packed)
 
 
-# Whoever loses a worker starts again here, from a snapshot; Ray would from the start, for ever.
-_train = ray.remote(num_cpus=1, max_retries=0, num_returns="streaming")(ray_node.train)
+# What was lost starts again from a snapshot, which only the driver can do.
+_train: Any = ray.remote(num_cpus=1, max_retries=0, num_returns="streaming")(ray_node.train)
 
 
 @dataclass(eq=False)
@@ -187,6 +188,10 @@ class _Course:
                 f"{self.task.variant.label}, seed {self.task.seed}: {self.losses} workers of Ray "
                 f"were lost without an epoch in between: {one_line(error)}"
             ) from None
+
+
+def _next(stream: Any) -> Any:
+    return ray.get(next(stream))
 
 
 @contextmanager

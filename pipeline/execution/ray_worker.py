@@ -57,7 +57,7 @@ def train(network: str, key: str, dataset: Dataset, packed: bytes) -> Iterator[S
     relay.snapshot = snapshot
     ended = _thread().apply_async(function, (task,), callback=relay.stop, error_callback=relay.stop)
     # Ray sends to its generators, which a mere iterator does not take.
-    for told in iter(relay.told.get, None):
+    for told in iter(relay.told.get, None):  # noqa: UP028
         yield told
     yield Finished(ended.get(), relay.snapshot, present_machine(threads=1))
 

@@ -10,6 +10,7 @@ import os
 import pickle
 import shutil
 import signal
+import socket
 import tempfile
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -23,7 +24,7 @@ import ray
 from ray.exceptions import NodeDiedError, RayError, RayTaskError
 
 import pipeline
-from pipeline.errors import UnavailableError, one_line
+from pipeline.errors import ArgumentError, PendingError, UnavailableError, one_line
 from pipeline.examples.dataset import Dataset
 from pipeline.execution import ray_node
 from pipeline.execution.engines import Engine, Maker, Result, Watcher
@@ -31,9 +32,11 @@ from pipeline.execution.ray_worker import Finished
 from pipeline.portable import SETTINGS
 from pipeline.training.trainer import Snapshot, Task
 
+logger = logging.getLogger(__name__)
+
 # Workers have the settings of `pipeline.portable` before they import anything.
 _ENVIRONMENT = {**SETTINGS, "XLA_FLAGS": os.environ["XLA_FLAGS"], "TF_CPP_MIN_LOG_LEVEL": "3"}
-_SECONDS_BETWEEN_CHECKS = 1.0
+_SECONDS_BETWEEN_CHECKS, _SECONDS_TO_ANSWER = 1.0, 5.0
 # A worker is also lost if its task kills it, for instance by taking all memory.
 _LOSSES_WITHOUT_PROGRESS = 5
 
@@ -64,15 +67,24 @@ class RayEngine(Engine):
         self._needs = {network: ray_node.present_needs(network) for network in self._networks}
 
     def __enter__(self) -> Self:
-        """Connects, and sends the code."""
+        """Connects, and sends the code.
+
+        Raises:
+            ArgumentError: if the address is one of Ray's client, which has no streams.
+            PendingError: if no cluster answers there.
+        """
+        _expect_answer(self._address)
         with _handlers_kept(), tempfile.TemporaryDirectory() as folder:
             _copy_code(Path(folder), self._networks)
-            ray.init(
-                self._address,
-                runtime_env={"working_dir": folder, "env_vars": _ENVIRONMENT},
-                log_to_driver=False,
-                logging_level=logging.CRITICAL,
-            )
+            try:
+                ray.init(
+                    self._address,
+                    runtime_env={"working_dir": folder, "env_vars": _ENVIRONMENT},
+                    log_to_driver=False,
+                    logging_level=logging.CRITICAL,
+                )
+            except (ConnectionError, RuntimeError, ValueError) as error:
+                raise _no_cluster(self._address, error) from None
         return self
 
     def __exit__(
@@ -182,16 +194,42 @@ class _Course:
         Raises:
             UnavailableError: after too many in a row that were not lost with their node.
         """
+        name = f"{self.task.variant.label}, seed {self.task.seed}"
         self.losses += not isinstance(error, NodeDiedError)
         if self.losses == _LOSSES_WITHOUT_PROGRESS:
             raise UnavailableError(
-                f"{self.task.variant.label}, seed {self.task.seed}: {self.losses} workers of Ray "
-                f"were lost without an epoch in between: {one_line(error)}"
+                f"{name}: {self.losses} workers of Ray were lost without an epoch in between: "
+                f"{one_line(error)}"
             ) from None
+        epochs = len(self.snapshot.history) if self.snapshot else 0
+        what = "node" if isinstance(error, NodeDiedError) else "worker"
+        logger.warning("%s: its %s was lost; it goes on after epoch %d", name, what, epochs)
 
 
 def _next(stream: Any) -> Any:
     return ray.get(next(stream))
+
+
+def _expect_answer(address: str) -> None:
+    # Ray itself would try for minutes.
+    if address.startswith("ray://"):
+        raise ArgumentError(
+            f"RAY_ADDRESS={address} is one of Ray's client: start a node here instead, with "
+            "`ray start --address=HOST:6379 --num-cpus=0`, and set RAY_ADDRESS=auto"
+        )
+    host, colon, port = address.rpartition(":")
+    if colon and port.isdecimal():
+        try:
+            socket.create_connection((host, int(port)), _SECONDS_TO_ANSWER).close()
+        except OSError as error:
+            raise _no_cluster(address, error) from None
+
+
+def _no_cluster(address: str, error: Exception) -> PendingError:
+    return PendingError(
+        f"no Ray cluster answers at {address}: {one_line(error)}; start one (docs/team.md), or "
+        "train with --engine threads"
+    )
 
 
 @contextmanager

@@ -1,32 +1,40 @@
-"""Ray nodes on this machine's loopback, as tests and drills need them."""
+"""Ray's nodes on the loopback of this machine."""
 
 import os
 import shutil
 import tempfile
 from contextlib import contextmanager
-from unittest import mock
 
-# Ray reads it when it is imported. Without it, 127.0.0.1 would be replaced by an address that other
-# machines reach.
-os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
-os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+import psutil
+
+# Ray reads it when it is imported: that 127.0.0.1 is not replaced by an address for others.
+LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+os.environ.update(LOOPBACK)
 
 
 @contextmanager
 def cluster(nodes=2):
-    """Yields a `ray.cluster_utils.Cluster` with a head that trains nothing, and nodes that do."""
-    from ray.cluster_utils import Cluster  # noqa: PLC0415
+    """Yields a `ray.cluster_utils.Cluster`: a head that trains nothing, and nodes that do."""
+    from ray.cluster_utils import Cluster  # noqa: PLC0415  It takes a second.
 
-    # Short, because there are sockets in it.
+    # Sockets are in it, whose paths may have a hundred characters.
     folder = tempfile.mkdtemp(prefix="ray-")
-    shared = {"node_ip_address": "127.0.0.1", "include_dashboard": False}
-    made = Cluster(
-        initialize_head=True, head_node_args={"num_cpus": 0, "temp_dir": folder, **shared}
-    )
+    local = {"node_ip_address": "127.0.0.1"}
+    head = {"num_cpus": 0, "include_dashboard": False, "temp_dir": folder, **local}
+    made = Cluster(initialize_head=True, head_node_args=head)
     try:
         for _ in range(nodes):
-            made.add_node(num_cpus=1, node_ip_address="127.0.0.1")
+            made.add_node(num_cpus=1, **local)
         yield made
     finally:
         made.shutdown()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def workers():
+    """Returns the processes of this user that train for Ray now."""
+    return [
+        process
+        for process in psutil.process_iter(["cmdline"])
+        if (process.info["cmdline"] or [""])[0].startswith("ray::train")
+    ]

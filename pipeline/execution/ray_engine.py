@@ -6,12 +6,14 @@ A task that loses its worker or node goes on elsewhere from the last snapshot th
 from __future__ import annotations
 
 import logging
+import math
 import os
 import pickle
 import shutil
 import signal
 import socket
 import tempfile
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -36,7 +38,7 @@ logger = logging.getLogger(__name__)
 
 # Workers have the settings of `pipeline.portable` before they import anything.
 _ENVIRONMENT = {**SETTINGS, "XLA_FLAGS": os.environ["XLA_FLAGS"], "TF_CPP_MIN_LOG_LEVEL": "3"}
-_SECONDS_BETWEEN_CHECKS, _SECONDS_TO_ANSWER = 1.0, 5.0
+_SECONDS_BETWEEN_CHECKS, _SECONDS_TO_ANSWER, _SECONDS_OF_SILENCE = 1.0, 5.0, 60.0
 # A worker is also lost if its task kills it, for instance by taking all memory.
 _LOSSES_WITHOUT_PROGRESS = 5
 
@@ -112,6 +114,7 @@ class RayEngine(Engine):
         work = _Work(make, ray.put(dataset), self._needs)
         waiting = deque(_Course(task) for task in tasks)
         flying: dict[Any, _Course] = {}
+        patience = time.monotonic() + _SECONDS_OF_SILENCE
         while waiting or flying:
             self._check()
             while waiting and len(flying) < self._places():
@@ -122,6 +125,11 @@ class RayEngine(Engine):
                     course.begin(watcher)
                     flying[work.start(course)] = course
             ready, _ = ray.wait([*flying], timeout=_SECONDS_BETWEEN_CHECKS) if flying else ([], [])
+            if ready:
+                patience = math.inf
+            elif time.monotonic() > patience:
+                patience = math.inf
+                logger.warning("no worker answers yet: `ray status` tells what the cluster lacks")
             for stream in ready:
                 course = flying.pop(stream)
                 try:
@@ -226,9 +234,10 @@ def _expect_answer(address: str) -> None:
 
 
 def _no_cluster(address: str, error: Exception) -> PendingError:
+    reason = one_line(str(error).partition(". ")[0])
     return PendingError(
-        f"no Ray cluster answers at {address}: {one_line(error)}; start one (docs/team.md), or "
-        "train with --engine threads"
+        f"no Ray cluster answers at {address}: {reason}; start one (docs/team.md), or train with "
+        "--engine threads"
     )
 
 
@@ -248,5 +257,8 @@ def _copy_code(folder: Path, networks: Iterable[str]) -> None:
     ignored = shutil.ignore_patterns("__pycache__")
     shutil.copytree(Path(pipeline.__file__).parent, folder / "pipeline", ignore=ignored)
     for network in networks:
+        # A file outside of the checkout has to lie at the same place on each node.
+        if Path(network).is_absolute() or ".." in Path(network).parts:
+            continue
         (folder / network).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(network, folder / network)

@@ -33,7 +33,6 @@ MLFLOW_SETTINGS = {
 RAY_SETTINGS = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_DEDUP_LOGS_SKIP_REGEX": ".",
-    "RAY_BACKEND_LOG_LEVEL": "fatal",
     # Else it would try for many minutes where something answers that is not Ray.
     "RAY_NUM_REDIS_GET_RETRIES": "1",
 }

@@ -9,6 +9,7 @@ import logging
 import math
 import os
 import pickle
+import platform
 import shutil
 import signal
 import socket
@@ -23,7 +24,8 @@ from types import TracebackType
 from typing import Any, Self
 
 import ray
-from ray.exceptions import NodeDiedError, RayError, RayTaskError
+from ray.exceptions import NodeDiedError, RayError, RayTaskError, RuntimeEnvSetupError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 import pipeline
 from pipeline.errors import ArgumentError, PendingError, UnavailableError, one_line
@@ -65,6 +67,7 @@ class RayEngine(Engine):
         """
         self._address, self._networks, self._workers = address, sorted(set(networks)), workers
         self._check = check
+        self._nodes = _Nodes()
         # As of now: what is edited later is not what was asked for.
         self._needs = {network: ray_node.present_needs(network) for network in self._networks}
 
@@ -111,19 +114,28 @@ class RayEngine(Engine):
             UnavailableError: if a task loses worker after worker.
         """
         watcher = watcher or Watcher()
-        work = _Work(make, ray.put(dataset), self._needs)
+        shared = ray.put(dataset)
+
+        def start(course: _Course) -> Any:
+            """Returns the stream of what a worker tells of a task."""
+            network = course.task.variant.network.code
+            packed = pickle.dumps((make, course.task, course.snapshot))
+            return _train.options(label_selector=self._nodes.selector).remote(
+                self._needs[network], network, shared.hex(), shared, packed
+            )
+
         waiting = deque(_Course(task) for task in tasks)
         flying: dict[Any, _Course] = {}
         patience = time.monotonic() + _SECONDS_OF_SILENCE
         while waiting or flying:
             self._check()
-            while waiting and len(flying) < self._places():
+            while waiting and len(flying) < (self._workers or self._nodes.processors):
                 course = waiting.popleft()
                 if (finished := watcher.finished(course.task.seed)) is not None:
                     yield course.task, finished  # pyrefly: ignore[invalid-yield]
                 else:
                     course.begin(watcher)
-                    flying[work.start(course)] = course
+                    flying[start(course)] = course
             ready, _ = ray.wait([*flying], timeout=_SECONDS_BETWEEN_CHECKS) if flying else ([], [])
             if ready:
                 patience = math.inf
@@ -132,13 +144,9 @@ class RayEngine(Engine):
                 logger.warning("no worker answers yet: `ray status` tells what the cluster lacks")
             for stream in ready:
                 course = flying.pop(stream)
-                try:
-                    message = _next(stream)
-                except RayTaskError as error:
-                    raise error.cause from error
-                except RayError as error:
-                    course.lose(error)
-                    flying[work.start(course)] = course
+                message = self._hear(stream, course)
+                if message is None:
+                    flying[start(course)] = course
                     continue
                 if not isinstance(message, Finished):
                     course.go_on(message, watcher)
@@ -149,24 +157,72 @@ class RayEngine(Engine):
                 watcher.end(course.task.seed)
                 yield course.task, message.result
 
-    def _places(self) -> int:
-        # One task waits where there is no processor yet: for that, clusters that can grow do.
-        return self._workers or max(1, int(ray.cluster_resources().get("CPU", 0)))
+    def _hear(self, stream: Any, course: _Course) -> Snapshot | Finished | None:
+        """Returns what a worker tells, or None if it is lost."""
+        try:
+            return ray.get(next(stream))
+        except RayTaskError as error:
+            raise error.cause from error
+        except RayError as error:
+            is_broken = isinstance(error, RuntimeEnvSetupError)
+            if not (is_broken and self._nodes.leave_out_broken()):
+                course.lose(error)
+            return None
 
 
-@dataclass(frozen=True)
-class _Work:
-    """What all tasks have in common."""
+class _Nodes:
+    """The nodes of the cluster that can train."""
 
-    make: Maker[Any]
-    dataset: ray.ObjectRef
-    needs: dict[str, dict[str, str]]
+    def __init__(self) -> None:
+        self._broken: set[str] = set()
 
-    def start(self, course: _Course) -> Any:
-        """Returns the stream of what a worker tells of a task."""
-        network = course.task.variant.network.code
-        packed = pickle.dumps((self.make, course.task, course.snapshot))
-        return _train.remote(self.needs[network], network, self.dataset.hex(), self.dataset, packed)
+    @property
+    def processors(self) -> int:
+        """How many there are, and at least one: for a task that waits, some clusters grow."""
+        return max(1, int(sum(node["Resources"]["CPU"] for node in self._good())))
+
+    @property
+    def selector(self) -> dict[str, str]:
+        """What Ray has to be told so that it takes no other."""
+        return {"ray.io/node-id": f"!in({', '.join(sorted(self._broken))})"} if self._broken else {}
+
+    def leave_out_broken(self) -> bool:
+        """Returns whether there are nodes, left out from now on, that cannot set up a worker.
+
+        As they fail at once, they would be given task after task. Ray does not say which they are.
+
+        Raises:
+            UnavailableError: if no node is left.
+        """
+        tried = [(node, _try(node["NodeID"])) for node in self._good()]
+        found = set()
+        for node, attempt in tried:
+            address = node["NodeManagerAddress"]
+            try:
+                ray.get(attempt)
+            except RayError as error:
+                found.add(node["NodeID"])
+                reason = one_line(error).rpartition(": ")[2]
+                logger.warning(
+                    "the Ray node %s sets up no worker (%s): it is left out", address, reason
+                )
+        self._broken |= found
+        if not self._good():
+            raise UnavailableError("no node of the Ray cluster sets up a worker: see above")
+        return bool(found)
+
+    def _good(self) -> list[dict[str, Any]]:
+        return [
+            node
+            for node in ray.nodes()
+            if node["Alive"] and "CPU" in node["Resources"] and node["NodeID"] not in self._broken
+        ]
+
+
+def _try(node: str) -> ray.ObjectRef:
+    """Begins a task on a node that needs no more than a worker."""
+    here: Any = NodeAffinitySchedulingStrategy(node, soft=False)
+    return ray.remote(num_cpus=0, scheduling_strategy=here)(platform.node).remote()
 
 
 # What was lost starts again from a snapshot, which only the driver can do.
@@ -212,10 +268,6 @@ class _Course:
         epochs = len(self.snapshot.history) if self.snapshot else 0
         what = "node" if isinstance(error, NodeDiedError) else "worker"
         logger.warning("%s: its %s was lost; it goes on after epoch %d", name, what, epochs)
-
-
-def _next(stream: Any) -> Any:
-    return ray.get(next(stream))
 
 
 def _expect_answer(address: str) -> None:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
@@ -129,7 +130,7 @@ def test_a_node_removed(clone, cluster, start, undisturbed, count):
     wait_for(lambda: len(kept(clone)) > 1)
 
     cluster.remove_node(max(cluster.worker_nodes, key=id), allow_graceful=False)
-    cluster.add_node(num_cpus=1, node_ip_address="127.0.0.1")
+    nodes.add(cluster)
 
     said = ended_well(process, clone, undisturbed)
     count(nodes_removed=1, nodes_added=1)
@@ -196,9 +197,9 @@ def test_two_drivers(clone, new_clone, start, undisturbed, count):
     "A node whose disk is full sets up no worker: it is left out, in one line, and the others make "
     "the same bytes"
 )
-def test_a_node_with_a_full_disk(clone, cluster, start, undisturbed, mount, tmp_path, count):
-    disk = mount(tmp_path / "d", "size=30m")
-    cluster.add_node(num_cpus=1, node_ip_address="127.0.0.1", temp_dir=str(disk))
+def test_a_node_with_a_full_disk(clone, cluster, start, undisturbed, mount, count):
+    disk = mount(Path(cluster.head_node.temp_dir) / "full", "size=30m")
+    nodes.add(cluster, disk)
     with (disk / "filler").open("wb", buffering=0) as filler, pytest.raises(OSError, match="space"):
         while True:
             count(bytes=filler.write(bytes(1024)))

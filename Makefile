@@ -89,7 +89,7 @@ ui: setup  ## serve MLflow's UI on 127.0.0.1 (PORT=5000)
 
 lock: setup  ## resolve both requirements.lock again from pyproject.toml
 	uv pip compile --quiet --upgrade --universal --generate-hashes --python-version 3.11 \
-		--extra pipeline --extra postgresql --group dev \
+		--extra pipeline --extra postgresql --extra team --group dev \
 		--custom-compile-command "make lock" pyproject.toml -o requirements.lock
 	uv pip compile --quiet --upgrade --universal --generate-hashes --python-version 3.11 \
 		--group peers --custom-compile-command "make lock" -o benchmarks/requirements.lock

@@ -29,6 +29,13 @@ MLFLOW_SETTINGS = {
     # This project writes no pickles, and loading anybody else's would run code.
     "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
 }
+# Ray reads these when it is imported. Of lost workers the engine tells in a line of its own.
+RAY_SETTINGS = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_DEDUP_LOGS_SKIP_REGEX": ".",
+    # Else it would try for many minutes where something answers that is not Ray.
+    "RAY_NUM_REDIS_GET_RETRIES": "1",
+}
 # Each command has a module of its name in `commands`.
 COMMANDS = (
     "compare", "demo", "doctor", "download", "evaluate", "gallery", "params", "predict", "prepare",
@@ -76,7 +83,7 @@ def main(name: str = "bnlab") -> None:
     gc.set_threshold(100_000, 50, 100)
     # No window is opened; a backend that is not installed would end the import.
     os.environ["MPLBACKEND"] = "agg"
-    for setting, value in MLFLOW_SETTINGS.items():
+    for setting, value in (MLFLOW_SETTINGS | RAY_SETTINGS).items():
         os.environ.setdefault(setting, value)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
     # Whoever retries reports the last failure itself.

@@ -18,7 +18,15 @@ from pipeline.commands.lean_tensorflow import lean_tensorflow
     help="Work in a temporary worktree at the recorded commit, with its uncommitted changes.",
 )
 @click.option("--workers", type=click.IntRange(min=1), envvar="BNLAB_WORKERS", help="As for train.")
-def command(runs: tuple[str, ...], workers: int | None, *, all_runs: bool, checkout: bool) -> None:
+@click.option("--engine", type=click.Choice(["threads", "ray"]), help="As for train.")
+def command(
+    runs: tuple[str, ...],
+    workers: int | None,
+    engine: str | None,
+    *,
+    all_runs: bool,
+    checkout: bool,
+) -> None:
     """Train recorded runs again, and say whether they come out the same.
 
     \b
@@ -43,6 +51,6 @@ def command(runs: tuple[str, ...], workers: int | None, *, all_runs: bool, check
         reproduce.expect_present_inputs(chosen)
         with lean_tensorflow():
             from pipeline.reproduction import retrain
-        same = retrain.run(chosen, workers)
+        same = retrain.run(chosen, workers, engine)
     if not same:
         sys.exit(1)

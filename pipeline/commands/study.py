@@ -13,7 +13,8 @@ from pipeline.commands.lean_tensorflow import lean_tensorflow
     "--quick", is_flag=True, help="Take less than a minute; the result is not to be trusted."
 )
 @click.option("--workers", type=click.IntRange(min=1), envvar="BNLAB_WORKERS", help="As for train.")
-def command(name: str, workers: int | None, *, quick: bool) -> None:
+@click.option("--engine", type=click.Choice(["threads", "ray"]), help="As for train.")
+def command(name: str, workers: int | None, engine: str | None, *, quick: bool) -> None:
     """Put a claim to the test: the study in studies/NAME.
 
     \b
@@ -25,4 +26,4 @@ def command(name: str, workers: int | None, *, quick: bool) -> None:
     # It judges and draws as well, which takes what is hidden above.
     from pipeline.execution.study import run
 
-    click.echo(run(read_study(name, quick=quick), workers))
+    click.echo(run(read_study(name, quick=quick), workers, engine))

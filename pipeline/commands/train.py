@@ -13,9 +13,15 @@ from pipeline.commands.lean_tensorflow import lean_tensorflow
     "--workers",
     type=click.IntRange(min=1),
     envvar="BNLAB_WORKERS",
-    help="Threads that train at once [default: one per processor]. Does not change results.",
+    help="Runs that train at once [default: one per processor]. Does not change results.",
 )
-def command(variant: str, workers: int | None) -> None:
+@click.option(
+    "--engine",
+    type=click.Choice(["threads", "ray"]),
+    help="Where they train [default: ray if RAY_ADDRESS names a cluster, else threads]. Does not "
+    "change results; see docs/team.md.",
+)
+def command(variant: str, workers: int | None, engine: str | None) -> None:
     """Train VARIANT, as params.yaml names it, on all its seeds.
 
     \b
@@ -34,4 +40,4 @@ def command(variant: str, workers: int | None) -> None:
     with lean_tensorflow():
         from pipeline.execution.train import run
 
-    run(params, variant, workers, interruption)
+    run(params, variant, workers, interruption, engine)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 
 from pipeline.errors import one_line
+from pipeline.execution.engines import engine
 from pipeline.provenance.places import project_root
 from pipeline.studies import report
 from pipeline.studies.kept_trials import TRIALS
@@ -16,9 +17,16 @@ from pipeline.tracking.study import mirror
 logger = logging.getLogger(__name__)
 
 
-def run(study: Study, workers: int | None = None) -> str:
-    """Runs the study; returns its verdict in a few lines, and where its page is."""
-    result = run_study(study, project_root() / TRIALS, workers)
+def run(study: Study, workers: int | None = None, engine_name: str | None = None) -> str:
+    """Runs the study; returns its verdict in a few lines, and where its page is.
+
+    Args:
+        study: what to run.
+        workers: see `engines.engine`.
+        engine_name: likewise.
+    """
+    networks = {point.params.variants[variant].network.code for point, variant, _ in study.trials()}
+    result = run_study(study, project_root() / TRIALS, engine(engine_name, workers, networks))
     try:
         mirror(study, result.table, result.verdict, result.folder)
     except TRACKING_ERRORS as error:

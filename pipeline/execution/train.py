@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from multiprocessing.pool import ThreadPool
 
+from pipeline.examples.prepared import read_prepared
 from pipeline.execution.checkpoints import Checkpoints
 from pipeline.execution.earlier_runs import earlier_runs
+from pipeline.execution.engines import Watcher, engine
 from pipeline.execution.interruption import Interruption
 from pipeline.execution.progress import EpochProgress
 from pipeline.execution.under_dvc import is_forced
@@ -18,10 +17,10 @@ from pipeline.params import Params
 from pipeline.provenance.lineage import Lineage, present_lineage, weights_sha256, write_journal
 from pipeline.provenance.processor import outside_promise, present_processor
 from pipeline.runs.epochs import EpochScores
+from pipeline.runs.manifest import Manifest
 from pipeline.tracking.live import LiveView
-from pipeline.training.train_variant import check_variant, manifest_of, train_variant, write_runs
-from pipeline.training.trainer import Hooks, Snapshot, TrainedRun
-from pipeline.training.workers import worker_pool
+from pipeline.training.train_variant import check_variant, manifest_of, write_runs
+from pipeline.training.trainer import Snapshot, Task, TrainedRun, Trainer
 
 
 def run(
@@ -29,6 +28,7 @@ def run(
     variant: str,
     workers: int | None = None,
     interruption: Interruption | None = None,
+    engine_name: str | None = None,
 ) -> None:
     """Writes `runs/<variant>`: history, manifest, and a model for each seed.
 
@@ -37,32 +37,34 @@ def run(
     Args:
         params: the whole of params.yaml.
         variant: its name in params.yaml.
-        workers: threads that train at once, by default as many as there are processors. Results
+        workers: how many runs train at once, by default as many as there are processors. Results
             do not depend on it.
         interruption: created when the process began, since DVC may have been killed meanwhile.
+        engine_name: where they train, see `engines.engine`. Results do not depend on it.
 
     Raises:
         ParamsError: if it cannot be trained on this data; nothing is written.
         InterruptedTrainingError: if it was asked to end; every run is kept.
-        PendingError: if another process trains this variant.
+        PendingError: if another process trains this variant, or no cluster answers.
         WriteError: on a full disk; what was kept before stays.
     """
     not_portable = check_variant(params, variant)
     manifest = manifest_of(params, variant)
     chosen = params.variants[variant]
-    workers = workers or os.cpu_count() or 1
+    asked = interruption or Interruption()
+    trains_on = engine(engine_name, workers, [chosen.network.code], asked)
     # As of now: who edits the code while it trains has not trained with what is then there.
-    lineage = present_lineage(threads=workers)
+    lineage = present_lineage(threads=trains_on.threads)
 
     forced = is_forced()
     with Checkpoints(manifest, forced=forced) as checkpoints:
         earlier = {} if forced else earlier_runs(manifest)
         epochs = chosen.training.epochs * (len(manifest.seeds) - len(earlier))
         with (
-            interruption or Interruption() as asked,
+            asked,
             LiveView(params.tracking.experiment, manifest, lineage) as live,
             EpochProgress(chosen.label, epochs) as progress,
-            _threads(workers, asked) as pool,
+            trains_on,
         ):
             if reason := outside_promise(present_processor()):
                 progress.say(f"{reason}: these runs may differ in bits from those of others")
@@ -76,10 +78,12 @@ def run(
                     f"{len(earlier)} of {len(manifest.seeds)} runs are here already, from the same "
                     "data, code and parameters"
                 )
-            watched = _Watched(earlier, lineage, checkpoints, live, asked, progress)
-            runs = train_variant(params, manifest, watched, pool)
+            watched = _Watched(manifest, earlier, lineage, checkpoints, live, asked, progress)
+            tasks = [Task(chosen, seed) for seed in manifest.seeds]
+            results = trains_on.results(Trainer, read_prepared(), tasks, watched)
+            runs = [run for _, run in results]
 
-        write_runs(manifest, runs)
+        write_runs(manifest, sorted(runs, key=lambda run: run.seed))
         for seed, journal in watched.journal.items():
             made = replace(journal, weights_sha256=weights_sha256(variant, seed))
             write_journal(manifest.fingerprint(seed), made)
@@ -88,12 +92,13 @@ def run(
 
 
 @dataclass
-class _Watched(Hooks):
+class _Watched(Watcher):
     """Stores checkpoints and lineage, shows the runs, and stops them on request.
 
     Earlier runs are returned unchanged.
     """
 
+    manifest: Manifest
     earlier: Mapping[int, TrainedRun]
     lineage: Lineage
     checkpoints: Checkpoints
@@ -122,19 +127,10 @@ class _Watched(Hooks):
         self.asked.check()
         self.progress.tell(scores)
 
+    def trained_on(self, seed: int, machine: Mapping[str, str]) -> None:
+        self.journal[seed] = self.journal[seed].on(machine)
+
     def end(self, seed: int) -> None:
-        self.journal[seed] = replace(self.journal[seed], ended=time.time())
-
-
-@contextmanager
-def _threads(workers: int, asked: Interruption) -> Iterator[ThreadPool]:
-    """Yields a pool. If the block fails, running tasks stop after their epoch, and none starts."""
-    pool = worker_pool(workers)
-    try:
-        yield pool
-    except BaseException:
-        asked.fail()
-        raise
-    finally:
-        pool.terminate()
-        pool.join()
+        # At once: a process that goes on from here does not know where this run was trained.
+        journal = replace(self.journal[seed], ended=time.time())
+        write_journal(self.manifest.fingerprint(seed), journal)

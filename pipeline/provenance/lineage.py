@@ -65,6 +65,15 @@ class Lineage:
         """Returns whether these weights may have come of it, as far as both are known."""
         return weights_sha256 in {"", self.weights_sha256} or not self.weights_sha256
 
+    def on(self, machine: Mapping[str, str]) -> Lineage:
+        """Returns the lineage of a run that was trained for this process on another machine.
+
+        Args:
+            machine: what `present_machine` returns there.
+        """
+        elsewhere = self.tags.keys() - present_machine().keys()
+        return replace(self, tags={name: self.tags[name] for name in elsewhere} | dict(machine))
+
 
 def present_lineage(threads: int | None = None) -> Lineage:
     """Returns the lineage of a run made here and now.
@@ -73,7 +82,6 @@ def present_lineage(threads: int | None = None) -> Lineage:
         threads: how many train at once.
     """
     patch, left_out = _patch()
-    processor = present_processor()
     tags = {
         "mlflow.source.git.commit": _git("rev-parse", "HEAD"),
         "mlflow.source.git.branch": _branch(),
@@ -83,6 +91,19 @@ def present_lineage(threads: int | None = None) -> Lineage:
         "dvc.baseline": os.environ.get("DVC_EXP_BASELINE_REV"),
         "dvc.lock.sha256": _sha256(_DVC_LOCK),
         "requirements.lock.sha256": _sha256(_LOCK),
+        **present_machine(threads),
+    }
+    return Lineage({name: value for name, value in tags.items() if value}, patch or b"")
+
+
+def present_machine(threads: int | None = None) -> dict[str, str]:
+    """Returns what is known of where a run is trained, as tags.
+
+    Args:
+        threads: how many train at once.
+    """
+    processor = present_processor()
+    tags = {
         **present_versions(),
         **processor.tags,
         "cpu.count": str(os.cpu_count()),
@@ -90,7 +111,7 @@ def present_lineage(threads: int | None = None) -> Lineage:
         "settings.set_aside": " ".join(SET_ASIDE),
         PORTABLE: str(not outside_promise(processor)).lower(),
     }
-    return Lineage({name: value for name, value in tags.items() if value}, patch or b"")
+    return {name: value for name, value in tags.items() if value}
 
 
 def present_versions() -> dict[str, str]:

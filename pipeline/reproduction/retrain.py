@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import platform
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
-from multiprocessing.pool import ThreadPool
 
 from pipeline.examples.dataset import Dataset
 from pipeline.examples.prepared import read_prepared
+from pipeline.execution.engines import Engine, Watcher, engine
 from pipeline.execution.progress import EpochProgress
-from pipeline.provenance.lineage import PACKAGES, PORTABLE, present_versions
-from pipeline.provenance.processor import is_same_processor, outside_promise, present_processor
+from pipeline.provenance.lineage import PACKAGES, PORTABLE, present_machine, present_versions
+from pipeline.provenance.processor import is_same_processor
 from pipeline.reproduction.outcome import (
     ACCURACY_TOLERANCE,
     LOSS_TOLERANCE,
@@ -25,23 +24,26 @@ from pipeline.runs.models import read_model
 from pipeline.runs.tables import history_table
 from pipeline.tracking import recorded
 from pipeline.tracking.recorded import RecordedRun
-from pipeline.training.trainer import Hooks, TrainedRun, Trainer, train_seeds
-from pipeline.training.workers import worker_pool
+from pipeline.training.trainer import Task, TrainedRun, Trainer
 
 
-def run(runs: Sequence[RecordedRun], workers: int | None = None) -> bool:
+def run(
+    runs: Sequence[RecordedRun], workers: int | None = None, engine_name: str | None = None
+) -> bool:
     """Trains runs again, prints how each compares with its record, and notes that in MLflow.
 
     Args:
         runs: made from the code and the data of this checkout.
-        workers: how many threads train at once; by default, one per processor.
+        workers: how many train at once; by default, one per processor.
+        engine_name: where they train, see `engines.engine`.
 
     Returns:
         Whether all came out the same.
     """
     dataset = read_prepared()
-    with worker_pool(workers) as pool:
-        same = [same for group in _by_variant(runs) for same in _retrain(group, dataset, pool)]
+    networks = {run.variant.network.code for run in runs}
+    with engine(engine_name, workers, networks) as trains_on:
+        same = [same for group in _by_variant(runs) for same in _retrain(group, dataset, trains_on)]
     if len(same) > 1:
         print(f"{sum(same)} of {len(same)} runs came out the same")
     return all(same)
@@ -57,35 +59,40 @@ def _by_variant(runs: Iterable[RecordedRun]) -> Iterator[list[RecordedRun]]:
         yield list({run.seed: run for run in group}.values())
 
 
-def _retrain(runs: Sequence[RecordedRun], dataset: Dataset, pool: ThreadPool) -> Iterator[bool]:
+def _retrain(runs: Sequence[RecordedRun], dataset: Dataset, trains_on: Engine) -> Iterator[bool]:
     """Yields for each run of a variant whether it came out the same."""
     variant = runs[0].variant
     with EpochProgress(variant.label, variant.training.epochs * len(runs)) as progress:
-        seeds = [run.seed for run in runs]
-        trained = train_seeds(variant, seeds, Trainer(dataset, _ShowProgress(progress)), pool)
-    by_seed = {run.seed: run for run in trained}
-    processor = present_processor()
-    here = processor.tags
+        tasks, watcher = [Task(variant, run.seed) for run in runs], _ShowProgress(progress)
+        results = trains_on.results(Trainer, dataset, tasks, watcher)
+        trained = {task.seed: run for task, run in results}
     for run in runs:
-        result = _compare(run, by_seed[run.seed])
+        result = _compare(run, trained[run.seed])
+        elsewhere = watcher.machines.get(run.seed)
+        machine = elsewhere or present_machine()
         # Without a journal, the lineage is that of whoever tracked the run, perhaps elsewhere.
         then = {} if "lineage.of" in run.lineage else run.lineage
-        portable = then.get(PORTABLE) == "true" and not outside_promise(processor)
-        same_bits = True if portable else is_same_processor(then, here)
+        portable = then.get(PORTABLE) == machine[PORTABLE] == "true"
+        same_bits = True if portable else is_same_processor(then, machine)
         verdict = _verdict(result, same_bits=same_bits)
         print(f"{run.name} ({run.id[:8]}, commit {run.commit}): {verdict}{_other_versions(then)}")
-        recorded.note_reproduction(run, f"{verdict.partition(':')[0]} on {_machine()}")
+        where = _name(machine, is_here=elsewhere is None)
+        recorded.note_reproduction(run, f"{verdict.partition(':')[0]} on {where}")
         yield result.is_identical or (not same_bits and result.is_within_tolerance)
 
 
-class _ShowProgress(Hooks):
-    """Shows how far training has come."""
+class _ShowProgress(Watcher):
+    """Shows how far training has come, and remembers where it took place, if not here."""
 
     def __init__(self, progress: EpochProgress) -> None:
         self._progress = progress
+        self.machines: dict[int, Mapping[str, str]] = {}
 
     def tell(self, scores: EpochScores) -> None:
         self._progress.tell(scores)
+
+    def trained_on(self, seed: int, machine: Mapping[str, str]) -> None:
+        self.machines[seed] = machine
 
 
 def _compare(run: RecordedRun, trained: TrainedRun) -> Reproduction:
@@ -133,9 +140,8 @@ def _other_versions(then: Mapping[str, str]) -> str:
     return f" ({'; '.join(changed)})" if changed else ""
 
 
-def _machine() -> str:
-    versions = present_versions()
-    packages = f"TensorFlow {versions['tensorflow.version']}, Python {versions['python.version']}"
-    processor = present_processor()
-    name = f"{processor.name}, {processor.model}" if processor.model else processor.name
-    return f"{platform.node()} ({name}, {os.cpu_count()} cores, {platform.system()}), {packages}"
+def _name(machine: Mapping[str, str], *, is_here: bool) -> str:
+    packages = f"TensorFlow {machine['tensorflow.version']}, Python {machine['python.version']}"
+    processor = ", ".join(machine[tag] for tag in ("cpu.type", "cpu.model") if tag in machine)
+    host = f"{platform.node()} (" if is_here else "a node of Ray ("
+    return f"{host}{processor}, {machine['cpu.count']} cores, {platform.system()}), {packages}"

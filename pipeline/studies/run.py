@@ -1,14 +1,17 @@
 """Runs a study: each point of its grid on each seed, then its verdict."""
 
-from collections.abc import Mapping
+import functools
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import pandas as pd
 from tqdm import tqdm
 
 from pipeline.errors import WriteError
+from pipeline.examples.dataset import Dataset
 from pipeline.examples.prepared import PREPARED_FILE, read_prepared
 from pipeline.files import sha256, write_json, write_text
 from pipeline.reporting.pictures import write_figure
@@ -16,10 +19,21 @@ from pipeline.runs.tables import write_table
 from pipeline.studies import figures, report
 from pipeline.studies.judgement import judge
 from pipeline.studies.kept_trials import KeptTrials
-from pipeline.studies.measures.trials import Trials
+from pipeline.studies.measures.trials import Trial, Trials
 from pipeline.studies.study import STUDIES, Study, short
-from pipeline.training.trainer import Task
-from pipeline.training.workers import worker_pool
+from pipeline.training.trainer import Hooks, Task
+
+
+class Engine(Protocol):
+    """Trains tasks; `pipeline.execution.engines` has some."""
+
+    def results(
+        self,
+        make: Callable[[Dataset, Hooks], Callable[[Task], Trial]],
+        dataset: Dataset,
+        tasks: Iterable[Task],
+    ) -> Iterator[tuple[Task, Trial]]:
+        """Yields each task with what `make(dataset, hooks)` returns for it, as they finish."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +51,7 @@ class StudyResult:
     verdict: Mapping[str, Any]
 
 
-def run(study: Study, trials_folder: Path, workers: int | None = None) -> StudyResult:
+def run(study: Study, trials_folder: Path, engine: AbstractContextManager[Engine]) -> StudyResult:
     """Writes `results.csv`, `verdict.json`, `figure.png` and `README.md` into the study's folder.
 
     It also writes `course.csv` if the study follows its runs. A study at the quick scale writes
@@ -46,10 +60,10 @@ def run(study: Study, trials_folder: Path, workers: int | None = None) -> StudyR
     Args:
         study: what to run.
         trials_folder: where trials are kept, for this study and others.
-        workers: how many threads train at once; by default one per processor.
+        engine: opened if there is anything to train.
     """
     folder = STUDIES / study.name / ("quick" if study.is_quick else "")
-    table, course = _results(study, trials_folder, workers)
+    table, course = _results(study, trials_folder, engine)
     judged = judge(study, table)
     verdict = report.verdict(study, judged, course)
     write_table(folder / "results.csv", table)
@@ -62,7 +76,7 @@ def run(study: Study, trials_folder: Path, workers: int | None = None) -> StudyR
 
 
 def _results(
-    study: Study, trials_folder: Path, workers: int | None
+    study: Study, trials_folder: Path, engine: AbstractContextManager[Engine]
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Returns what was measured, one row per point, variant and seed, and the course of each."""
     about = study.about
@@ -73,7 +87,7 @@ def _results(
     ]
     trials = {task: kept.read(task) for *_, task in tasks}
     if missing := [task for task, trial in trials.items() if trial is None]:
-        _train(study, kept, missing, workers)
+        _train(study, kept, missing, engine)
         trials |= {task: kept.read(task) for task in missing}
     rows, course = [], []
     for point, variant, task in tasks:
@@ -87,18 +101,24 @@ def _results(
     return pd.DataFrame(rows), pd.DataFrame(course)
 
 
-def _train(study: Study, kept: KeptTrials, tasks: list[Task], workers: int | None) -> None:
+def _train(
+    study: Study, kept: KeptTrials, tasks: list[Task], engine: AbstractContextManager[Engine]
+) -> None:
     # Tasks that share a compiled function follow one another.
     tasks = sorted(tasks, key=lambda task: task.variant.label)
-    trials = Trials(read_prepared(), study.about.probes, study.about.course)
-
-    def train(task: Task) -> None:
-        # Written at once, so that an interruption loses no finished trial.
-        kept.write(task, trials(task))
-
+    about = study.about
+    make = functools.partial(_trials, probes=about.probes, followed=about.course)
     with (
-        worker_pool(workers) as pool,
+        engine as opened,
         tqdm(total=len(tasks), desc=study.name, unit="run", mininterval=5) as bar,
     ):
-        for _ in pool.imap_unordered(train, tasks):
+        for task, trial in opened.results(make, read_prepared(), tasks):
+            # At once, so that an interruption loses no finished trial.
+            kept.write(task, trial)
             bar.update()
+
+
+def _trials(
+    dataset: Dataset, _: Hooks, *, probes: tuple[str, ...], followed: tuple[str, ...] | None
+) -> Trials:
+    return Trials(dataset, probes, followed)

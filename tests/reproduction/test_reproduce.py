@@ -23,6 +23,7 @@ from pipeline.params import (
     Training,
     Variant,
 )
+from pipeline.provenance import lineage
 from pipeline.provenance.lineage import present_lineage, read_journal
 from pipeline.reproduction import reproduce, retrain
 from pipeline.runs.manifest import Manifest, read_manifest
@@ -253,7 +254,7 @@ def test_on_another_processor_a_run_may_be_within_tolerance_and_the_output_says_
 def test_another_processor_within_the_promise_should_give_the_same_bits(
     project, capsys, monkeypatch
 ):
-    monkeypatch.setattr(retrain, "outside_promise", lambda _: None)
+    monkeypatch.setattr(lineage, "outside_promise", lambda _: None)
     with (
         tagged(project, "no_norm-seed-01", "cpu.type", "Another"),
         tagged(project, "no_norm-seed-01", "bits.portable", "true"),

@@ -182,7 +182,8 @@ def test_code_that_runs_what_it_loads_is_seen(source):
 
 @pytest.mark.promise(
     "No module of the pipeline imports pickle or its like, has NumPy unpickle, or runs what it "
-    "reads, but for the file of a network, which is code of the project."
+    "reads, but for the file of a network, which is code of the project, and for tasks that a "
+    "driver hands to the workers of its Ray cluster."
 )
 def test_no_module_runs_what_it_loads(count):
     modules = sorted((CHECKOUT / "pipeline").rglob("*.py"))
@@ -191,6 +192,9 @@ def test_no_module_runs_what_it_loads(count):
 
     # The file of a network is code, as the pipeline's own.
     assert found.pop(CHECKOUT / "pipeline/training/network_file.py") == ["exec"]
+    # Ray runs what its driver sends, whatever we do.
+    for name in ("ray_engine", "ray_worker"):
+        assert found.pop(CHECKOUT / f"pipeline/execution/{name}.py") == ["pickle"]
     assert not any(found.values())
     count(modules=len(modules))
 

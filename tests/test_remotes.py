@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import asyncssh
 import pytest
@@ -35,15 +36,22 @@ def colleague(author, tmp_path_factory):
 
 
 def lineages(clone):
-    """Where the runs in a clone's MLflow come from: name to commit, experiment and times."""
-    _, trained, _ = clone.finished_runs()
+    """Where the runs in a clone's MLflow come from, by name and momentum."""
+    client, runs, _ = clone.finished_runs()
+
+    def changes(run):
+        if run.data.tags["git.dirty"] == "true":
+            path = client.download_artifacts(run.info.run_id, "lineage/changes.patch")
+            return Path(path).read_text()
+        return ""
+
     return {
         (run.info.run_name, run.data.params.get("momentum")): (
             run.data.tags[COMMIT], run.data.tags.get("dvc.experiment"),
             run.data.tags.get("lineage.of"), run.data.tags["cpu.type"],
-            run.info.start_time, run.info.end_time,
+            run.info.start_time, run.info.end_time, changes(run),
         )
-        for run in trained
+        for run in runs
     }  # fmt: skip
 
 
@@ -81,6 +89,7 @@ def shared_experiments(colleague, author):
     author.run("dvc", "exp", "run", "-n", "inside", "-S", f"{MOMENTUM}=0.9")
     author.run("dvc", "exp", "run", "--temp", "-n", "aside", "-S", f"{MOMENTUM}=0.8")
     author.run("git", "restore", ".")
+    author.run("dvc", "checkout")
     author.run("dvc", "exp", "push", "origin", *EXPERIMENTS)
     colleague.run("dvc", "exp", "pull", "origin", *EXPERIMENTS)
     told = {}
@@ -107,6 +116,8 @@ def test_runs_of_a_shared_experiment_tell_who_trained(colleague, author):
     assert lineages(colleague) == lineages(author)
     experiments = {momentum: name for (_, momentum), (_, name, *_) in lineages(colleague).items()}
     assert experiments == {"0.99": None, "0.9": "inside", "0.8": "aside", None: None}
+    *_, changed = lineages(colleague)["batch_norm-seed-00", "0.8"]
+    assert "\n+    momentum: 0.8\n" in changed
 
 
 def test_shared_experiments_are_shown(shared_experiments):

@@ -48,7 +48,8 @@ def run(
         PendingError: if another process trains this variant, or no cluster answers.
         WriteError: on a full disk; what was kept before stays.
     """
-    not_portable = check_variant(params, variant)
+    dataset = read_prepared()
+    not_portable = check_variant(params, variant, dataset)
     manifest = manifest_of(params, variant)
     chosen = params.variants[variant]
     asked = interruption or Interruption()
@@ -80,7 +81,7 @@ def run(
                 )
             watched = _Watched(manifest, earlier, lineage, checkpoints, live, asked, progress)
             tasks = [Task(chosen, seed) for seed in manifest.seeds]
-            results = trains_on.results(Trainer, read_prepared(), tasks, watched)
+            results = trains_on.results(Trainer, dataset, tasks, watched)
             runs = [run for _, run in results]
 
         write_runs(manifest, sorted(runs, key=lambda run: run.seed))

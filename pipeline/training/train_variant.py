@@ -1,18 +1,19 @@
-"""Trains a variant on all its seeds, and writes the runs to `runs/`."""
+"""What a variant is trained from, whether it can be, and where its runs are written."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from pipeline.errors import ParamsError
-from pipeline.examples.prepared import PREPARED_FILE, read_prepared
+from pipeline.examples.dataset import Dataset
+from pipeline.examples.prepared import PREPARED_FILE
 from pipeline.files import sha256
 from pipeline.params import Params, Variant
 from pipeline.runs.code import code_sha256
 from pipeline.runs.manifest import Manifest, write_manifest
 from pipeline.runs.models import write_model
 from pipeline.runs.tables import remove_runs, run_folder, write_history
-from pipeline.training.trainer import Hooks, Pool, TrainedRun, Trainer, train_seeds
+from pipeline.training.trainer import TrainedRun, Trainer
 
 
 def manifest_of(params: Params, variant: str) -> Manifest:
@@ -27,8 +28,8 @@ def manifest_of(params: Params, variant: str) -> Manifest:
     )
 
 
-def check_variant(params: Params, variant: str) -> list[str]:
-    """Makes sure that a variant can be trained on the prepared data.
+def check_variant(params: Params, variant: str, dataset: Dataset) -> list[str]:
+    """Makes sure that a variant can be trained on a data set.
 
     Returns:
         The kinds of its layers whose bits may depend on the processor.
@@ -37,22 +38,9 @@ def check_variant(params: Params, variant: str) -> list[str]:
         ParamsError: if there are fewer examples to train on than a batch has, or the network or
             its augmentation cannot be built.
     """
-    settings, dataset = params.variants[variant], read_prepared()
+    settings = params.variants[variant]
     _expect_a_batch(settings, variant, len(dataset.train))
     return Trainer(dataset).check(settings)
-
-
-def train_variant(params: Params, manifest: Manifest, hooks: Hooks, pool: Pool) -> list[TrainedRun]:
-    """Returns the runs of a manifest, trained on the prepared data.
-
-    Args:
-        params: the parameters that the manifest was made from.
-        manifest: as returned by `manifest_of`.
-        hooks: what else happens around each run; cannot change a result.
-        pool: runs the seeds; cannot change a result.
-    """
-    variant = params.variants[manifest.variant]
-    return train_seeds(variant, manifest.seeds, Trainer(read_prepared(), hooks), pool)
 
 
 def write_runs(manifest: Manifest, trained: Sequence[TrainedRun]) -> None:

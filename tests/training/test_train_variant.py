@@ -3,7 +3,6 @@ import pytest
 
 from pipeline.errors import ParamsError
 from pipeline.examples.dataset import Dataset, Examples
-from pipeline.examples.prepared import PREPARED_FILE, write_prepared
 from pipeline.params_file import read_params
 from pipeline.runs.epochs import EpochScores, Scores
 from pipeline.runs.manifest import Manifest, read_manifest
@@ -18,26 +17,25 @@ MANIFEST = Manifest("a", parameters={}, seeds=(0, 1), data_sha256="da7a", code_s
 
 @pytest.fixture
 def prepare(project):
-    """Writes data with so many examples to train on; returns the shipped parameters."""
+    """Makes data with so many examples to train on; returns the shipped parameters and the data."""
 
     def prepare(count):
         (project / "params.yaml").write_text(PARAMS, encoding="utf-8")
-        (project / "data").mkdir()
         examples = Examples(np.zeros((count, 2, 2), np.uint8), np.arange(count, dtype=np.uint8) % 2)
-        write_prepared(PREPARED_FILE, Dataset(examples, examples, examples, ("a", "b")))
-        return read_params()
+        return read_params(), Dataset(examples, examples, examples, ("a", "b"))
 
     return prepare
 
 
 def test_a_batch_may_have_all_examples_trained_on(prepare):
-    assert check_variant(prepare(32), "no_norm") == []
+    params, dataset = prepare(32)
+    assert check_variant(params, "no_norm", dataset) == []
 
 
 def test_a_batch_larger_than_the_examples_trained_on_is_refused(prepare):
-    params = prepare(31)
+    params, dataset = prepare(31)
     with pytest.raises(ParamsError) as told:
-        check_variant(params, "no_norm")
+        check_variant(params, "no_norm", dataset)
 
     assert str(told.value) == (
         "`batch_size` must be at most the 31 examples trained on, got 32 "

@@ -47,7 +47,8 @@ def main() -> None:
     _expect_installed()
     # Ray reads it when it is imported, MLflow and DVC when they run.
     os.environ |= S3 | RAY
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda number, _: sys.exit(128 + number))
     with ExitStack() as opened:
         opened.callback(print, "All that was started is stopped.", flush=True)
         folder = Path(opened.enter_context(tempfile.TemporaryDirectory(prefix="team-")))

@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup run demo tutorial test drills coverage mutants portability check studies independent bench ui lock clean
+.PHONY: help setup run demo team-demo tutorial test drills coverage mutants portability check studies independent bench ui lock clean
 
 # The first interpreter on the path that the locked packages support.
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
@@ -15,7 +15,7 @@ PEERS_READY := benchmarks/.venv/.ready
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 help:  ## show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(READY)  ## make .venv with the locked packages; does nothing the second time
 
@@ -39,6 +39,9 @@ run: setup  ## download MNIST, train, compare and track; then print the answer
 
 demo: setup  ## run the pipeline on 1,797 digits that need no download, in a folder of its own
 	@python -m pipeline demo
+
+team-demo: setup  ## PostgreSQL, S3, MLflow's server and two nodes of Ray, all on this machine; a node is killed, and the bytes compared
+	@PYTHONPATH=. python examples/team/demo.py
 
 tutorial: setup  ## run the tutorial's notebook and rewrite docs/tutorial.md
 	@test -d runs || { echo "error: there are no runs yet; make run first"; exit 66; }
@@ -95,4 +98,4 @@ lock: setup  ## resolve both requirements.lock again from pyproject.toml
 		--group peers --custom-compile-command "make lock" -o benchmarks/requirements.lock
 
 clean:  ## remove what the pipeline makes; MLflow's store, DVC's cache and .venv stay
-	rm -rf data runs evaluation .demo .pytest_cache .ruff_cache .import_linter_cache .hypothesis .coverage
+	rm -rf data runs evaluation .demo .team-demo .pytest_cache .ruff_cache .import_linter_cache .hypothesis .coverage

@@ -6,7 +6,9 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -26,46 +28,65 @@ def command() -> None:
 
     Uses scikit-learn's digits and the folder .demo, and changes nothing else.
     """
+    make(FOLDER, {})
+    run_dvc(FOLDER, "repro")
+    print(f"\nIts runs: cd {FOLDER} && ../.venv/bin/python -m pipeline ui")
+    print(f"The answer is in {(FOLDER / 'reports' / 'report.html').resolve()}")
+
+
+def make(folder: Path, training: Mapping[str, Any]) -> None:
+    """Makes the project of the digits in a folder, which is emptied.
+
+    Args:
+        folder: of the project.
+        training: values of the block `training` of its params.yaml that are not the shipped ones.
+
+    Raises:
+        MissingInputError: if the present folder is not the root of a checkout.
+    """
     # Says so, before anything is written, where only a part of bnlab is installed.
     import dvc  # noqa: F401
 
     if lacking := [name for name in _COPIED if not Path(name).exists()]:
         raise MissingInputError(f"{lacking[0]} is not here: run from the project's root")
-    shutil.rmtree(FOLDER, ignore_errors=True)
-    FOLDER.mkdir()
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
     # Before copying, because it empties .dvc.
-    _run_dvc("init", "--no-scm", "--quiet", "--force")
+    run_dvc(folder, "init", "--no-scm", "--quiet", "--force")
     for name in _COPIED:
         if Path(name).is_dir():
             ignored = shutil.ignore_patterns("__pycache__")
-            shutil.copytree(name, FOLDER / name, ignore=ignored, dirs_exist_ok=True)
+            shutil.copytree(name, folder / name, ignore=ignored, dirs_exist_ok=True)
         else:
-            shutil.copy(name, FOLDER / name)
-    _choose_digits(FOLDER / "params.yaml")
-    _run_dvc("config", "core.analytics", "false")
-    _run_dvc("config", "core.check_update", "false")
-    _run_dvc("repro")
-    print(f"\nIts runs: cd {FOLDER} && ../.venv/bin/python -m pipeline ui")
-    print(f"The answer is in {(FOLDER / 'reports' / 'report.html').resolve()}")
+            shutil.copy(name, folder / name)
+    _choose_digits(folder / "params.yaml", training)
+    run_dvc(folder, "config", "core.analytics", "false")
+    run_dvc(folder, "config", "core.check_update", "false")
 
 
-def _choose_digits(path: Path) -> None:
+def run_dvc(folder: Path, *arguments: str) -> None:
+    """Runs DVC in a folder that `make` made.
+
+    Raises:
+        PipelineError: if it fails.
+    """
+    # These would send the demo's runs to another store, or its stages to another checkout.
+    removed = {"MLFLOW_TRACKING_URI", "DVC_ROOT"}
+    environment = {key: value for key, value in os.environ.items() if key not in removed}
+    environment["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), environment["PATH"]])
+    ended = subprocess.run(
+        [sys.executable, "-m", "dvc", *arguments], cwd=folder, env=environment, check=False
+    )
+    if ended.returncode != 0:
+        raise PipelineError(f"the demo stopped in `dvc {' '.join(arguments)}`: see the error above")
+
+
+def _choose_digits(path: Path, training: Mapping[str, Any]) -> None:
     from ruamel.yaml import YAML
 
     yaml = YAML()
     params = yaml.load(path)
     params["data"] = {"dataset": "digits", "path": "data/raw", "validation_size": 200}
     params["tracking"]["experiment"] = "digits-demo"
+    params["training"].update(training)
     yaml.dump(params, path)
-
-
-def _run_dvc(*arguments: str) -> None:
-    # These would send the demo's runs to another store, or its stages to another checkout.
-    removed = {"MLFLOW_TRACKING_URI", "DVC_ROOT"}
-    environment = {key: value for key, value in os.environ.items() if key not in removed}
-    environment["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), environment["PATH"]])
-    ended = subprocess.run(
-        [sys.executable, "-m", "dvc", *arguments], cwd=FOLDER, env=environment, check=False
-    )
-    if ended.returncode != 0:
-        raise PipelineError(f"the demo stopped in `dvc {' '.join(arguments)}`: see the error above")

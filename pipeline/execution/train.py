@@ -14,7 +14,13 @@ from pipeline.execution.interruption import Interruption
 from pipeline.execution.progress import EpochProgress
 from pipeline.execution.under_dvc import is_forced
 from pipeline.params import Params
-from pipeline.provenance.lineage import Lineage, present_lineage, weights_sha256, write_journal
+from pipeline.provenance.lineage import (
+    PORTABLE,
+    Lineage,
+    present_lineage,
+    weights_sha256,
+    write_journal,
+)
 from pipeline.provenance.processor import outside_promise, present_processor
 from pipeline.runs.epochs import EpochScores
 from pipeline.runs.manifest import Manifest
@@ -67,7 +73,7 @@ def run(
             EpochProgress(chosen.label, epochs) as progress,
             trains_on,
         ):
-            if reason := outside_promise(present_processor()):
+            if trains_on.threads and (reason := outside_promise(present_processor())):
                 progress.say(f"{reason}: these runs may differ in bits from those of others")
             if not_portable:
                 progress.say(
@@ -129,9 +135,14 @@ class _Watched(Watcher):
         self.progress.tell(scores)
 
     def trained_on(self, seed: int, machine: Mapping[str, str]) -> None:
+        if machine[PORTABLE] == "false":
+            self.progress.say(
+                f"seed {seed} was trained on {machine['cpu.type']}, and may differ in bits from "
+                "those of others"
+            )
         self.journal[seed] = self.journal[seed].on(machine)
 
     def end(self, seed: int) -> None:
+        self.journal[seed] = replace(self.journal[seed], ended=time.time())
         # At once: a process that goes on from here does not know where this run was trained.
-        journal = replace(self.journal[seed], ended=time.time())
-        write_journal(self.manifest.fingerprint(seed), journal)
+        write_journal(self.manifest.fingerprint(seed), self.journal[seed])

@@ -1,11 +1,13 @@
-"""PostgreSQL on this machine, for as long as the tests last."""
+"""PostgreSQL on this machine, and the kinds of stores that several clones may write to."""
 
 import itertools
+import shutil
 import subprocess
+from types import SimpleNamespace
 
 import pytest
 
-from tests.faults.servers import Postgresql, postgresql_programs
+from tests.faults.servers import Postgresql, Server, postgresql_programs
 from tests.forks import python
 
 
@@ -44,3 +46,28 @@ def new_postgres_store(postgresql_server):
     address = make("empty", "template0")
     subprocess.run([python.at_once(), "-c", program, address], check=True, capture_output=True)
     return lambda: make(f"store{next(numbers)}", "empty")
+
+
+@pytest.fixture(params=["sqlite", "server on sqlite", "postgresql", "server on postgresql"])
+def team_store(request, project, empty_store):
+    """A store of each kind with nothing in it: its address, and what kills it and starts it."""
+    folder = project / "store"
+    folder.mkdir()
+    if request.param.endswith("postgresql"):
+        uri = request.getfixturevalue("new_postgres_store")()
+        database = request.getfixturevalue("postgresql_server")
+    else:
+        shutil.copy(empty_store, folder / "mlflow.db")
+        uri, database = f"sqlite:///{folder}/mlflow.db", None
+    if not request.param.startswith("server"):
+        kill, start = (database.stop, database.start) if database else (None, None)
+        yield SimpleNamespace(address=uri, kill=kill, start=start)
+        return
+    server = Server(folder)
+    server.start(MLFLOW_TRACKING_URI=uri)
+
+    def start():
+        server.start(MLFLOW_TRACKING_URI=uri)
+
+    yield SimpleNamespace(address=server.uri(), kill=server.kill, start=start)
+    server.kill()

@@ -85,15 +85,28 @@ def write_clones(top, clones, rounds):
     return folders
 
 
-def track_at_once(folders, uri):
-    """Tracks the clones of each round at once, and makes sure that none fails."""
-    ended = subprocess.run(
+def start_tracking(folders, uri):
+    """Starts to track the clones of each round at once, a round after the other."""
+    return subprocess.Popen(
         [sys.executable, "-c", _AT_ONCE, ";".join(",".join(map(str, one)) for one in folders)],
         env={k: v for k, v in os.environ.items() if k != "DVC_ROOT"}
         | {"PYTHONPATH": str(CHECKOUT), "MLFLOW_TRACKING_URI": uri},
-        capture_output=True, text=True, check=False,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
-    assert ended.returncode == 0, ended.stdout + ended.stderr
+
+
+def expect_none_failed(tracking):
+    """Waits until all have ended, and makes sure that none failed."""
+    told = tracking.communicate()
+    assert tracking.returncode == 0, told
+
+
+def finished_runs(uri):
+    """Returns how many runs are finished, those that are there twice for a moment too."""
+    client = mlflow.MlflowClient(uri)
+    known = client.get_experiment_by_name(EXPERIMENT)
+    finished = "attributes.status = 'FINISHED'"
+    return len(client.search_runs([known.experiment_id], finished)) if known else 0
 
 
 def expect_each_once(uri, rounds):

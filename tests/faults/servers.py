@@ -104,7 +104,16 @@ class Postgresql:
             [self.program, "-D", self.folder / "data", *place],
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=self.folder, **self.user,
         )  # fmt: skip
-        wait_for((self.folder / f".s.PGSQL.{self.port}").exists)
+        wait_for(self.answers)
+
+    def answers(self):
+        import psycopg  # noqa: PLC0415  It may be missing: then nobody starts a server.
+
+        try:
+            psycopg.connect(self.address(), connect_timeout=5).close()
+        except psycopg.OperationalError:
+            return False
+        return True
 
     def stop(self):
         # At SIGTERM it would wait until MLflow, in this process, has closed its connections.

@@ -31,6 +31,13 @@ from pipeline.tracking import comparison as comparison_records
 from pipeline.tracking import live, patience, track
 from pipeline.tracking.live import LiveView
 from pipeline.tracking.store import FINGERPRINT
+from tests.faults.clones import (
+    expect_each_once,
+    expect_none_failed,
+    finished_runs,
+    start_tracking,
+    write_clones,
+)
 from tests.faults.command import DIGITS
 from tests.faults.servers import CHECKOUT, Server, answering, wait_for
 from tests.faults.written import (
@@ -657,3 +664,38 @@ def test_a_file_that_is_missing_is_not_told_as_a_fault_of_mlflow(gone, untracked
     Path(gone).write_bytes(content)
     track.run(read_params())
     expect_whole(f"sqlite:///{untracked}/mlflow.db")
+
+
+@pytest.mark.drill
+@pytest.mark.promise(
+    "Ten clones that track the same runs at once, twenty times, into one SQLite file, one "
+    "PostgreSQL database, or a server on either: each run, its model and the comparison are there "
+    "once, no point is there twice, and nobody fails."
+)
+def test_ten_clones_add_each_run_once(team_store, project, count):
+    folders = write_clones(project, 10, 20)
+
+    expect_none_failed(start_tracking(folders, team_store.address))
+
+    count(clones=10, rounds=20, runs=expect_each_once(team_store.address, 20))
+
+
+@pytest.mark.drill
+@pytest.mark.parametrize(
+    "team_store", ["server on sqlite", "postgresql", "server on postgresql"], indirect=True
+)
+@pytest.mark.promise(
+    "A server, or PostgreSQL itself, that is stopped while four clones track the same runs, and is "
+    "back a few seconds later: nobody fails, and each run is there once."
+)
+def test_a_store_that_restarts_while_clones_track_loses_nothing(team_store, project, count):
+    folders = write_clones(project, 4, 3)
+    with start_tracking(folders, team_store.address) as tracking:
+        wait_for(lambda: finished_runs(team_store.address) >= 3)
+        team_store.kill()
+        time.sleep(3)
+        assert tracking.poll() is None
+        team_store.start()
+        expect_none_failed(tracking)
+
+    count(restarts=1, runs=expect_each_once(team_store.address, 3))

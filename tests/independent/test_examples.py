@@ -25,11 +25,12 @@ def fashion(tmp_path_factory):
         pytest.skip("Fashion-MNIST is not there: Debian's dataset-fashion-mnist has it")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder := tmp_path_factory.mktemp("fashion"))
-        shutil.copy(CHECKOUT / "examples/fashion/params.yaml", "params.yaml")
+        params = (CHECKOUT / "examples/fashion/params.yaml").read_text(encoding="utf-8")
+        Path("params.yaml").write_text(params.replace("seeds: 8 ", f"seeds: {SEEDS} "))
         shutil.copytree(CHECKOUT / "networks", "networks")
         for stage in ("download", "prepare", "train batch_norm", "train no_norm", "evaluate"):
             process = start(*stage.split(), FASHION_MNIST_MIRROR=FASHION)
-            told = process.communicate(timeout=3600)
+            told = process.communicate()
             assert process.returncode == 0, told
     return folder
 

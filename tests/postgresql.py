@@ -3,6 +3,8 @@
 import itertools
 import shutil
 import subprocess
+import tempfile
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -12,15 +14,20 @@ from tests.forks import python
 
 
 @pytest.fixture(scope="session")
-def postgresql_server(tmp_path_factory):
-    """PostgreSQL itself, which a test may restart."""
+def postgresql_server():
+    """PostgreSQL itself, which a test may restart.
+
+    Not where tests keep their files: each pytest that starts takes from all but its own user the
+    right to look there, and PostgreSQL does not run as root.
+    """
     pytest.importorskip("psycopg", reason="psycopg is not installed")
     if not all(postgresql_programs()):
         pytest.skip("PostgreSQL is not on this machine")
-    server = Postgresql(tmp_path_factory.mktemp("postgres"))
-    server.start()
-    yield server
-    server.stop()
+    with tempfile.TemporaryDirectory(prefix="bnlab-") as folder:
+        server = Postgresql(Path(folder))
+        server.start()
+        yield server
+        server.stop()
 
 
 @pytest.fixture(scope="session")

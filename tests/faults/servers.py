@@ -83,8 +83,6 @@ class Postgresql:
         if os.geteuid() == 0:
             # PostgreSQL refuses to run as root.
             self.user = {"user": "postgres", "group": "postgres"}
-            for path in (folder, *list(folder.parents)[: len(folder.parents) - 2]):
-                path.chmod(path.stat().st_mode | 0o011)
             shutil.chown(folder, "postgres", "postgres")
         password = folder / "password"
         password.write_text("se:cr@et")
@@ -100,15 +98,17 @@ class Postgresql:
 
     def start(self):
         place = ["-p", str(self.port), "-h", "127.0.0.1", "-k", self.folder]
-        self.process = subprocess.Popen(
-            [self.program, "-D", self.folder / "data", *place],
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=self.folder, **self.user,
-        )  # fmt: skip
+        with (self.folder / "log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [self.program, "-D", self.folder / "data", *place],
+                stdout=log, stderr=log, cwd=self.folder, **self.user,
+            )  # fmt: skip
         wait_for(self.answers)
 
     def answers(self):
         import psycopg  # noqa: PLC0415  It may be missing: then nobody starts a server.
 
+        assert self.process.poll() is None, (self.folder / "log").read_text()
         try:
             psycopg.connect(self.address(), connect_timeout=5).close()
         except psycopg.OperationalError:

@@ -22,7 +22,7 @@ def tracking_uri() -> str:
     """Returns `MLFLOW_TRACKING_URI`, or the database in the checkout that owns the store.
 
     Raises:
-        MissingDriverError: if it is PostgreSQL, and no package that connects to it is installed.
+        UnusableAddressError: if it is one of PostgreSQL that cannot be used; see `with_driver`.
     """
     # Quoted, because MLflow reads `%20` in a path as a space.
     own = f"sqlite:///{quote(str(project_root() / 'mlflow.db'))}"

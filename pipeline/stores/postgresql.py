@@ -7,8 +7,8 @@ from importlib.util import find_spec
 from pipeline.errors import ArgumentError
 
 
-class MissingDriverError(ArgumentError):
-    """No package that connects to PostgreSQL is installed."""
+class UnusableAddressError(ArgumentError):
+    """PostgreSQL cannot be reached by this address, or not from here."""
 
 
 def with_driver(address: str) -> str:
@@ -19,12 +19,17 @@ def with_driver(address: str) -> str:
     address of anything else is returned as it is.
 
     Raises:
-        MissingDriverError: if no driver is installed.
+        UnusableAddressError: if no driver is installed, or a password is not quoted. Libraries
+            would take the end of such a password for the host, and show it.
     """
     scheme, colon, rest = address.partition(":")
     dialect, _, driver = scheme.lower().partition("+")
     if dialect not in {"postgresql", "postgres"}:
         return address
+    if rest.split("?")[0].count("@") > 1:
+        raise UnusableAddressError(
+            "the address of PostgreSQL has more than one @: write %40 for one in a password"
+        )
     return f"postgresql+{driver or _installed()}{colon}{rest}"
 
 
@@ -32,4 +37,4 @@ def _installed() -> str:
     for package in ("psycopg", "psycopg2"):
         if find_spec(package):
             return package
-    raise MissingDriverError("PostgreSQL needs psycopg: pip install 'bnlab[postgresql]'")
+    raise UnusableAddressError("PostgreSQL needs psycopg: pip install 'bnlab[postgresql]'")

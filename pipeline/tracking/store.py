@@ -41,7 +41,7 @@ from pipeline.errors import PendingError, PipelineError, one_line
 from pipeline.files import missing
 from pipeline.provenance.places import database, project_root, tracking_uri
 from pipeline.runs.tables import ARCHITECTURE, WEIGHTS
-from pipeline.stores.postgresql import MissingDriverError
+from pipeline.stores.postgresql import UnusableAddressError
 from pipeline.tracking import patience
 from pipeline.tracking.database import HalfMadeError, check, is_there, make
 from pipeline.tracking.experiment_pages import NOTE
@@ -63,7 +63,7 @@ class DeletedExperimentError(PendingError):
 # The errors of a store that is gone, locked, damaged, half made or lacks its driver, and of one
 # whose experiment or run was deleted.
 TRACKING_ERRORS = (
-    MlflowException, SQLAlchemyError, HalfMadeError, DeletedExperimentError, MissingDriverError,
+    MlflowException, SQLAlchemyError, HalfMadeError, DeletedExperimentError, UnusableAddressError,
     TakenBackError, OSError, ImportError,
 )  # fmt: skip
 FINGERPRINT = "bnlab.fingerprint"

@@ -2,7 +2,7 @@ import pytest
 
 from pipeline.provenance.places import tracking_uri
 from pipeline.stores import postgresql
-from pipeline.stores.postgresql import MissingDriverError, with_driver
+from pipeline.stores.postgresql import UnusableAddressError, with_driver
 
 
 @pytest.mark.parametrize(
@@ -27,7 +27,14 @@ def test_an_address_gets_the_driver_that_is_installed(typed, packages, taken, mo
 def test_without_a_driver_the_extra_is_named_and_no_password(monkeypatch):
     monkeypatch.setattr(postgresql, "find_spec", lambda _: None)
 
-    with pytest.raises(MissingDriverError) as told:
+    with pytest.raises(UnusableAddressError) as told:
         with_driver("postgresql://me:secret@host/db")
 
     assert str(told.value) == "PostgreSQL needs psycopg: pip install 'bnlab[postgresql]'"
+
+
+def test_a_password_that_is_not_quoted_is_told_and_not_shown():
+    with pytest.raises(UnusableAddressError) as told:
+        with_driver("postgresql://me:sec@ret@host/db")
+
+    assert str(told.value).endswith("more than one @: write %40 for one in a password")

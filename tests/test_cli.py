@@ -428,7 +428,8 @@ def test_a_password_of_the_store_is_not_among_the_arguments_of_the_ui(project, m
 
     assert run_main(monkeypatch, "ui") == 0
 
-    assert os.environ["MLFLOW_BACKEND_STORE_URI"] == uri
+    with_driver = uri.replace("postgresql:", "postgresql+psycopg:")
+    assert os.environ["MLFLOW_BACKEND_STORE_URI"] == with_driver
     assert not [argument for argument in called if "hunter2" in argument]
     assert not list(project.iterdir())
 

@@ -171,9 +171,9 @@ def test_a_remote_gives_what_the_cache_lacks(remote, repository, tmp_path):
 
 
 def test_what_a_remote_needs_installed_is_said(remote):
-    remote("s3://bucket/runs")
+    remote("gs://bucket/runs")
 
-    with pytest.raises(DataError, match=r"^commit \w{7} cannot be read by DVC: .*'dvc-s3'"):
+    with pytest.raises(DataError, match=r"^commit \w{7} cannot be read by DVC: .*'dvc-gs'"):
         revisions.find("HEAD").read("batch_norm")
 
 

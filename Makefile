@@ -52,7 +52,7 @@ test: setup  ## run the tests; MEASURED=1 measures coverage too, which takes a m
 	pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder $(if $(MEASURED),$(COVERAGE))
 
 drills: setup  ## break things on purpose, and write the results to docs/RELIABILITY.md
-	pytest -m "" tests/faults --page docs/RELIABILITY.md
+	pytest -m "" tests/faults tests/test_remotes.py --page docs/RELIABILITY.md
 
 coverage: setup  ## measure how far their own tests cover the rooms without side effects
 	pytest --numprocesses 2 --dist loadfile $(COVERAGE) $(COVERED:%=tests/%)

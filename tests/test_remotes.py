@@ -103,6 +103,7 @@ def shared_experiments(colleague, author):
     return told
 
 
+@pytest.mark.drill
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_nothing_of_a_shared_experiment_is_trained_again(shared_experiments, name):
     assert trained(shared_experiments[name]) == []
@@ -111,6 +112,7 @@ def test_nothing_of_a_shared_experiment_is_trained_again(shared_experiments, nam
     assert {one.partition("/")[0] for one in changed} == {"dvc.lock", "params.yaml", "reports"}
 
 
+@pytest.mark.drill
 @pytest.mark.usefixtures("shared_experiments")
 def test_runs_of_a_shared_experiment_tell_who_trained(colleague, author):
     assert lineages(colleague) == lineages(author)
@@ -120,16 +122,19 @@ def test_runs_of_a_shared_experiment_tell_who_trained(colleague, author):
     assert "\n+    momentum: 0.8\n" in changed
 
 
+@pytest.mark.drill
 def test_shared_experiments_are_shown(shared_experiments):
     assert set(EXPERIMENTS) <= set(shared_experiments["shown"].replace("\n", ",").split(","))
     assert "weights_sha256" not in shared_experiments["shown"]
 
 
+@pytest.mark.drill
 def test_the_way_back_leaves_nothing_to_commit(shared_experiments, colleague):
     assert trained(shared_experiments["back"]) == []
     assert colleague.run("git", "status", "--porcelain").stdout == ""
 
 
+@pytest.mark.drill
 def test_training_all_again_elsewhere_changes_no_file_in_git(author, tmp_path):
     clone = join(author, tmp_path / "bnlab")
     told = clone.run("dvc", "repro", "--force").stdout

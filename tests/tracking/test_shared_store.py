@@ -5,7 +5,7 @@ import pytest
 from tests.faults.clones import expect_each_once, expect_none_failed, start_tracking, write_clones
 
 pytestmark = pytest.mark.slow
-CLONES, ROUNDS = 4, 3
+CLONES, ROUNDS = 4, 2
 
 
 def test_clones_that_track_the_same_runs_at_once_add_each_once(team_store, project):

@@ -279,7 +279,7 @@ class Store:
             models = models_of(self._client, run)
         first, *others = models
         for model in others:
-            if not is_ready(model) and model.tags.items() >= _this_process().items():
+            if not is_ready(model) and _is_mine(model):
                 self._client.delete_logged_model(model.model_id)
         if not is_ready(first):
             # One that was written only in part is written again.
@@ -293,12 +293,13 @@ class Store:
         """Marks a model as complete; returns the one that is kept if another writer did so too."""
         if not any(map(is_ready, models_of(self._client, run))):
             self._client.finalize_logged_model(written.model_id, "READY")
-        ready = [model for model in models_of(self._client, run) if is_ready(model)]
-        if not ready:
+        first, *others = models_of(self._client, run) or [written]
+        if not is_ready(first):
             raise TakenBackError(f"the model of {run.info.run_name} was deleted")
-        first, *doubles = ready
-        for double in doubles:
-            self._client.delete_logged_model(double.model_id)
+        for other in others:
+            # One's own is not ready where another writer's was ready before.
+            if is_ready(other) or _is_mine(other):
+                self._client.delete_logged_model(other.model_id)
         return first
 
     def write_model(
@@ -483,6 +484,11 @@ def models_of(client: MlflowClient, run: Run) -> list[LoggedModel]:
         f"source_run_id = '{run.info.run_id}'",
     )
     return sorted(models, key=model_order)
+
+
+def _is_mine(model: LoggedModel) -> bool:
+    """Returns whether this process created a model."""
+    return model.tags.items() >= _this_process().items()
 
 
 def model_order(model: LoggedModel) -> tuple[bool, int, str]:

@@ -545,6 +545,23 @@ def test_a_model_has_no_pickle_among_its_files(logged):
     ]
 
 
+def test_of_two_writers_the_model_stays_that_was_ready_first(store, monkeypatch):
+    run, its = store.open(RECORD), client(Path.cwd())
+    others = []
+
+    def other_was_faster(*_):
+        other = its.create_logged_model(run.info.experiment_id, "m", source_run_id=run.info.run_id)
+        its.finalize_logged_model(other.model_id, "READY")
+        others.append(other.model_id)
+
+    monkeypatch.setattr(store, "write_model", other_was_faster)
+    logged = store.log_model(run, Path(), None, None)
+
+    assert [logged] == others
+    (left,) = its.search_logged_models([run.info.experiment_id])
+    assert left.model_id == logged
+
+
 @pytest.mark.slow
 def test_a_loaded_model_predicts_on_raw_images_like_keras(logged, model, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{logged['folder']}/mlflow.db")

@@ -64,7 +64,7 @@ def command(  # noqa: PLR0913  They are its options.
         raise click.UsageError("--show and --json exclude each other")
     if registered and seed is not None:
         raise click.UsageError("--registered and --seed exclude each other")
-    from pipeline.examples.prepared import read_prepared
+    from pipeline.examples.prepared import PREPARED_FILE, read_prepared
     from pipeline.params_file import read_params
     from pipeline.serving.given import read_all
     from pipeline.tracking.trained_on import TrainedOn, read_trained_on
@@ -79,8 +79,10 @@ def command(  # noqa: PLR0913  They are its options.
             registry = Registry(params.tracking.experiment)
             champion = stack.enter_context(registry.champion_folder())
             data = read_trained_on(*champion)
+            dataset = None if data.features or not PREPARED_FILE.exists() else read_prepared()
         else:
-            data = TrainedOn.of(params.data.dataset, read_prepared())
+            dataset = read_prepared()
+            data = TrainedOn.of(params.data.dataset, dataset)
         given, refused = read_all(paths, first, data)
         if not given:
             _end(refused)
@@ -90,7 +92,7 @@ def command(  # noqa: PLR0913  They are its options.
             predictors = [predict.champion_predictor(*champion)]
         else:
             predictors = predict.predictors_of_runs(params, seed or 0)
-    predict.run(predictors, data, given, show=show, as_json=as_json)
+    predict.run(predictors, data, given, dataset, show=show, as_json=as_json)
     if refused:
         _end(refused)
 

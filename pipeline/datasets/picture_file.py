@@ -91,8 +91,7 @@ def upright(path: Path, *, fewer_bits: bool = False) -> Image.Image:
             file.load()
             if file.mode.startswith("I;16") or (file.mode == "I" and file.format == "PPM"):
                 # Pillow would clip 16 bits at 255.
-                brightest = int(np.asarray(file).max())
-                used = max(8, brightest.bit_length()) if fewer_bits else 16
+                used = max(8, int(np.asarray(file).max()).bit_length()) if fewer_bits else 16
                 return file.point(lambda level: level / 2 ** (used - 8)).convert("L")
             if file.mode in ("I", "F"):
                 raise DataError(

@@ -15,10 +15,9 @@ from pipeline.comparison.words import interval, level, number, p_value
 def in_short(contrast: Contrast) -> list[tuple[str, str, str]]:
     """Returns what the rule looks at: the name of each statistic, its value, and what it means."""
     paired, measure = contrast.paired, contrast.measure
-    difference = f"Mean difference in {measure.words}, {measure.unit}"
     return [
         (
-            f"{difference}, and its {level(contrast.confidence)} interval",
+            f"{_difference_in(measure)}, and its {level(contrast.confidence)} interval",
             f"{measure.value(paired.mean)} ({measure.interval(paired)})",
             "How large it is, and between which values the mean of many more pairs probably lies.",
         ),
@@ -51,7 +50,7 @@ def certainty(contrast: Contrast) -> list[tuple[str, str]]:
         )
     ]
     return [
-        (f"Mean difference in {measure.words}, {measure.unit}", measure.value(paired.mean)),
+        (_difference_in(measure), measure.value(paired.mean)),
         (f"{its} on these test examples (BCa bootstrap over seeds)", measure.interval(paired)),
         *(beyond if measure.name == "accuracy" else []),
         ("Pairs won", f"{paired.wins} of {paired.n}"),
@@ -68,12 +67,16 @@ def certainty(contrast: Contrast) -> list[tuple[str, str]]:
     ]
 
 
+def _difference_in(measure: Measure) -> str:
+    return f"Mean difference in {measure.words}, {measure.unit}"
+
+
 def _others(contrast: Contrast) -> Iterator[tuple[str, str]]:
     """Yields the differences in the measures that do not decide."""
     for name, paired in contrast.others.items():
         measure = MEASURES[name]
         yield (
-            f"Mean difference in {measure.words}, {measure.unit}, and its interval",
+            f"{_difference_in(measure)}, and its interval",
             f"{measure.value(paired.mean)} ({measure.interval(paired)})",
         )
 

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from pipeline.datasets.picture_file import printable_path
 from pipeline.errors import ArgumentError, DataError, PendingError, one_line
-from pipeline.examples.prepared import PREPARED_FILE, read_prepared
+from pipeline.examples.dataset import Dataset
+from pipeline.examples.prepared import PREPARED_FILE
 from pipeline.files import sha256
 from pipeline.params import Params
 from pipeline.reporting import pages
@@ -92,22 +93,24 @@ def champion_predictor(source: str, folder: Path) -> Predictor:
     return Predictor("champion", source, source, read_model(folder))
 
 
-def run(
+def run(  # noqa: PLR0913
     predictors: Sequence[Predictor],
     data: TrainedOn,
     given: Sequence[Given],
+    dataset: Dataset | None,
     *,
     show: bool,
     as_json: bool,
 ) -> None:
     """Prints the class that each predictor takes each example for, and its confidence.
 
-    Names images that are unlike those trained on, if the data are here.
+    Names images that are unlike those trained on, if these are here.
 
     Args:
         predictors: the models.
         data: what they were trained on.
         given: the examples of each file.
+        dataset: the prepared data, if they are here.
         show: whether to draw images, too.
         as_json: whether to print one JSON object, instead of text.
 
@@ -120,18 +123,15 @@ def run(
         raise DataError(
             f"nothing can be predicted: training diverged in {sources}; choose another --seed"
         )
-    likeness = _likeness(data, given)
+    likeness = _likeness(data, given, dataset)
     print((_json if as_json else _text)(predictors, data, given, predictions, likeness), end="")
     if show and not data.features:
         print("".join(f"\n{name}\n{drawn}\n" for name, drawn in _drawn(given)), end="")
 
 
-def _likeness(data: TrainedOn, given: Sequence[Given]) -> _Likeness:
-    """Returns what `Likeness` tells of each file's images; nothing of tables, or without data."""
-    if data.features or not PREPARED_FILE.exists():
-        return {}
-    dataset = read_prepared()
-    if TrainedOn.of(data.dataset, dataset) != data:
+def _likeness(data: TrainedOn, given: Sequence[Given], dataset: Dataset | None) -> _Likeness:
+    """Returns what `Likeness` tells of each file's images; nothing of tables, or of other data."""
+    if data.features or dataset is None or TrainedOn.of(data.dataset, dataset) != data:
         return {}
     likeness = Likeness(dataset)
     return {file.path: likeness.share_less_alike(file.inputs) for file in given}

@@ -193,8 +193,8 @@ class Store:
                 self._client.create_run(self._experiment_id, started, _tags(record), record.name)
                 runs = self._runs(record.fingerprint)
             first, *others = runs
-            for run in filter(_is_of_this_process, others):
-                if not is_finished(run):
+            for run in others:
+                if not is_finished(run) and _are_of_this_process(run.data.tags):
                     take_back(self._client, run)
             return first if is_finished(first) else self._resumed(first, record)
 
@@ -279,7 +279,7 @@ class Store:
             models = models_of(self._client, run)
         first, *others = models
         for model in others:
-            if not is_ready(model) and _is_mine(model):
+            if not is_ready(model) and _are_of_this_process(model.tags):
                 self._client.delete_logged_model(model.model_id)
         if not is_ready(first):
             # One that was written only in part is written again.
@@ -298,7 +298,7 @@ class Store:
             raise TakenBackError(f"the model of {run.info.run_name} was deleted")
         for other in others:
             # One's own is not ready where another writer's was ready before.
-            if is_ready(other) or _is_mine(other):
+            if is_ready(other) or _are_of_this_process(other.tags):
                 self._client.delete_logged_model(other.model_id)
         return first
 
@@ -486,11 +486,6 @@ def models_of(client: MlflowClient, run: Run) -> list[LoggedModel]:
     return sorted(models, key=model_order)
 
 
-def _is_mine(model: LoggedModel) -> bool:
-    """Returns whether this process created a model."""
-    return model.tags.items() >= _this_process().items()
-
-
 def model_order(model: LoggedModel) -> tuple[bool, int, str]:
     """Returns the place of a model among those of its run."""
     return not is_ready(model), model.creation_timestamp, model.model_id
@@ -623,8 +618,9 @@ def _tags(record: RunRecord) -> dict[str, str]:
     return tags | {NOTE: record.description} if record.description else tags
 
 
-def _is_of_this_process(run: Run) -> bool:
-    return run.data.tags.items() >= _this_process().items()
+def _are_of_this_process(tags: Mapping[str, str]) -> bool:
+    """Returns whether this process made the run or model that has these tags."""
+    return tags.items() >= _this_process().items()
 
 
 def _artifact_location(uri: str, root: Path) -> str | None:

@@ -14,7 +14,7 @@ from pipeline.training import network
 from pipeline.training.batches import epoch_batches
 from pipeline.training.schedule import epoch_rates
 from pipeline.training.solver import Solver
-from pipeline.training.trainer import TrainedRun, Trainer, train_seeds
+from pipeline.training.trainer import Task, TrainedRun, Trainer
 from pipeline.training.workers import worker_pool
 
 
@@ -28,13 +28,13 @@ class Engine:
 
     def train(self, variant: Variant, seeds: Sequence[int]) -> list[TrainedRun]:
         """Returns the runs by seed, as the stage `train` makes them."""
-        return train_seeds(variant, seeds, self._trainer, self._pool)
+        return self._pool.map(self._trainer, [Task(variant, seed) for seed in seeds], chunksize=1)
 
 
 def train_seconds(variant: Variant, dataset: Dataset) -> Iterator[float]:
     """Yields how long an epoch takes without scoring, on one core, compilation excluded.
 
-    The only place that uses the engine below `train_seeds`.
+    The only place that uses the engine below `Trainer`.
     """
     examples, batch_size = len(dataset.train), variant.training.batch_size
     model = network.build(

@@ -15,7 +15,7 @@ from scipy import stats
 
 from pipeline.datasets import download, prepare
 from pipeline.evaluation import evaluate
-from pipeline.execution import train
+from pipeline.execution import engines, train
 from pipeline.params_file import params_of
 from pipeline.reporting import compare
 from pipeline.training import network
@@ -82,6 +82,23 @@ def project(tmp_path_factory, empty_store):
         evaluate.run(PARAMS)
         compare.run(PARAMS)
         yield
+
+
+class Backwards(engines.Threads):
+    """Finishes last what it was given first."""
+
+    def results(self, make, dataset, tasks, watcher=None):
+        return super().results(make, dataset, reversed(list(tasks)), watcher)
+
+
+def test_files_do_not_depend_on_the_order_in_which_runs_finish(monkeypatch):
+    def files():
+        return {path: path.read_bytes() for path in Path("runs/without").rglob("*.*")}
+
+    expected = files()
+    monkeypatch.setattr(train, "engine", lambda *_: Backwards(1))
+    train.run(PARAMS, "without")
+    assert files() == expected
 
 
 @pytest.fixture(scope="module")

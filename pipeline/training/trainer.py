@@ -1,11 +1,11 @@
-"""Training one run, and a variant on many seeds."""
+"""Training one run."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Any
 
 import keras
 import numpy as np
@@ -22,8 +22,6 @@ from pipeline.training.portable_layers import outside_promise
 from pipeline.training.schedule import epoch_rates
 from pipeline.training.solver import Solver, State
 
-Given = TypeVar("Given")
-Returned = TypeVar("Returned")
 Weights = tuple[NDArray[Any], ...]
 
 
@@ -60,15 +58,6 @@ class TrainedRun:
     history: tuple[EpochScores, ...]
     architecture: str
     weights: tuple[NDArray[np.float32], ...]
-
-
-class Pool(Protocol):
-    """Runs a function on many values, in any order; a `multiprocessing.pool.ThreadPool` is one."""
-
-    def imap_unordered(
-        self, function: Callable[[Given], Returned], values: Iterable[Given], /
-    ) -> Iterator[Returned]:
-        """Yields `function(value)` for each value, in the order in which they finish."""
 
 
 class Hooks:
@@ -217,25 +206,6 @@ class Trainer:
                 model = self._network(variant.network, variant.normalization)
                 self._solvers[key] = Solver(model, variant.training)
             return self._solvers[key]
-
-
-def train_seeds(
-    variant: Variant, seeds: Iterable[int], trainer: Trainer, pool: Pool
-) -> list[TrainedRun]:
-    """Trains a variant on each of the seeds; returns the runs in the order of their seeds.
-
-    Weights and scores depend on the variant, the data and the seed alone: not on the pool, its
-    size, the other seeds, the order in which runs finish, or how often they were interrupted.
-
-    Args:
-        variant: what to train.
-        seeds: one for each run.
-        trainer: trains each run.
-        pool: runs the tasks.
-    """
-    tasks = [Task(variant, seed) for seed in seeds]
-    runs = pool.imap_unordered(trainer, tasks)
-    return sorted(runs, key=lambda run: run.seed)
 
 
 def _tensors(examples: Examples) -> tuple[tf.Tensor, tf.Tensor]:

@@ -29,15 +29,13 @@ SCORES = [f"{split}/{score}" for split in ("train", "validation") for score in (
 @pytest.fixture(scope="module")
 def trained():
     """Trains on a few of the digits, in this process; returns the history."""
-    from multiprocessing.pool import ThreadPool  # noqa: PLC0415
-
     from sklearn.datasets import load_digits  # noqa: PLC0415
 
     from pipeline.examples.dataset import Dataset, Examples  # noqa: PLC0415
     from pipeline.params import Optimizer, Training, Variant  # noqa: PLC0415
     from pipeline.runs.tables import history_table  # noqa: PLC0415
     from pipeline.training.normalization import NORMALIZATIONS  # noqa: PLC0415
-    from pipeline.training.trainer import Trainer, train_seeds  # noqa: PLC0415
+    from pipeline.training.trainer import Task, Trainer  # noqa: PLC0415
 
     digits = load_digits()
     examples = Examples(digits.images[:400].astype("uint8"), digits.target[:400].astype("uint8"))
@@ -55,8 +53,8 @@ def trained():
             ),
             normalization=NORMALIZATIONS["none"](),
         )
-        with ThreadPool(1) as pool:
-            runs = train_seeds(variant, range(SEEDS), Trainer(dataset), pool)
+        trainer = Trainer(dataset)
+        runs = [trainer(Task(variant, seed)) for seed in range(SEEDS)]
         return history_table(scores for run in runs for scores in run.history)
 
     return train

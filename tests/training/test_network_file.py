@@ -21,7 +21,7 @@ from pipeline.params import (
 from pipeline.training.network import build, first_weights, moments_of
 from pipeline.training.network_file import network_class
 from pipeline.training.normalization import BatchNorm, BatchRenorm, LayerNorm, NoisyBatch, NoNorm
-from pipeline.training.trainer import Hooks, Task, Trainer, train_seeds
+from pipeline.training.trainer import Hooks, Task, Trainer
 
 ROOT = Path(__file__).parents[2]
 GUIDE = (ROOT / "docs/your-network.md").read_text(encoding="utf-8")
@@ -217,7 +217,7 @@ def test_noise_and_early_stopping_give_the_same_bits_resumed_and_side_by_side(da
     resumed = trainer(Task(chosen, 1))
     trainer._hooks = Hooks()
     with ThreadPool(2) as pool:
-        beside = train_seeds(chosen, [0, 1], trainer, pool)[1]
+        beside = pool.map(trainer, [Task(chosen, 0), Task(chosen, 1)], chunksize=1)[1]
     for other in (resumed, beside):
         assert other.history == alone.history
         assert [one.tobytes() for one in other.weights] == [one.tobytes() for one in alone.weights]

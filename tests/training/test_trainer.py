@@ -12,24 +12,10 @@ from pipeline.training.batches import epoch_batches
 from pipeline.training.network import build
 from pipeline.training.normalization import BatchNorm, BatchRenorm, NoisyBatch, NoNorm
 from pipeline.training.solver import Solver
-from pipeline.training.trainer import Hooks, Task, Trainer, train_seeds
+from pipeline.training.trainer import Hooks, Task, Trainer
 from tests.networks import dense
 
 pytestmark = pytest.mark.slow
-
-
-class InTurn:
-    """A pool of nobody."""
-
-    def imap_unordered(self, function, values):
-        return map(function, values)
-
-
-class Backwards:
-    """A pool that finishes last what it was given first."""
-
-    def imap_unordered(self, function, values):
-        return map(function, reversed(list(values)))
 
 
 class Told(Hooks):
@@ -100,10 +86,14 @@ def trained(make_trainer):
     for one in VARIANTS.values():
         told = []
         given[one.label] = (
-            train_seeds(one, range(3), make_trainer(Told(told)), InTurn()),
+            in_turn(make_trainer(Told(told)), one),
             told,
         )
     return given
+
+
+def in_turn(trainer, one):
+    return [trainer(Task(one, seed)) for seed in range(3)]
 
 
 def assert_same_run(run, expected):
@@ -121,18 +111,11 @@ def test_runs_do_not_depend_on_the_number_of_threads(dataset, make_trainer, trai
     # Two threads may compile at once.
     trainer = Trainer(dataset, Told(told)) if threads == 2 else make_trainer(Told(told))
     with ThreadPool(threads) as pool:
-        runs = train_seeds(one, range(3), trainer, pool)
+        runs = pool.map(trainer, [Task(one, seed) for seed in range(3)], chunksize=1)
     expected, told_in_turn = trained[one.label]
     for run, same in zip(runs, expected, strict=True):
         assert_same_run(run, same)
     assert sorted(told, key=lambda at: (at.seed, at.epoch)) == told_in_turn
-
-
-def test_runs_come_by_seed_whichever_is_finished_first(make_trainer, trained):
-    runs = train_seeds(NO_NORM, range(3), make_trainer(), Backwards())
-    assert [run.seed for run in runs] == [0, 1, 2]
-    for run, same in zip(runs, trained["none"][0], strict=True):
-        assert_same_run(run, same)
 
 
 def test_a_run_depends_on_nothing_that_its_thread_trained_before(dataset, trained):
@@ -193,12 +176,12 @@ def test_a_run_that_was_broken_off_comes_to_the_same_end(
     memory = Memory(told, after)
     training = make_trainer(memory)
     with pytest.raises(TimeoutError):
-        train_seeds(one, range(3), training, InTurn())
+        in_turn(training, one)
     memory.after, train_epoch = None, Solver.train_epoch
     told.clear()
     monkeypatch.setattr(Solver, "train_epoch", lambda *to: steps.append(1) or train_epoch(*to))
 
-    runs = train_seeds(one, range(3), training, InTurn())
+    runs = in_turn(training, one)
 
     expected, told_at_once = trained[one.label]
     for run, same in zip(runs, expected, strict=True):
@@ -227,7 +210,7 @@ def test_a_run_that_is_there_already_is_not_trained(dataset, trained):
     told = []
     hooks = Earlier(told, expected[1])
 
-    runs = train_seeds(NO_NORM, range(3), Trainer(dataset, hooks), InTurn())
+    runs = in_turn(Trainer(dataset, hooks), NO_NORM)
 
     assert runs[1] is expected[1]
     for run, same in zip(runs, expected, strict=True):

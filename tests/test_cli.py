@@ -7,6 +7,7 @@ import socket
 import sqlite3
 import subprocess
 import sys
+import time
 from contextlib import closing
 from pathlib import Path
 
@@ -16,12 +17,14 @@ from click.testing import CliRunner
 from mlflow.tracking import MlflowClient
 
 from pipeline import cli
-from pipeline.commands import lean_tensorflow
+from pipeline.commands import lean_tensorflow, ui
 from pipeline.datasets.catalogue import DATASETS
 from pipeline.examples.dataset import Dataset, Examples
 from pipeline.examples.prepared import PREPARED_FILE, write_prepared
 from pipeline.tracking.experiment_pages import of_runs
 from pipeline.tracking.store import RunRecord, Store
+from tests.faults.mirror import answer
+from tests.faults.servers import free_port
 from tests.networks import DENSE, PARAMS
 
 CHECKOUT = Path(__file__).parents[1]
@@ -338,16 +341,43 @@ def test_download_says_that_a_file_of_ones_own_needs_none(project, monkeypatch, 
     assert list((project / "data/raw").iterdir()) == []
 
 
-def test_the_ui_is_served_to_this_machine_alone(project, monkeypatch):
-    called = []
-    monkeypatch.setattr(os, "execv", lambda _, arguments: called.extend(arguments))
+@pytest.fixture
+def serving(monkeypatch):
+    """Has another function stand in for MLflow's server, which answers at once."""
     for name in SET_BY_THE_UI:
         monkeypatch.setenv(name, "to be put back")
+    monkeypatch.setattr(ui, "_answers", lambda _: True)
+    return lambda serve: monkeypatch.setattr(ui, "_serve", serve)
+
+
+def test_nothing_is_announced_of_a_server_that_does_not_start(capsys):
+    with pytest.raises(SystemExit), ui._announced([("Runs", "#/runs")], free_port()):
+        sys.exit(1)
+
+    assert capsys.readouterr().out == ""
+
+
+def test_pages_are_announced_when_the_server_answers(serve, capsys):
+    # Not while it starts.
+    mirror = serve(answer(b"", 503), answer(b"OK"))
+    port = mirror.server_port
+
+    with ui._announced([("Runs", "#/runs")], port):
+        until = time.monotonic() + 60
+        while len(mirror.asked) < 2 and time.monotonic() < until:
+            time.sleep(0.05)
+
+    assert capsys.readouterr().out == f"Runs            http://127.0.0.1:{port}/#/runs\n"
+
+
+def test_the_ui_is_served_to_this_machine_alone(project, monkeypatch, serving):
+    called = []
+    serving(called.extend)
 
     assert run_main(monkeypatch, "ui", "--port", "5001") == 0
 
-    assert called[1:4] == ["-m", "mlflow", "ui"]
-    options = dict(zip(called[4::2], called[5::2], strict=True))
+    assert called[0] == "ui"
+    options = dict(zip(called[1::2], called[2::2], strict=True))
     assert options == {
         "--workers": "1",
         "--host": "127.0.0.1",
@@ -358,10 +388,8 @@ def test_the_ui_is_served_to_this_machine_alone(project, monkeypatch):
     assert os.environ["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] == "false"
 
 
-def test_the_ui_says_where_to_look(tracked_project, monkeypatch, capsys):
-    monkeypatch.setattr(os, "execv", lambda *_: None)
-    for name in SET_BY_THE_UI:
-        monkeypatch.setenv(name, "to be put back")
+def test_the_ui_says_where_to_look(tracked_project, monkeypatch, capsys, serving):
+    serving(lambda _: None)
     (tracked_project / "params.yaml").write_text(PARAMS, encoding="utf-8")
     assert run_main(monkeypatch, "ui") == 0
     assert capsys.readouterr().out == ""
@@ -387,16 +415,14 @@ def test_the_ui_says_where_to_look(tracked_project, monkeypatch, capsys):
 
 
 @pytest.mark.slow
-def test_the_ui_starts_with_a_database_that_is_whole(project, monkeypatch, empty_store):
+def test_the_ui_starts_with_a_database_that_is_whole(project, monkeypatch, empty_store, serving):
     made = []
 
     def look(*_):
         with closing(sqlite3.connect(project / "mlflow.db")) as connection:
             made.extend(connection.execute("SELECT * FROM alembic_version").fetchall())
 
-    monkeypatch.setattr(os, "execv", look)
-    for name in SET_BY_THE_UI:
-        monkeypatch.setenv(name, "to be put back")
+    serving(look)
 
     assert run_main(monkeypatch, "ui") == 0
 
@@ -417,14 +443,14 @@ def test_the_ui_says_what_to_do_about_a_database_that_is_half_made(
     assert one_line(ended).endswith(": `python -m pipeline doctor --fix` sets it aside")
 
 
-def test_a_password_of_the_store_is_not_among_the_arguments_of_the_ui(project, monkeypatch):
+def test_a_password_of_the_store_is_not_among_the_arguments_of_the_ui(
+    project, monkeypatch, serving
+):
     uri = "postgresql://anna:hunter2@127.0.0.1/mlflow"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
-    for name in SET_BY_THE_UI:
-        monkeypatch.setenv(name, "to be put back")
     monkeypatch.setattr("pipeline.tracking.store.MlflowClient", lambda _: None)
     called = []
-    monkeypatch.setattr(os, "execv", lambda _, arguments: called.extend(arguments))
+    serving(called.extend)
 
     assert run_main(monkeypatch, "ui") == 0
 

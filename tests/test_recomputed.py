@@ -1,9 +1,11 @@
 """What the stages write, computed again with NumPy and SciPy from the files that they go by."""
 
+import base64
 import itertools
 import json
 import re
 import shutil
+from io import BytesIO
 from pathlib import Path
 
 import keras
@@ -398,3 +400,16 @@ def test_every_picture_of_the_report_is_there():
     for name in shown:
         with Image.open(Path("reports", name)) as picture:
             picture.verify()
+
+
+def test_misread_digits_are_dark_on_white():
+    page = Path("reports/report.html").read_text(encoding="utf-8")
+    pictures = [
+        np.asarray(Image.open(BytesIO(base64.b64decode(found))).convert("L"))
+        for found in re.findall(r"data:image/png;base64,([A-Za-z0-9+/=]+)", page)
+    ]
+    digits = [picture for picture in pictures if picture.shape == (8, 8)]
+    assert len(digits) > 10
+    # Of a digit's frame most is background.
+    frames = [np.concatenate([one[0], one[-1], one[:, 0], one[:, -1]]) for one in digits]
+    assert np.median(np.concatenate(frames)) == 255

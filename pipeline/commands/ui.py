@@ -2,8 +2,11 @@
 
 import os
 import socket
-import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import closing, contextmanager, suppress
+from http import HTTPStatus
+from http.client import HTTPConnection, HTTPException
 
 import click
 
@@ -29,9 +32,7 @@ def command(port: int) -> None:
     if uri.startswith("http"):
         raise ArgumentError("MLFLOW_TRACKING_URI names a server: open the UI at that address")
     _check_free(port)
-    # MLflow's own start page is made for another kind of work.
-    for name, path in _pages():
-        print(f"{name:16}http://{_HOST}:{port}/{path}", flush=True)
+    pages = list(_pages())
     # Without these MLflow starts fifteen processes and takes 3 GB.
     os.environ["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] = "false"
     # Not as an argument: the URI may hold a password, and everybody on the machine can read
@@ -40,9 +41,47 @@ def command(port: int) -> None:
     # MLflow raises this warning at each start, and users can do nothing about it.
     os.environ.setdefault("PYTHONWARNINGS", "ignore:starlette.middleware.wsgi")
     arguments = ["ui", "--workers", "1", "--host", _HOST, "--port", str(port)]
-    # Without this, a line for each request would scroll the addresses above out of sight.
+    # Without this, a line for each request would scroll the addresses out of sight.
     arguments += ["--uvicorn-opts", "--no-access-log"]
-    os.execv(sys.executable, [sys.executable, "-m", "mlflow", *arguments])
+    with _announced(pages, port):
+        _serve(arguments)
+
+
+def _serve(arguments: list[str]) -> None:
+    from mlflow.cli import cli
+
+    cli(arguments, prog_name="mlflow")
+
+
+@contextmanager
+def _announced(pages: Iterable[tuple[str, str]], port: int) -> Iterator[None]:
+    """Prints where the pages are as soon as a server that is started in the block answers."""
+    ended = threading.Event()
+
+    def announce() -> None:
+        while not _answers(port):
+            if ended.wait(0.2):
+                return
+        # MLflow's own start page is made for another kind of work.
+        for name, path in pages:
+            print(f"{name:16}http://{_HOST}:{port}/{path}", flush=True)
+
+    click.echo("waiting for MLflow's server to answer ...", err=True)
+    thread = threading.Thread(target=announce)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+def _answers(port: int) -> bool:
+    connection = HTTPConnection(_HOST, port, timeout=5)
+    with closing(connection), suppress(OSError, HTTPException):
+        connection.request("GET", "/health")
+        return connection.getresponse().status == HTTPStatus.OK
+    return False
 
 
 def _check_free(port: int) -> None:

@@ -120,6 +120,11 @@ def present_versions() -> dict[str, str]:
     return {"python.version": platform.python_version(), **packages}
 
 
+def committed(path: Path) -> bytes | None:
+    """Returns what a file of the current folder has in the commit that is checked out, or None."""
+    return _git_bytes("show", f"HEAD:./{path.as_posix()}")
+
+
 def weights_sha256(variant: str, seed: int) -> str:
     """Returns the hash of a run's weights on disk; empty if they are not there."""
     return _sha256(run_folder(variant, seed) / WEIGHTS) or ""

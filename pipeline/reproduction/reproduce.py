@@ -15,10 +15,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from pipeline.datasets.catalogue import RAW_FOLDER
-from pipeline.errors import PipelineError, one_line
+from pipeline.errors import ParamsError, PipelineError, one_line
 from pipeline.examples.prepared import PREPARED_FILE
 from pipeline.files import missing, sha256
 from pipeline.params import Params
+from pipeline.params_file import PARAMS_FILE, load
 from pipeline.provenance.places import project_root
 from pipeline.runs.code import code_sha256
 from pipeline.runs.manifest import read_manifest
@@ -116,6 +117,7 @@ def _run_in_worktree(runs: Sequence[RecordedRun], patch: bytes, workers: int | N
         if RAW_FOLDER.is_dir():
             # Saves downloading the files again; the worktree's `download` still verifies them.
             shutil.copytree(RAW_FOLDER, folder / RAW_FOLDER, dirs_exist_ok=True)
+        _bring_data(folder, first.commit)
         for command in (["download"], ["prepare"], ["reproduce", *(run.id for run in runs)]):
             ended = subprocess.run(
                 [sys.executable, "-m", "pipeline", *command],
@@ -127,6 +129,53 @@ def _run_in_worktree(runs: Sequence[RecordedRun], patch: bytes, workers: int | N
                     f"{ended.returncode}; its message is above"
                 )
         return ended.returncode == 0
+
+
+def _bring_data(folder: Path, commit: str) -> None:
+    """Puts data of the user's own, if DVC tracks it, into a worktree: from the cache or a remote.
+
+    Raises:
+        PipelineError: if it is in neither.
+    """
+    try:
+        path = Path(load(folder / PARAMS_FILE)["data"]["path"])  # type: ignore[index]
+    except (ParamsError, LookupError, TypeError):
+        # An earlier version, or what `prepare` will complain of.
+        return
+    tracked = next(
+        (one for one in (path, *path.parents) if (folder / f"{one}.dvc").is_file()), None
+    )
+    if tracked is None:
+        return
+    own, there = (root / ".dvc/config.local" for root in (project_root(), folder))
+    if own.is_file():
+        shutil.copy(own, there)
+    cache = _dvc(["cache", "dir"], project_root()).strip()
+    _dvc(["cache", "dir", "--local", cache], folder)
+    try:
+        _dvc(["checkout", "--quiet", f"{tracked}.dvc"], folder)
+    except PipelineError:
+        try:
+            _dvc(["pull", "--quiet", f"{tracked}.dvc"], folder)
+        except PipelineError:
+            raise PipelineError(
+                f"{tracked}, as it was at commit {commit}, is neither in DVC's cache here nor in a "
+                "remote that answers"
+            ) from None
+
+
+def _dvc(arguments: Sequence[str], folder: Path) -> str:
+    """Returns what a command of DVC prints.
+
+    Raises:
+        PipelineError: if it fails.
+    """
+    command = [sys.executable, "-m", "dvc", *arguments]
+    outside = {name: value for name, value in os.environ.items() if name != "DVC_ROOT"}
+    ended = subprocess.run(command, cwd=folder, env=outside, capture_output=True, check=False)
+    if ended.returncode:
+        raise PipelineError(f"dvc: {one_line(ended.stderr.decode(errors='replace'))}")
+    return ended.stdout.decode()
 
 
 @contextmanager

@@ -57,17 +57,20 @@ def run(params: Params, *, force: bool) -> None:
 
     registry = Registry(params.tracking.experiment)
     before = registry.champion()
+    baseline, words = params.comparison.baseline, MEASURES[comparison["measure"]].words
     tags = {
         "verdict": verdict,
         "forced": str(not supported).lower(),
-        "difference": _difference(comparison),
-        "baseline": params.comparison.baseline,
+        "baseline": baseline,
         "candidate": candidate,
         "seed": str(seed),
-        "data.sha256": tracked.data.tags["data.sha256"],
     }
-    version = registry.crown(model_id, tracked.info.run_id, tags)
-    write_champion(fingerprint, tags)
+    description = (
+        f"{candidate}, seed {seed}: the best of its runs on the validation set. "
+        f"Difference to {baseline} in test {words}: {_difference(comparison)}."
+    )
+    version = registry.crown(model_id, tracked.info.run_id, tags, description)
+    write_champion(fingerprint, tags, description)
 
     if before is None:
         previous = ""
@@ -77,7 +80,6 @@ def run(params: Params, *, force: bool) -> None:
         previous = f", previously version {before.version}"
     forced = "" if supported else f" by force: {_WHY_NOT[verdict]}"
     print(f"{tracked.info.run_name} is {CHAMPION} as version {version.version}{previous}{forced}")
-    words = MEASURES[comparison["measure"]].words
     print(f"difference in test {words}: {_difference(comparison)}")
     print(
         f"serve it: mlflow models serve -m models:/{registry.name}@{CHAMPION} --env-manager local"

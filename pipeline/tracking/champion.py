@@ -25,9 +25,10 @@ _ANOTHER = (
 )
 
 
-def write_champion(fingerprint: str, tags: Mapping[str, str]) -> None:
-    """Writes which run is the champion, and the tags of its version in the registry."""
-    write_json(CHAMPION_FILE, {"fingerprint": fingerprint, "tags": dict(tags)})
+def write_champion(fingerprint: str, tags: Mapping[str, str], description: str) -> None:
+    """Writes which run is the champion, and what the registry says of its version."""
+    content = {"fingerprint": fingerprint, "tags": dict(tags), "description": description}
+    write_json(CHAMPION_FILE, content)
 
 
 def crown_from_file(name: str, runs: Mapping[str, Run]) -> None:
@@ -44,7 +45,7 @@ def crown_from_file(name: str, runs: Mapping[str, Run]) -> None:
         PendingError: if MLflow does not answer.
     """
     try:
-        fingerprint, tags = _read()
+        fingerprint, tags, description = _read()
     except MissingInputError:
         return
     run = runs.get(fingerprint)
@@ -53,16 +54,16 @@ def crown_from_file(name: str, runs: Mapping[str, Run]) -> None:
     registry = Registry(name)
     present = registry.champion()
     if present is None:
-        registry.crown(model_id, run.info.run_id, tags)
+        registry.crown(model_id, run.info.run_id, tags, description)
     elif present.run_id != run.info.run_id:
         logger.warning(_ANOTHER, CHAMPION, CHAMPION_FILE)
 
 
-def _read() -> tuple[str, dict[str, str]]:
+def _read() -> tuple[str, dict[str, str], str]:
     try:
         content = read_json(CHAMPION_FILE)
         tags = {str(key): str(value) for key, value in content["tags"].items()}
-        return str(content["fingerprint"]), tags
+        return str(content["fingerprint"]), tags, str(content.get("description", ""))
     except (DataError, LookupError, TypeError, AttributeError):
         raise DataError(
             f"{CHAMPION_FILE} is damaged, or has conflicts of a merge: "

@@ -14,6 +14,10 @@ from typing import Any, get_args
 from pipeline.params import Measure
 
 NOTE = "mlflow.note.content"
+# MLflow's UI begins with pages for chat. Which it shows is decided by the address or in the
+# browser, whatever the server and the experiment say. Its lists of experiments show the first four
+# words of a description; the page of an experiment shows it whole, with its links.
+_SWITCH = "Choose Model training at the top left, or open"
 TABLE, CURVES = "table", "curves"
 _SECTIONS = {
     "Learning curves": ("train/loss", "validation/loss", "train/accuracy", "validation/accuracy"),
@@ -23,6 +27,8 @@ _SECTIONS = {
 _FIRST_COLUMNS = {"1": 73, "attributes.`Run Name`": 240, "runDateAndNestInfo": 150, "duration": 80}
 # The tag that groups runs into one line of a chart: a variant and a hash of its settings.
 CELL = "cell"
+# The tag that gives a run its colour in MLflow's tables and charts.
+COLOR = "mlflow.runColor"
 # The numbers shown of a comparison, and the names of their metrics.
 DIFFERENCE = {key: f"difference/{key}" for key in ("mean", "ci_low", "ci_high", "wins", "n")}
 
@@ -31,16 +37,16 @@ def of_runs(experiment_id: str) -> dict[str, str]:
     """Returns the tags for an experiment of runs and comparisons: a table, and charts by cell."""
     columns = {
         f"tags.`{CELL}`": 170,
-        "tags.`dvc.experiment`": 130,
         **{f"metrics.`{metric}`": 110 for metric in _SECTIONS["test"]},
         "tags.`verdict`": 140,
         "params.`measure`": 110,
         f"metrics.`{DIFFERENCE['mean']}`": 130,
+        "tags.`dvc.experiment`": 130,
     }
     table, curves = view_path(experiment_id, TABLE), view_path(experiment_id, CURVES)
     return {
-        NOTE: "A run is a variant trained on one seed. A comparison is a run too, and holds the "
-        f"report. Views: [runs in a table]({table}), [learning curves]({curves}).",
+        NOTE: f"{_SWITCH} [the runs in a table]({table}) or [the learning curves]({curves}). "
+        "A run is a variant trained on one seed; a comparison is a run too, and holds the report.",
         **_saved(TABLE, "Runs in a table", _table(columns)),
         **_saved(CURVES, "Learning curves", _charts()),
     }
@@ -60,7 +66,8 @@ def of_study(
     columns = {f"params.`{name}`": 140 for name in ("variant", *axes)}
     columns |= {f"metrics.`{mean_of(measure)}`": 160 for measure in measures}
     return {
-        NOTE: f"{claim}? [Cells in a table]({view_path(experiment_id, TABLE)}): a cell is a "
+        NOTE: f"{_SWITCH} [the cells in a table]({view_path(experiment_id, TABLE)}) for: "
+        f"{claim}? A cell is a "
         "variant at a point of the grid, and each step of its metrics is a seed. "
         "The outcome is in the run named verdict.",
         **_saved(TABLE, "Cells in a table", _table(columns)),

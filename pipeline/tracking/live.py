@@ -32,8 +32,9 @@ _PAUSE_SECONDS = 5
 class LiveView:
     """Logs epochs from a thread of its own, so that training never waits for MLflow.
 
-    If the store goes away, it gets the epochs it missed once it is back. If the block ends with an
-    error, the runs are marked as interrupted; a training that resumes them opens them again.
+    If the store goes away, it gets the epochs it missed once it is back. In the end the runs are
+    marked as scheduled for `track`; if the block ends with an error, as interrupted. A training
+    that resumes them opens them again.
     """
 
     def __init__(self, experiment: str, manifest: Manifest, lineage: Lineage) -> None:
@@ -42,7 +43,8 @@ class LiveView:
         self._began: dict[int, float | None] = {}
         self._queue: queue.SimpleQueue[EpochScores | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._show, name="live view", daemon=True)
-        self._interrupted_as: Literal["KILLED", "FAILED"] | None = None
+        # What the runs are left as. Their models and test scores are still to come.
+        self._left_as: Literal["SCHEDULED", "KILLED", "FAILED"] = "SCHEDULED"
         self._warned = False
 
     def begin(self, seed: int, at: float | None) -> None:
@@ -67,9 +69,9 @@ class LiveView:
         """Waits until all queued epochs are logged, but only so long."""
         if error is not None:
             on_request = isinstance(error, (InterruptedTrainingError, SystemExit))
-            self._interrupted_as = "KILLED" if on_request else "FAILED"
+            self._left_as = "KILLED" if on_request else "FAILED"
         self._queue.put(None)
-        self._thread.join(_INTERRUPTED_SECONDS if self._interrupted_as else _LAST_EPOCHS_SECONDS)
+        self._thread.join(_LAST_EPOCHS_SECONDS if error is None else _INTERRUPTED_SECONDS)
         if self._thread.is_alive():
             self._warn("it does not answer")
 
@@ -95,22 +97,24 @@ class LiveView:
                     # every run again and offer it all epochs so far.
                     store, runs, news = Store(self._experiment, of_runs), {}, so_far
                 self._log(store, runs, news)
-                if ended and self._interrupted_as:
+                if ended:
                     for run in runs.values():
-                        store.mark_interrupted(run, self._interrupted_as)
+                        store.leave(run, self._left_as)
             except TRACKING_ERRORS as error:
                 self._warn(one_line(error))
                 store = None
 
     def _log(self, store: Store, runs: dict[int, Run], news: dict[int, list[EpochScores]]) -> None:
         """Adds epochs to their runs; opens a run that is not in `runs` yet and puts it there."""
+        from pipeline.tracking.cells import cell_tags
         from pipeline.tracking.records import epoch_points, run_record
         from pipeline.tracking.store import is_finished
 
         for seed, epochs in news.items():
             if seed not in runs:
                 lineage = replace(self._lineage, started=self._began.get(seed))
-                runs[seed] = store.open(run_record(self._manifest, seed, lineage))
+                shown = cell_tags(store, self._manifest)
+                runs[seed] = store.open(run_record(self._manifest, seed, lineage, shown=shown))
             if not is_finished(runs[seed]):
                 points = [point for scores in epochs for point in epoch_points(scores)]
                 store.log(runs[seed], points)

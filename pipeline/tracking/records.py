@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -18,7 +19,6 @@ from pipeline.examples.prepared import PREPARED_FILE, SPLITS
 from pipeline.params import flat
 from pipeline.provenance.lineage import Lineage
 from pipeline.runs.manifest import Manifest
-from pipeline.tracking.experiment_pages import CELL
 from pipeline.tracking.store import Point, RunRecord
 
 if TYPE_CHECKING:
@@ -26,15 +26,29 @@ if TYPE_CHECKING:
 
 # Paths of a run's artifacts.
 MANIFEST, PATCH = "lineage/manifest.json", "lineage/changes.patch"
+# MLflow's page that compares runs opens on the metric that was logged first.
+_EPOCH_METRICS = tuple(itertools.product(("validation", "train"), ("accuracy", "loss")))
 # Digits of a hash. MLflow allows a digest 36 characters.
 _DIGEST = 8
-_SHORT = 5
 
 
 def run_record(
-    manifest: Manifest, seed: int, lineage: Lineage, *, diverged: bool | None = None
+    manifest: Manifest,
+    seed: int,
+    lineage: Lineage,
+    *,
+    shown: Mapping[str, str] | None = None,
+    diverged: bool | None = None,
 ) -> RunRecord:
-    """Returns the record of one run; `diverged` is None until it is trained."""
+    """Returns the record of one run.
+
+    Args:
+        manifest: of its variant.
+        seed: of the run.
+        lineage: of the run.
+        shown: tags for MLflow's pages, which group and colour runs by them.
+        diverged: whether it did; None until it is trained.
+    """
     outcome = {} if diverged is None else {"diverged": str(diverged).lower()}
     return RunRecord(
         fingerprint=manifest.fingerprint(seed),
@@ -45,12 +59,11 @@ def run_record(
             "variant": manifest.variant,
             "seed": str(seed),
             "kind": "run",
-            # Runs that differ only in their seed share a line of MLflow's charts.
-            CELL: f"{manifest.variant} ({manifest.settings_sha256()[:_SHORT]})",
             **source_tags(f"train@{manifest.variant}"),
             "data.sha256": manifest.data_sha256,
             "code.sha256": manifest.code_sha256,
             **outcome,
+            **(shown or {}),
             **lineage.tags,
         },
         started=lineage.started,
@@ -92,19 +105,21 @@ def run_files(manifest: Manifest, seed: int, lineage: Lineage) -> dict[str, byte
 def epoch_points(scores: EpochScores) -> list[Point]:
     """Returns the points of one epoch."""
     return [
-        Point(f"{split}/{name}", value, scores.epoch)
-        for split in ("train", "validation")
-        for name, value in vars(getattr(scores, split)).items()
+        Point(f"{split}/{name}", getattr(vars(scores)[split], name), scores.epoch)
+        for split, name in _EPOCH_METRICS
     ]
 
 
 def history_points(history: pd.DataFrame, seed: int) -> list[Point]:
     """Returns the points of one seed, from `history.csv`."""
-    return [
-        Point(f"{row['split']}/{name}", float(row[name]), int(row["epoch"]))
-        for row in history[history["seed"] == seed].to_dict("records")
-        for name in ("loss", "accuracy")
+    rows = history[history["seed"] == seed].to_dict("records")
+    points = [
+        Point(f"{split}/{name}", float(row[name]), int(row["epoch"]))
+        for split, name in _EPOCH_METRICS
+        for row in rows
+        if row["split"] == split
     ]
+    return sorted(points, key=lambda point: point.step)
 
 
 def test_points(scores: pd.DataFrame, seed: int) -> list[Point]:

@@ -69,19 +69,24 @@ class Registry:
                 )
             yield name, files
 
-    def crown(self, model_id: str, run_id: str, tags: Mapping[str, str]) -> ModelVersion:
+    def crown(
+        self, model_id: str, run_id: str, tags: Mapping[str, str], description: str
+    ) -> ModelVersion:
         """Gives the alias to a logged model, registering it if need be; returns its version.
 
         Args:
             model_id: of the logged model.
             run_id: of the run that made the model.
             tags: of the version; earlier values are replaced.
+            description: of the version, likewise.
         """
         with asking(), self._lock:
-            return self._crowned(model_id, run_id, tags)
+            return self._crowned(model_id, run_id, tags, description)
 
     @persistent
-    def _crowned(self, model_id: str, run_id: str, tags: Mapping[str, str]) -> ModelVersion:
+    def _crowned(
+        self, model_id: str, run_id: str, tags: Mapping[str, str], description: str
+    ) -> ModelVersion:
         if self.name not in self._names():
             self._client.create_registered_model(self.name)
         if not self._versions(run_id):
@@ -95,6 +100,7 @@ class Registry:
         version = self._versions(run_id)[0]
         for key, value in tags.items():
             self._client.set_model_version_tag(self.name, version.version, key, value)
+        self._client.update_model_version(self.name, version.version, description)
         self._client.set_registered_model_alias(self.name, CHAMPION, version.version)
         return self._client.get_model_version(self.name, version.version)
 

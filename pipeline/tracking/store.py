@@ -183,6 +183,14 @@ class Store:
         return not self._missing(run, points)
 
     @patient
+    def find(self, tags: Mapping[str, str]) -> Run | None:
+        """Returns a run of the experiment that has these tags, or None."""
+        asked = " AND ".join(f"tags.`{key}` = '{value}'" for key, value in tags.items())
+        return next(
+            iter(self._client.search_runs([self._experiment_id], asked, max_results=1)), None
+        )
+
+    @patient
     def open(self, record: RunRecord) -> Run:
         """Returns the run with this fingerprint: new, resumed, or as it is if it is finished."""
         with self._lock:
@@ -387,10 +395,10 @@ class Store:
         return first
 
     @patient
-    def mark_interrupted(self, run: Run, status: Literal["KILLED", "FAILED"]) -> None:
+    def leave(self, run: Run, status: Literal["SCHEDULED", "KILLED", "FAILED"]) -> None:
         """Marks the run as incomplete with nobody at work on it, unless it is finished.
 
-        `open` resumes it.
+        `open` resumes it. It is scheduled if all is well, and only what `track` adds is lacking.
         """
         # Another writer may have finished it.
         if not is_finished(self._client.get_run(run.info.run_id)):

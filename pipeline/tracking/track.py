@@ -17,11 +17,13 @@ from pipeline.files import read_json, write_text
 from pipeline.params import Data, Params
 from pipeline.provenance.lineage import Lineage, present_lineage
 from pipeline.provenance.lineage_file import exchange
+from pipeline.reporting.colors import variant_colors
 from pipeline.runs.manifest import Manifest, read_manifest
 from pipeline.runs.tables import read_history, run_folder
 from pipeline.tracking import comparison as comparison_records
+from pipeline.tracking.cells import cell_tags
 from pipeline.tracking.champion import crown_from_file
-from pipeline.tracking.experiment_pages import of_runs
+from pipeline.tracking.experiment_pages import COLOR, of_runs
 from pipeline.tracking.patience import persistent
 from pipeline.tracking.records import (
     data_of,
@@ -63,7 +65,12 @@ def run(params: Params) -> None:
     mirrored: dict[str, Run] = {}
     try:
         store = Store(params.tracking.experiment, of_runs)
-        _mirror_runs(store, runs, _Data(params.data, dataset), mirrored)
+        colors = variant_colors(params.variants)
+        shown = {
+            manifest.variant: {**cell_tags(store, manifest), COLOR: colors[manifest.variant]}
+            for manifest in manifests
+        }
+        _mirror_runs(store, runs, shown, _Data(params.data, dataset), mirrored)
         points = comparison_records.points(comparison)
         comparison_records.mirror(store, record, points, report, list(mirrored.values()))
         crown_from_file(params.tracking.experiment, mirrored)
@@ -124,14 +131,19 @@ def _runs_on_disk(
 def _mirror_runs(
     store: Store,
     runs: Mapping[str, _RunOnDisk],
+    shown: Mapping[str, Mapping[str, str]],
     data: _Data,
     mirrored: dict[str, Run],
 ) -> None:
-    """Mirrors each run, and puts it into `mirrored` once MLflow has it."""
+    """Mirrors each run, and puts it into `mirrored` once MLflow has it.
+
+    `shown` has the tags for MLflow's pages, by variant.
+    """
     different: list[str] = []
     with tqdm(total=len(runs), desc="MLflow", unit="run", disable=None) as bar:
         for fingerprint, run in runs.items():
-            mirrored[fingerprint], same = _mirror_run(store, run, data)
+            tags = shown[run.manifest.variant]
+            mirrored[fingerprint], same = _mirror_run(store, run, tags, data)
             if not same:
                 different.append(f"{run.manifest.variant}, seed {run.seed}")
             bar.update()
@@ -140,13 +152,15 @@ def _mirror_runs(
 
 
 @persistent
-def _mirror_run(store: Store, on_disk: _RunOnDisk, data: _Data) -> tuple[Run, bool]:
+def _mirror_run(
+    store: Store, on_disk: _RunOnDisk, shown: Mapping[str, str], data: _Data
+) -> tuple[Run, bool]:
     """Returns the run in MLflow, and whether its history there is the one on disk."""
     manifest, seed, lineage = on_disk.manifest, on_disk.seed, on_disk.lineage
     # If two processes add the same run, the second finds it finished.
     with store.lock():
         record = replace(
-            run_record(manifest, seed, lineage, diverged=on_disk.diverged),
+            run_record(manifest, seed, lineage, shown=shown, diverged=on_disk.diverged),
             description=run_description(on_disk.test, diverged=on_disk.diverged),
             data=data_of(data.source.name, manifest.data_sha256, data.dataset),
         )

@@ -1,5 +1,6 @@
 """MLflow's UI as a person sees it who follows what `python -m pipeline ui` prints."""
 
+import json
 import os
 import signal
 import socket
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from mlflow import MlflowClient
 from PIL import Image
 
 from pipeline.examples.dataset import Dataset, Examples
@@ -21,7 +23,8 @@ from pipeline.provenance.lineage import Lineage
 from pipeline.runs.epochs import EpochScores, Scores
 from pipeline.runs.manifest import Manifest
 from pipeline.tracking import comparison
-from pipeline.tracking.experiment_pages import of_runs
+from pipeline.tracking.cells import cell_tags
+from pipeline.tracking.experiment_pages import COLOR, of_runs
 from pipeline.tracking.records import data_of, epoch_points, run_description, run_record
 from pipeline.tracking.store import Point, Store
 from tests.networks import PARAMS
@@ -31,16 +34,13 @@ DESKTOP = {"width": 1500, "height": 1100}
 
 EPOCHS, SEEDS = 3, 2
 LINEAGE = Lineage({"mlflow.source.git.commit": "0123456789", "git.dirty": "false"})
+COLORS = {"batch_norm": "#0072B2", "no_norm": "#D55E00"}
 REPORT = "# With BN is better\n\nOver 2 runs.\n\n![Pairs](figures/pairs.png)\n"
 pytestmark = pytest.mark.slow
 
 
 def made_from(variant):
     return Manifest(variant, {"normalization": "none"}, (0, 1), "da7a" * 16, "c0de")
-
-
-def cell(variant):
-    return f"{variant} ({made_from(variant).settings_sha256()[:5]})"
 
 
 def tracked_runs(store):
@@ -57,7 +57,9 @@ def tracked_runs(store):
                 Point("test/accuracy", round(0.9 + better + seed / 100, 2)),
                 Point("test/loss", 0.25),
             ]
-            record = run_record(manifest, seed, LINEAGE)
+            color = {COLOR: COLORS[variant]}
+            shown = cell_tags(store, manifest) | color
+            record = run_record(manifest, seed, LINEAGE, shown=shown)
             shown = {"description": run_description(test, diverged=False), "data": data}
             run = store.open(type(record)(**vars(record) | shown))
             for epoch in range(EPOCHS):
@@ -115,7 +117,7 @@ def places(tmp_path_factory, empty_store):
                 time.sleep(0.2)
             else:
                 pytest.fail("MLflow's UI does not answer")
-            yield dict(printed)
+            yield dict(printed) | {"folder": folder}
         finally:
             os.killpg(server.pid, signal.SIGTERM)
             server.wait(30)
@@ -143,18 +145,67 @@ def test_a_table_of_runs_tells_them_apart_without_opening_one(places, visit):
     for text in (
         "batch_norm-seed-00", "batch_norm-seed-01", "no_norm-seed-00",
         "test/accuracy", "test/loss", "cell", "verdict",
-        "0.96", "0.91", cell("batch_norm"), cell("no_norm"), "candidate_better",
+        "0.96", "0.91", "batch_norm", "no_norm", "candidate_better",
     ):  # fmt: skip
         page.get_by_text(text, exact=True).first.wait_for(state="attached")
+
+
+def test_a_table_shows_what_counts_beside_mlflows_assistant(places, visit):
+    page = visit(places["Runs"], "no_norm-seed-01")
+    page.set_viewport_size({"width": 1440, "height": 900})
+
+    for column in ("cell", "test/accuracy"):
+        box = page.get_by_text(column, exact=True).first.bounding_box()
+        # The assistant takes 400 pixels on the right.
+        assert box["x"] + box["width"] < 1040
+
+
+def test_runs_have_the_colour_that_their_variant_has_in_the_report(places, visit):
+    page = visit(places["Runs"], "no_norm-seed-01")
+
+    shown = page.evaluate(
+        """() => [...document.querySelectorAll('*')]
+        .map(one => getComputedStyle(one).backgroundColor)"""
+    )
+    for color in COLORS.values():
+        red, green, blue = bytes.fromhex(color[1:])
+        assert shown.count(f"rgb({red}, {green}, {blue})") >= SEEDS
+
+
+def test_somebody_who_opens_mlflows_own_start_page_is_told_where_the_runs_are(places, visit):
+    start = places["Runs"].partition("#")[0]
+    page = visit(start, "mnist-batch-norm")
+    page.get_by_text("Choose Model training at").first.wait_for()
+    page.get_by_text("mnist-batch-norm", exact=True).first.click()
+    page.get_by_text("Got it").click()
+    with page.expect_popup() as table:
+        page.get_by_role("link", name="the runs in a table").click()
+
+    table.value.get_by_text("no_norm-seed-01", exact=True).first.wait_for()
+    table.value.close()
+
+
+def test_a_comparison_of_chosen_runs_opens_on_accuracy(places, visit):
+    runs = MlflowClient(f"sqlite:///{places['folder']}/mlflow.db").search_runs(
+        ["1"], "tags.kind = 'run'"
+    )
+    chosen = json.dumps([run.info.run_id for run in runs]).replace(" ", "")
+    start = places["Runs"].partition("#")[0]
+
+    page = visit(
+        f'{start}#/compare-runs?runs={chosen}&experiments=["1"]', "Parallel Coordinates Plot"
+    )
+
+    page.get_by_text("validation/accuracy").first.wait_for()
 
 
 def test_charts_show_a_curve_for_each_cell(places, visit):
     page = visit(places["Learning curves"], "validation/accuracy")
 
-    page.get_by_text(f"{cell('batch_norm')} (train/loss)").first.wait_for()
+    page.get_by_text("batch_norm (train/loss)").first.wait_for()
     for metric in ("train/loss", "validation/loss", "train/accuracy", "validation/accuracy"):
         for variant in ("batch_norm", "no_norm"):
-            shown = page.get_by_text(f"{cell(variant)} ({metric})")
+            shown = page.get_by_text(f"{variant} ({metric})")
             shown.first.wait_for(state="attached")
     # A legend is there before its lines are drawn.
     page.locator("svg .scatterlayer path.js-line").nth(7).wait_for(state="attached")
@@ -167,7 +218,7 @@ def test_charts_are_the_same_for_somebody_who_comes_from_the_table(places, visit
 
     page = visit(places["Learning curves"], "validation/accuracy")
 
-    page.get_by_text(f"{cell('batch_norm')} (train/loss)").first.wait_for()
+    page.get_by_text("batch_norm (train/loss)").first.wait_for()
     assert page.get_by_text("No charts in this section").count() == 0
 
 

@@ -36,11 +36,12 @@ def test_ratio_of_one_pair_or_of_equal_pairs():
     assert ratio(np.array([0.3, 0.9, 2.1]), np.array([0.1, 0.3, 0.7]), 0.95).t_test_p is None
 
 
-def test_friedman():
-    values = RNG.normal(size=(9, 4))
+@pytest.mark.parametrize("shape", [(9, 4), (2, 3)])
+def test_friedman(shape):
+    values = RNG.normal(size=shape)
     of = friedman(values)
     expected = stats.friedmanchisquare(*values.T)
-    assert (of.cells, of.blocks) == (4, 9)
+    assert (of.blocks, of.cells) == shape
     assert (of.chi_square, of.p) == (expected.statistic, expected.pvalue)
 
 
@@ -60,6 +61,13 @@ def test_corrected_test_by_hand():
     assert of.p == pytest.approx(2 * stats.t.sf(2 / error, 2))
     half = 4.302652729911275 * error
     assert (of.ci_low, of.ci_high) == pytest.approx((2 - half, 2 + half))
+
+
+def test_corrected_test_of_two_halves_by_hand():
+    # Mean 1.5, variance 1/2: the mean's variance is (1/2 + 1) / 2, with 1 degree of freedom.
+    of = corrected_test(np.array([1.0, 2.0]), 2, 0.95)
+    half = 12.706204736432095 * math.sqrt(3 / 4)
+    assert (of.ci_low, of.ci_high) == pytest.approx((1.5 - half, 1.5 + half))
 
 
 def test_corrected_test_of_a_repeated_split():
@@ -99,6 +107,12 @@ def test_unpaired_without_spread(a, b):
     assert of.probability_of_outperforming == 0
 
 
+def test_unpaired_of_two_runs_each():
+    of = unpaired_comparison(np.array([2.0, 4.0]), np.array([1.0, 2.0]), 0.95)
+    # Variances 2 and 1/2: t is 1.5 / sqrt(1 + 1/4), with (5/4)² / (1 + 1/16) degrees of freedom.
+    assert of.welch_p == pytest.approx(2 * stats.t.sf(1.5 / math.sqrt(1.25), 1.5625 / 1.0625))
+
+
 def test_unpaired_with_spread_on_one_side():
     # The mean of ten times 0.3 is 0.3 but for its last digit.
     of = unpaired_comparison(np.full(10, 0.3), A, 0.95)
@@ -129,10 +143,12 @@ def test_trend():
     assert of.spearman.ci_high == pytest.approx(math.tanh(math.atanh(rho) + half))
 
 
-def test_a_perfect_trend_has_an_interval():
-    of = trend(np.arange(9.0), np.arange(9.0) ** 2, 0.95)
-    assert of.spearman.coefficient == pytest.approx(1)
-    assert 0.99 < of.spearman.ci_low <= of.spearman.ci_high <= 1
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_perfect_trend_has_an_interval(sign):
+    of = trend(np.arange(9.0), sign * np.arange(9.0) ** 2, 0.95)
+    assert of.spearman.coefficient == pytest.approx(sign)
+    assert -1 <= of.spearman.ci_low <= of.spearman.ci_high <= 1
+    assert min(abs(of.spearman.ci_low), abs(of.spearman.ci_high)) > 0.99
 
 
 @pytest.mark.parametrize(
@@ -163,6 +179,7 @@ def unpaired(n, m, low, high, probability):
         (unpaired(8, 8, 0.1, 0.5, 0.74), 0.01, 1, False, "not_settled"),
         (unpaired(8, 8, -0.5, -0.1, 0.26), 0.01, 1, False, "not_settled"),
         (unpaired(8, 8, 0.1, 0.5, 0.75), 0.05, 1, False, "candidate_better"),
+        (unpaired(8, 8, -0.5, -0.1, 0.25), 0.05, 1, False, "baseline_better"),
         (unpaired(8, 8, 0.1, 0.5, 0.9), 0.06, 1, False, "not_settled"),
         (unpaired(8, 8, 0.1, 0.5, 0.9), None, 1, False, "not_settled"),
         # All of 4 beat all of 4 by chance in 2 of 70 orders; of 3 in 2 of 20.

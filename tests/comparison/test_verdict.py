@@ -183,6 +183,12 @@ def error_over_all_looks(looks, confidence, most=400):
     return error
 
 
+def test_a_boundary_that_is_just_reached_is_reached():
+    # Two of two: (2 + 1) / 2**2 is 1 - 0.25.
+    assert fewest_wins(2, 0.25) == 2
+    assert fewest_wins(2, 0.26) is None
+
+
 @pytest.mark.parametrize("confidence", [0.8, 0.9, 0.95, 0.99])
 @pytest.mark.parametrize("before", [0, 1, 5, 6, 8, 10, 13, 17, 20, 40])
 def test_over_all_looks_and_one_before_them_the_error_is_at_most_that_of_one(confidence, before):

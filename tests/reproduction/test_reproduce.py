@@ -3,7 +3,9 @@
 import os
 import shutil
 import subprocess
+import sys
 from contextlib import contextmanager
+from pathlib import Path
 
 import h5py
 import mlflow
@@ -319,6 +321,7 @@ def test_there_is_nothing_to_check_out_of_a_run_made_outside_git():
         reproduce.run_in_worktrees(reproduce.named(["no_norm-seed-00"]))
 
 
+COMMIT = ("git", "-c", "user.name=A", "-c", "user.email=a@example.org", "commit")
 # Stands in for the pipeline of a past commit: writes down what it finds, and trains nothing.
 PAST_PIPELINE = """
 import os, pathlib, sys
@@ -342,9 +345,8 @@ def states(tmp_path, empty_store, monkeypatch):
     (tmp_path / "pipeline/__main__.py").write_text(PAST_PIPELINE)
     (tmp_path / "rate").write_text("committed\n")
     (tmp_path / ".gitignore").write_text("/mlflow.db*\n/mlartifacts/\n/.bnlab/\n/told\n")
-    identity = ["-c", "user.name=A", "-c", "user.email=a@example.org"]
-    for command in (["init", "-q"], ["add", "."], [*identity, "commit", "-qm", "Then"]):
-        subprocess.run(["git", *command], check=True)
+    for command in (["git", "init", "-q"], ["git", "add", "."], [*COMMIT, "-qm", "Then"]):
+        subprocess.run(command, check=True)
     store = Store("digits")
 
     def record(variant, seeds, **changes):
@@ -376,6 +378,42 @@ def test_a_run_is_retrained_with_the_uncommitted_changes_that_it_was_made_with(s
     ]  # fmt: skip
     assert (tmp_path / "rate").read_text() == "committed\n"
     assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.slow
+def test_data_that_dvc_tracks_is_brought_from_the_cache_or_a_remote(states, tmp_path):
+    def dvc(*command):
+        subprocess.run([sys.executable, "-m", "dvc", *command], check=True, capture_output=True)
+
+    def give(rate):
+        # The data as they were then, and other data now.
+        Path("own/rate").write_text(f"{rate}\n")
+        dvc("add", "own")
+        Path("params.yaml").write_text("data: {path: own/rate}\n")
+        subprocess.run(["git", "add", "."], check=True)
+        subprocess.run([*COMMIT, "-qm", rate], check=True)
+
+    dvc("init", "-q")
+    dvc("remote", "add", "-q", "-d", "there", str(tmp_path.parent / "there"))
+    (tmp_path / "own").mkdir()
+    (tmp_path / "pipeline/__main__.py").write_text(PAST_PIPELINE.replace('"rate"', '"own/rate"'))
+    give("then")
+    states("tracked", (0,))
+    give("now")
+
+    def told():
+        assert reproduce.run_in_worktrees(reproduce.named(["tracked-seed-00"]))
+        return (tmp_path / "told").read_text().splitlines()[-1]
+
+    assert told() == "reproduce 1 then"
+    dvc("push", "--all-commits")
+    shutil.rmtree(".dvc/cache")
+    assert told() == "reproduce 1 then"
+    assert Path("own/rate").read_text() == "now\n"
+    shutil.rmtree(".dvc/cache")
+    shutil.rmtree(tmp_path.parent / "there")
+    with pytest.raises(PipelineError, match=r"own, as it was at commit .* is neither in DVC's"):
+        told()
 
 
 def test_one_state_that_comes_out_differently_is_enough(states):

@@ -239,7 +239,7 @@ def crowned(tracked_project, trained):
     data = TrainedOn("mnist", (28, 28), tuple("0123456789"), ())
     model_id = store.log_model(run, run_folder("no_norm", 0), data, images)
     store.finish(run)
-    Registry(NAME).crown(model_id, run.info.run_id, {})
+    Registry(NAME).crown(model_id, run.info.run_id, {}, "")
     assert trained == tracked_project
     return trained
 

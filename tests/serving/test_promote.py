@@ -109,7 +109,11 @@ def test_the_run_that_is_best_on_the_validation_set_becomes_champion(tracked, ca
     travels = json.loads(Path("reports/champion.json").read_text())
     assert travels["fingerprint"] == run.data.tags["bnlab.fingerprint"]
     assert travels["tags"] == version.tags
-    assert version.tags["difference"] == "+1.67 points (1.42 to 2.17), ahead in 10 of 10 pairs"
+    assert version.description == travels["description"]
+    assert version.description == (
+        "batch_norm, seed 2: the best of its runs on the validation set. Difference to no_norm in "
+        "test accuracy: +1.67 points (1.42 to 2.17), ahead in 10 of 10 pairs."
+    )
     told = capsys.readouterr().out
     assert told.startswith("batch_norm-seed-02 is champion as version 1\n")
     assert f"mlflow models serve -m models:/{NAME}@champion --env-manager local" in told
@@ -188,10 +192,10 @@ def test_force_promotes_anyway_and_is_recorded(tracked, capsys):
 
     promote.run(PARAMS, force=True)
 
-    tags = champion(project).tags
-    assert tags["forced"] == "true"
-    assert tags["verdict"] == "not_settled"
-    assert tags["difference"] == "-0.10 points (-1.00 to 0.80), ahead in 4 of 10 pairs"
+    version = champion(project)
+    assert version.tags["forced"] == "true"
+    assert version.tags["verdict"] == "not_settled"
+    assert version.description.endswith("-0.10 points (-1.00 to 0.80), ahead in 4 of 10 pairs.")
     assert "by force: the comparison does not settle" in capsys.readouterr().out
 
 
@@ -208,8 +212,8 @@ def test_a_comparison_without_an_interval_is_recorded_as_such(tracked):
 
     promote.run(PARAMS, force=True)
 
-    told = champion(project).tags["difference"]
-    assert told == "+1.67 points (no interval), ahead in 2 of 2 pairs"
+    told = champion(project).description
+    assert told.endswith("+1.67 points (no interval), ahead in 2 of 2 pairs.")
 
 
 def test_the_champion_before_is_named(tracked, capsys):

@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline.studies.judgement import judge, overall
+from pipeline.studies.judgement import judge, needed, overall
 from pipeline.studies.study import Rule
 
 RATE = "training.optimizer.learning_rate"
@@ -42,6 +42,11 @@ def only(judged):
     """Returns the outcome of a rule that is tested once."""
     (outcome,) = judged.outcomes
     return outcome
+
+
+def needed_of(rule, judged):
+    """Returns how many seeds the first of the judged rules would take."""
+    return needed(rule, only(judged[0]))
 
 
 @pytest.mark.parametrize(
@@ -163,6 +168,35 @@ def test_a_rule_that_is_settled_alone_may_not_be_settled_beside_another(study, e
     assert [only(rule).effect.p for rule in two] == [pytest.approx(0.0625)] * 2
     assert [rule.verdict for rule in two] == ["not settled"] * 2
     assert overall(two) == "not settled"
+
+
+def test_it_takes_more_seeds_for_a_rule_beside_another(study):
+    rules = [of(RULE, at={RATE: rate}) for rate in (0.1, 1.0)]
+    # All pairs are won, so Wilcoxon's p is 2 / 2**n: 6 make at most 0.05, and 7 half of that.
+    five, six = (AHEAD[AHEAD["seed"] < seeds] for seeds in (5, 6))
+
+    assert needed_of(rules[0], judge(study(rules[0]), five)).pairs == 6
+    assert needed_of(rules[0], judge(study(*rules), six)).pairs == 7
+    assert needed_of(rules[0], judge(study(rules[0]), six)) is None
+
+
+def test_a_rule_that_no_number_of_seeds_settles_is_told_from_one_with_too_few(study):
+    equal = of(RULE, expected="equal", margin=0.05)
+    wide = table(lambda _, name, seed: 0.5 + (name == "a") * 0.1 * np.sin(7 * seed))
+
+    # Whether its interval is within the margin is asked of at least as many as a verdict takes.
+    assert needed_of(equal, judge(study(equal), AHEAD[AHEAD["seed"] < 5])).pairs == 6
+    assert needed_of(RULE, judge(study(RULE), wide)).pairs is None
+
+
+def test_of_one_seed_it_is_known_how_many_a_rule_takes_at_least(study):
+    told = needed_of(RULE, judge(study(RULE), AHEAD[AHEAD["seed"] < 1]))
+    assert (told.pairs, told.is_spread_known) == (6, False)
+
+
+def test_of_differences_that_are_not_finite_nothing_follows(study):
+    infinite = table(lambda _, name, seed: np.inf if (name, seed) == ("a", 3) else 0.5)
+    assert needed_of(RULE, judge(study(RULE), infinite)) is None
 
 
 def test_a_study_is_supported_by_all_its_rules_and_refuted_by_one(study):

@@ -36,17 +36,18 @@ def test_without_a_file_nobody_is_champion(tracked):
 
 
 def test_the_champion_of_the_file_is_made_that_of_a_store_without_one(tracked):
-    write_champion(CANDIDATE.fingerprint(1), {"verdict": "candidate_better"})
+    write_champion(CANDIDATE.fingerprint(1), {"verdict": "candidate_better"}, "The best.")
 
     assert champion(tracked()) == ("batch_norm-seed-01", {"verdict": "candidate_better"})
     assert champion(tracked()) == ("batch_norm-seed-01", {"verdict": "candidate_better"})
-    assert Registry(EXPERIMENT).champion().version == 1
+    version = Registry(EXPERIMENT).champion()
+    assert (version.version, version.description) == (1, "The best.")
 
 
 def test_a_champion_of_ones_own_stays_and_that_is_said(tracked, caplog):
-    write_champion(CANDIDATE.fingerprint(1), {})
+    write_champion(CANDIDATE.fingerprint(1), {}, "The best.")
     tracked()
-    write_champion(CANDIDATE.fingerprint(0), {})
+    write_champion(CANDIDATE.fingerprint(0), {}, "The best.")
 
     assert champion(tracked()) == ("batch_norm-seed-01", {})
     (told,) = caplog.messages
@@ -54,18 +55,18 @@ def test_a_champion_of_ones_own_stays_and_that_is_said(tracked, caplog):
 
 
 def test_a_champion_whose_run_is_not_here_is_made_when_it_is(tracked, caplog):
-    write_champion("f1", {})
+    write_champion("f1", {}, "The best.")
     assert champion(tracked()) is None
     assert caplog.messages == []
 
-    write_champion(CANDIDATE.fingerprint(1), {})
+    write_champion(CANDIDATE.fingerprint(1), {}, "The best.")
     assert champion(tracked()) == ("batch_norm-seed-01", {})
 
 
 def test_after_an_ablation_the_champion_stays_without_a_word(tracked, caplog):
-    write_champion(CANDIDATE.fingerprint(1), {})
+    write_champion(CANDIDATE.fingerprint(1), {}, "The best.")
     tracked()
-    write_champion("f1", {})
+    write_champion("f1", {}, "The best.")
 
     assert champion(tracked()) == ("batch_norm-seed-01", {})
     assert caplog.messages == []
@@ -80,7 +81,9 @@ def test_a_damaged_file_is_reported(tracked, content):
 
 
 def test_the_file_says_which_run_and_why(project):
-    write_champion("f1", {"verdict": "candidate_better"})
+    write_champion("f1", {"verdict": "candidate_better"}, "The best.")
 
     content = json.loads((project / Path("reports/champion.json")).read_text())
-    assert content == {"fingerprint": "f1", "tags": {"verdict": "candidate_better"}}
+    assert content == {
+        "fingerprint": "f1", "tags": {"verdict": "candidate_better"}, "description": "The best.",
+    }  # fmt: skip

@@ -50,10 +50,18 @@ def test_the_description_links_to_the_views():
     assert all(path.startswith("#/experiments/7/runs?") for path in paths)
 
 
+@pytest.mark.parametrize("tags", [pages.of_runs("7"), pages.of_study("3", "ReLUs die", [], [])])
+def test_a_list_of_experiments_says_how_to_come_to_the_runs(tags):
+    # It shows about 24 characters.
+    assert tags["mlflow.note.content"][:24] == "Choose Model training at"
+
+
 def test_a_study_is_described_by_its_claim_and_shows_means():
     tags = pages.of_study("3", "ReLUs die", ["training.epochs"], ["dead_units", "test_accuracy"])
 
-    assert tags["mlflow.note.content"].startswith("ReLUs die? [Cells in a table](#/experiments/3/")
+    told = tags["mlflow.note.content"]
+    assert "open [the cells in a table](#/experiments/3/" in told
+    assert " for: ReLUs die? " in told
     (_, state) = saved_views(tags)["table"]
     shown = [
         "params.`variant`", "params.`training.epochs`",

@@ -61,7 +61,7 @@ def test_all_epochs_are_shown(tracked_project):
         (1, 0.5),
     ]
     # Models and test scores are still to come: `track` finishes the run.
-    assert {run.info.status for run in runs.values()} == {"RUNNING"}
+    assert {run.info.status for run in runs.values()} == {"SCHEDULED"}
 
 
 def test_a_run_starts_when_its_training_did(tracked_project):
@@ -181,7 +181,7 @@ def test_a_resumed_training_resumes_its_runs(tracked_project):
     show(epoch(0, 0), epoch(0, 1), epoch(0, 2))
 
     (run,) = seen(tracked_project).values()
-    assert run.info.status == "RUNNING"
+    assert run.info.status == "SCHEDULED"
     losses = history(tracked_project, "no_norm-seed-00", "train/loss")
     assert losses == [(0, 1.0), (1, 0.5), (2, pytest.approx(1 / 3))]
 

@@ -1,5 +1,4 @@
 import json
-from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -29,7 +28,9 @@ EPOCH = EpochScores(2, 4, train=Scores(0.25, 0.75), validation=Scores(0.5, 0.625
 
 
 def test_a_run_is_named_and_described_by_what_made_it():
-    record = records.run_record(MANIFEST, 2, Lineage({"threads": "2"}, b"diff"))
+    record = records.run_record(
+        MANIFEST, 2, Lineage({"threads": "2"}, b"diff"), shown={"cell": "batch_norm"}
+    )
 
     assert record.name == "batch_norm-seed-02"
     assert record.fingerprint == MANIFEST.fingerprint(2)
@@ -46,55 +47,13 @@ def test_a_run_is_named_and_described_by_what_made_it():
         "variant": "batch_norm",
         "seed": "2",
         "kind": "run",
-        "cell": f"batch_norm ({MANIFEST.settings_sha256()[:5]})",
+        "cell": "batch_norm",
         "mlflow.source.name": "train@batch_norm",
         "mlflow.source.type": "LOCAL",
         "data.sha256": "da7a",
         "code.sha256": "c0de",
         "threads": "2",
     }
-
-
-def cell(manifest, seed=0, lineage=None):
-    """Returns the tag by which MLflow groups runs into one line of a chart."""
-    return records.run_record(manifest, seed, lineage or Lineage({})).tags["cell"]
-
-
-def test_runs_that_differ_only_in_seed_or_commit_share_a_cell():
-    more = replace(MANIFEST, seeds=tuple(range(20)))
-    commits = [
-        Lineage(
-            {"mlflow.source.git.commit": commit * 40, "dvc.experiment": name, "keras.version": "3"},
-            patch,
-        )
-        for commit, name, patch in (("a", "rough-moth", b""), ("b", "calm-eel", b"diff"))
-    ]
-
-    cells = {cell(more, seed, lineage) for seed in (0, 17) for lineage in commits}
-
-    assert cells == {cell(MANIFEST)}
-
-
-def with_rate(rate):
-    training = {"epochs": 10, "optimizer": {"name": "adam", "learning_rate": rate}}
-    return replace(MANIFEST, parameters=MANIFEST.parameters | {"training": training})
-
-
-@pytest.mark.parametrize(
-    ("one", "other"),
-    [
-        (MANIFEST, replace(MANIFEST, parameters=MANIFEST.parameters | {"momentum": 0.9})),
-        (with_rate(0.01), with_rate(0.001)),
-        (MANIFEST, replace(MANIFEST, data_sha256="da7b")),
-        (MANIFEST, replace(MANIFEST, code_sha256="c0df")),
-        (MANIFEST, replace(MANIFEST, variant="no_norm")),
-    ],
-    ids=["a setting more", "learning rate", "data", "code", "variant"],
-)
-def test_runs_made_from_other_inputs_are_another_cell(one, other):
-    assert cell(one) != cell(other)
-    # By the name alone a variant's settings could not be told apart.
-    assert cell(one).startswith(f"{one.variant} (")
 
 
 def test_a_run_names_its_data_by_split():

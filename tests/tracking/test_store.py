@@ -432,14 +432,14 @@ def test_a_locked_database_is_retried_but_not_for_ever(store, monkeypatch):
         store.log(run, LOSSES)
 
 
-@pytest.mark.parametrize("status", ["KILLED", "FAILED"])
+@pytest.mark.parametrize("status", ["SCHEDULED", "KILLED", "FAILED"])
 def test_an_interrupted_run_is_marked_unless_it_is_finished(store, status):
     run = store.open(RECORD)
-    store.mark_interrupted(run, status)
+    store.leave(run, status)
     assert client(Path.cwd()).get_run(run.info.run_id).info.status == status
 
     store.finish(store.open(RECORD))
-    store.mark_interrupted(store.open(RECORD), status)
+    store.leave(store.open(RECORD), status)
     assert is_finished(store.open(RECORD))
 
 

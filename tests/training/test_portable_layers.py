@@ -68,6 +68,37 @@ def test_without_cutting_some_do_depend_on_them(caches):
     assert found != [found[0]] * len(PROCESSORS)
 
 
+@pytest.mark.parametrize("most", [1, 24, 256, 400])
+def test_pieces_are_whole_strips_of_one_size_that_cover_all(most):
+    for length in range(1, 1_200):
+        pieces = portable_layers._pieces(length, most)
+
+        assert [place for one in pieces for place in range(length)[one]] == list(range(length))
+        sizes = [one.stop - one.start for one in pieces]
+        assert len(set(sizes[:-1])) <= 1
+        if most >= 8:
+            assert max(sizes) <= most
+        # As few as possible.
+        assert len(pieces) <= -(-length // most)
+        assert len(pieces) == 1 or sizes[0] % 8 == 0
+
+
+def test_rows_are_as_many_as_eigen_does_not_divide():
+    """Its GeneralBlockPanelKernel.h takes 64 floats of L1 itself, and makes 4 columns at once."""
+    fit_in_32, fit_in_48 = (kilobytes * 1_024 // 4 - 64 for kilobytes in (32, 48))
+    for summed in range(1, 401):
+        for columns in range(1, 700):
+            rows = portable_layers._rows_at_once(summed, columns)
+            if summed * columns >= fit_in_48:
+                assert rows == 256
+                continue
+            assert rows in range(24, 257, 8)
+            if rows > 24:
+                assert summed * (rows + columns + 4) <= fit_in_32
+            if rows < 256:
+                assert summed * (rows + 8 + columns + 4) > fit_in_32
+
+
 def test_a_portable_model_has_the_names_and_outputs_of_its_original():
     network = dense(hidden_dims=(5,), activation="relu")
     model = build(network, NoNorm(), shape=(2, 3), classes=4)

@@ -153,7 +153,8 @@ def read(run: Run) -> RecordedRun:
         text = _read_artifact(run.info.run_id, MANIFEST)
         if text is None:
             raise DataError(
-                f"{name} holds no {MANIFEST}: it is unfinished, or recorded by an older bnlab"
+                f"{name} holds no {MANIFEST}: it is of an older bnlab, or unfinished, and then "
+                "`python -m pipeline track` where it was trained finishes it"
             )
         manifest = Manifest.from_json(text.decode(), f"{MANIFEST} of {name}")
         metrics = run.data.metrics.items()

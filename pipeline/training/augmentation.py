@@ -60,9 +60,9 @@ class _Overlay:
 def affine_transform(  # noqa: PLR0913, PLR0917  They are those of Keras.
     images: tf.Tensor,
     transform: tf.Tensor,
-    interpolation: str = "bilinear",
-    fill_mode: str = "constant",
-    fill_value: float = 0,
+    interpolation: str,
+    fill_mode: str,
+    fill_value: float,
     data_format: str = "channels_last",  # noqa: ARG001  Keras passes it.
 ) -> tf.Tensor:
     """Returns images [batch, height, width, channels], each moved by its transform.

@@ -87,7 +87,10 @@ def _logits(
     shape = units.shape if keras.backend.is_keras_tensor(units) else ()
     if len(shape) != 2 or None in shape[1:]:
         got = f"[{', '.join(map(str, ('batch', *shape[1:])))}]" if shape else repr(units)
-        raise ParamsError(f"{network.code}: `hidden` must return [batch, units], got {got}")
+        line = type(network).hidden.__code__.co_firstlineno
+        raise ParamsError(
+            f"{network.code}, line {line}: `hidden` must return [batch, units], got {got}"
+        )
     layer = network.logits(classes) or keras.layers.Dense(classes)
     layer.name = "logits"
     return layer(units)
@@ -120,7 +123,10 @@ def _expect_storable(layer: keras.layers.Layer, code: str) -> None:
     """Refuses layers that Keras alone could not load from a file."""
     module = type(layer).__module__
     if not module.startswith(("keras.", "pipeline.")) or isinstance(layer, keras.layers.Lambda):
-        raise ParamsError(f"{code}: `{type(layer).__name__}` is not a layer of Keras' own")
+        raise ParamsError(
+            f"{code}: `{type(layer).__name__}` is not a layer of Keras' own, which alone can be "
+            "loaded from a file: build the network of those"
+        )
 
 
 def _named(model: keras.Model) -> keras.Model:

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from pydantic import PydanticUndefinedAnnotation
+from pydantic import PydanticUndefinedAnnotation, PydanticUserError
 
 from pipeline.errors import ParamsError, first_line, printable
 from pipeline.params import Network
@@ -43,6 +43,8 @@ def fault(code: str, error: Exception) -> ParamsError:
         frames = traceback.extract_tb(error.__traceback__)
         line = next((frame.lineno for frame in reversed(frames) if frame.filename == code), None)
         said = first_line(error)
+    if isinstance(error, PydanticUserError) and error.code == "model-field-missing-annotation":
+        said = f"{said.partition('. ')[0]}: give each field a type, as in `width: int`"
     where = f"{code}, line {line}" if line else code
     return ParamsError(printable(f"{where}: {type(error).__name__}: {said}"))
 

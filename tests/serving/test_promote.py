@@ -134,9 +134,10 @@ def test_where_losses_decide_the_run_with_the_smallest_becomes_champion(tracked,
 
     promote.run(by("loss"), force=False)
 
-    tags = champion(project).tags
-    assert tags["seed"] == "0"
-    assert tags["difference"] == "-0.0167 nats (-0.0217 to -0.0142), ahead in 10 of 10 pairs"
+    version = champion(project)
+    assert version.tags["seed"] == "0"
+    told = "test loss: -0.0167 nats (-0.0217 to -0.0142), ahead in 10 of 10 pairs."
+    assert version.description.endswith(told)
     assert "difference in test loss: -0.0167 nats" in capsys.readouterr().out
 
 

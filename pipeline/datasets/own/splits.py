@@ -81,14 +81,15 @@ def _drawn(
         raise params_error(
             key,
             f"must be at least {math.ceil(count / given[rare])} to have class "
-            f"{one_line(classes[rare])!r}, of which there are {given[rare]} in {count}, got {size}",
+            f"{_named(classes[rare])}, of which there are {given[rare]} in {count}, "
+            f"got {size}; or leave the class out",
         )
     if kept.min() < splits_left:
         rare = int(np.argmin(kept))
         raise params_error(
             key,
-            f"must be less, to leave {splits_left} of class {one_line(classes[rare])!r}, of which "
-            f"there are {given[rare]} in {count}, got {size}",
+            f"must be less, to leave {splits_left} of class {_named(classes[rare])}, of "
+            f"which there are {given[rare]} in {count}, got {size}",
         )
     return left, out
 
@@ -100,10 +101,14 @@ def _expect_enough(examples: Examples, classes: tuple[str, ...], splits: int, da
         rare = int(np.argmin(counts))
         raise data_error(
             Path(data.path),
-            f"has {counts[rare]} training examples of class "
-            f"{one_line(classes[rare])!r}, too few for {splits} splits: add some, or leave the "
-            "class out",
+            f"has {counts[rare]} training examples of class {_named(classes[rare])}, and "
+            f"it takes {splits}, one for each split: add some, or leave the class out",
         )
+
+
+def _named(name: str) -> str:
+    """Returns a class's name in quotes, which show a space at its end."""
+    return one_line(repr(str(name)))
 
 
 def _counts(examples: Examples, classes: tuple[str, ...]) -> NDArray[np.intp]:

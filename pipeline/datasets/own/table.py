@@ -51,11 +51,12 @@ def read(path: Path, label: str | None) -> Given:
     classes, columns = table[label], table.drop(columns=label)
     if not len(table) or columns.empty:
         raise data_error(path, f"has {len(table)} rows and {len(names)} columns: too few")
-    if classes.isna().any():
-        row = int(np.argmax(classes.isna())) + 1
-        raise data_error(path, f"has no label in row {row} of the data: add it")
     features = tuple(str(name) for name in columns.columns)
     values = np.column_stack([_numbers(columns[name], path) for name in features])
+    is_empty = classes.isna() | (classes.astype(str).str.strip() == "")
+    if is_empty.any():
+        row = int(np.argmax(is_empty)) + 1
+        raise data_error(path, f"has no label in row {row} of the data: add it")
     return Given(
         Part(as_features(values, printable_path(path), features), _labels(classes, path)),
         None,
@@ -114,7 +115,12 @@ def _expect_distinct(names: list[str], path: Path) -> None:
 
 
 def _no_label(path: Path, names: list[str], label: str | None) -> Exception:
-    columns = one_line(", ".join(names))
+    if len(names) == 1 and (other := set(names[0]) & set(";\t|")):
+        return data_error(
+            path, f"has one column: separate its values by commas, not by {min(other)!r}"
+        )
+    # Quoted, for the space at an end to be seen.
+    columns = one_line(", ".join(map(repr, names)))
     if label is None:
         return params_error(
             "label",

@@ -133,7 +133,7 @@ def with_row(row, place=3):
         (with_row("1,inf,u"), "has inf in row 3 of the data, column 'b', not a finite number of"),
         (with_row("1,1e39,u"), "has 1e+39 in row 3 of the data, column 'b', not a finite number"),
         (with_row("1,-1e400,u"), "has -inf in row 3 of the data, column 'b', not a finite numb"),
-        (with_row("1,2"), "has a class with the name ''"),
+        (with_row("1,2"), "has no label in row 3 of the data: add it"),
         (with_row("1"), "has '' in row 3 of the data, column 'b', not a number"),
         (with_row("1,2,u,4"), "is not a table of values separated by commas: Error tokenizing da"),
         (with_row("1,2,u,4", 1), "is not a table of values separated by commas: Length of header"),
@@ -151,6 +151,8 @@ def with_row(row, place=3):
         (frame(b=[1, 2, None, 4] * 2), "has nan in row 3 of the data, column 'b', not a finite"),
         (frame(b=[[1], [2]] * 4), "has array([1]) in row 1 of the data, column 'b', not a number"),
         (frame(b=pd.to_datetime(["2020"] * 8)), "has datetime64["),
+        (with_row("1,2,"), "has no label in row 3 of the data: add it"),
+        (b"a;kind\n1;u\n", "has one column: separate its values by commas, not by ';'"),
         (frame(kind=["u", None] * 4), "has no label in row 2 of the data: add it"),
         (frame(kind=[1.5, 2] * 4), ", column 'kind', holds labels that are neither text nor"),
     ],
@@ -166,8 +168,8 @@ def test_what_is_no_table_of_numbers_is_refused_with_its_place(saved, refusal, c
 @pytest.mark.parametrize(
     ("label", "told"),
     [
-        (None, "is missing: name the column of {} with the classes: a, b, kind"),
-        ("Kind", "must be a column of {}: a, b, kind; got 'Kind'"),
+        (None, "is missing: name the column of {} with the classes: 'a', 'b', 'kind'"),
+        ("Kind", "must be a column of {}: 'a', 'b', 'kind'; got 'Kind'"),
     ],
 )
 def test_an_unknown_label_is_told_with_the_columns(saved, refusal, content, label, told):

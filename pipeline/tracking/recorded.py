@@ -6,7 +6,8 @@ import json
 import re
 import tempfile
 import time
-from collections.abc import Iterator
+import uuid
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +37,8 @@ from pipeline.training.network_file import network_class
 from pipeline.training.normalization import NORMALIZATIONS
 
 COMMIT = "mlflow.source.git.commit"
+# A tag for each reproduction of a run, and the tag that counts them.
+_REPRODUCTION, _REPRODUCTIONS = "reproduction.", "reproductions"
 # How many candidates a message names.
 _NAMED = 5
 
@@ -207,13 +210,23 @@ def model_folder(run: RecordedRun) -> Iterator[Path]:
 
 
 def note_reproduction(run: RecordedRun, outcome: str) -> None:
-    """Adds a line about a reproduction to the run's tags, and counts it."""
+    """Adds a line about a reproduction to the run's tags, and counts it.
+
+    Another clone may do so at the same time, so the line has a name that nobody else gives, and who
+    has counted looks again.
+    """
+    now = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime())
     with asking(), store_lock():
         client = existing_client()
-        count = int(client.get_run(run.id).data.tags.get("reproductions", 0)) + 1
-        now = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime())
-        client.set_tag(run.id, f"reproduction.{count}", f"{now}: {outcome}")
-        client.set_tag(run.id, "reproductions", str(count))
+        client.set_tag(run.id, f"{_REPRODUCTION}{now} {uuid.uuid4().hex[:6]}", outcome)
+        counted = None
+        while counted != (count := _reproductions(client.get_run(run.id).data.tags)):
+            client.set_tag(run.id, _REPRODUCTIONS, str(count))
+            counted = count
+
+
+def _reproductions(tags: Mapping[str, str]) -> int:
+    return sum(name.startswith(_REPRODUCTION) for name in tags)
 
 
 def _search(condition: str, key: str = "run_id", start: str = "") -> list[Run]:

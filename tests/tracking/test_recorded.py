@@ -1,5 +1,8 @@
+import re
 import shutil
+from contextlib import nullcontext
 from dataclasses import replace
+from multiprocessing.pool import ThreadPool
 from pathlib import Path
 
 import mlflow
@@ -185,8 +188,27 @@ def test_reproductions_are_counted_and_told_apart(store):
 
     tags = recorded.find(read.id).data.tags
     assert tags["reproductions"] == "2"
-    assert tags["reproduction.1"].endswith("UTC: bit-identical on this")
-    assert tags["reproduction.2"].endswith("UTC: differs on that")
+    noted = {name: said for name, said in tags.items() if name.startswith("reproduction.")}
+    assert sorted(noted.values()) == ["bit-identical on this", "differs on that"]
+    assert all(re.match(r"reproduction\.\d{4}-\d\d-\d\d \d\d:", name) for name in noted)
+
+
+def test_none_is_lost_of_the_reproductions_that_two_clones_note_at_once(store, monkeypatch):
+    read = recorded.read(recorded.find(record(store, 0)))
+    # The lock is a file beside the checkout, of which other clones know nothing.
+    monkeypatch.setattr(recorded, "store_lock", nullcontext)
+
+    def note(place):
+        recorded.note_reproduction(read, f"on {place}")
+
+    with ThreadPool(4) as pool:
+        pool.map(note, range(8), chunksize=1)
+
+    tags = recorded.find(read.id).data.tags
+    assert tags["reproductions"] == "8"
+    assert {said for name, said in tags.items() if name.startswith("reproduction.")} == {
+        f"on {place}" for place in range(8)
+    }
 
 
 def test_a_missing_store_is_not_created(project):

@@ -47,9 +47,10 @@ tutorial: setup  ## run the tutorial's notebook and rewrite docs/tutorial.md
 	@test -d runs || { echo "error: there are no runs yet; make run first"; exit 66; }
 	python -m notebooks.export
 
-test: setup  ## run the tests; MEASURED=1 measures coverage too, which takes a minute more
+test: setup  ## run the tests that are quick; ALL=1 runs those marked slow too, MEASURED=1 measures coverage
 	@# Three, for two processors: one often waits, for a browser, a server or a lock.
-	pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder $(if $(MEASURED),$(COVERAGE))
+	pytest -m "not drill$(if $(ALL),, and not slow)" --numprocesses 3 --dist loadfile --no-loadscope-reorder \
+		$(if $(MEASURED),$(COVERAGE))
 
 drills: setup  ## break things on purpose, and write the results to docs/RELIABILITY.md
 	pytest -m "" tests/faults tests/test_remotes.py --page docs/RELIABILITY.md

@@ -158,7 +158,7 @@ def test_only_what_is_missing_is_trained(compared):
 @pytest.mark.slow
 def test_tests_and_checks_are_run(compared):
     assert compared.told["Check"] == "make check\n"
-    assert compared.told["Test"] == "make test\n"
+    assert compared.told["Test"] == "make test ALL=1\n"
     installed = compared.told["Fetch the runs of both sides"].startswith("uv pip install")
     assert installed == compared.fetched
 

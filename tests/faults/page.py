@@ -9,7 +9,7 @@ _HEAD = (
     "Each line is a promise and the drill that puts it to the test, with the figures that came out "
     "when `make drills` last wrote this page. A drill makes the fault for real: a server that "
     "misbehaves, a signal, a full file system, a lock. It lives in `tests/faults/`, under the name "
-    "given here; the short ones run in `make test` as well."
+    "given here; the short ones run in `make test ALL=1` as well."
 )
 
 

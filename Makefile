@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup run demo team-demo tutorial test drills coverage mutants portability check studies independent bench ui lock clean
+.PHONY: help setup run demo team-demo tutorial test drills coverage mutants portability check studies independent bench first-hour ui lock clean
 
 # The first interpreter on the path that the locked packages support.
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
@@ -70,6 +70,9 @@ check: setup  ## check lint, types, import layers and spelling
 	pyrefly check --summary=none
 	lint-imports --no-logo
 	git ls-files -z ':!reports' ':!*requirements.lock' | xargs -0 codespell
+
+first-hour: setup  ## walk the first hour in a clone, and write docs/first-hour.md with its pictures
+	@python -m tests.first_hour
 
 studies: setup  ## put published claims to the test; the gallery is studies/README.md
 	dvc repro studies/dvc.yaml

@@ -419,7 +419,8 @@ def check(words):
             check_command(arguments)
         case ["make", *targets]:
             makefile = Path("Makefile").read_text(encoding="utf-8")
-            known = re.findall(r"^([a-z-]+):|^([A-Z]+) \?=", makefile, re.MULTILINE)
+            names = r"^([a-z-]+):|^([A-Z]+) \?=|\$\(if \$\(([A-Z]+)\)"
+            known = re.findall(names, makefile, re.MULTILINE)
             for target in targets:
                 name = target.partition("=")[0]
                 assert name in {one for pair in known for one in pair}, target

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -95,9 +95,16 @@ def since(revision: str) -> tuple[list[Source], list[Unfinished]]:
         states = _listed(
             [f"{experiment.name} {experiment.state}" for experiment in without_results]
         )
+        if nearest := _nearest(commit, {baseline for _, baseline, _ in finished}):
+            advice = (
+                f"the last commit before it with some is {nearest[:_SHORT]}: "
+                f"`python -m pipeline compare --since {nearest[:_SHORT]}`"
+            )
+        else:
+            advice = "" if states else "`dvc exp run` makes one"
         raise ArgumentError(
             f"no experiment has results since {revision} (commit {commit[:_SHORT]}): "
-            f"{states or '`dvc exp run` makes one'}"
+            f"{'; '.join(filter(None, (states, advice)))}"
         )
     names = [name for name, _ in with_results]
     sources = [
@@ -168,8 +175,24 @@ def _without_results(experiment: Unfinished) -> PipelineError:
 
 
 def _is_since(commit: str, baseline: str) -> bool:
-    ended = subprocess.run(["git", "merge-base", "--is-ancestor", commit, baseline], check=False)
-    return ended.returncode == 0
+    return _git("merge-base", "--is-ancestor", commit, baseline) is not None
+
+
+def _nearest(commit: str, baselines: Collection[str]) -> str | None:
+    """Returns the last commit before this one since which there is one of the baselines."""
+    shared = {_git("merge-base", commit, baseline) for baseline in baselines}
+    distances = [
+        (int(_git("rev-list", "--count", f"{earlier}..{commit}") or 0), earlier)
+        for earlier in shared
+        if earlier
+    ]
+    return min(distances)[1] if distances else None
+
+
+def _git(*arguments: str) -> str | None:
+    """Returns what git prints; None if it fails, as for commits that a shallow clone lacks."""
+    ended = subprocess.run(["git", *arguments], capture_output=True, text=True, check=False)
+    return ended.stdout.strip() if ended.returncode == 0 else None
 
 
 def _listed(names: list[str]) -> str:

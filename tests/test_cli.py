@@ -225,7 +225,58 @@ def test_params_prints_what_each_variant_trains_with(start):
         "  training.optimizer.learning_rate: 0.01",
         "  training.optimizer.epsilon: 1e-08",
         "  seeds: 10",
+        "A verdict takes at least 6 seeds, 8 in a grid of 4 experiments and 10 in one of 16.",
     ]
+
+
+def few_seeds(project, seeds):
+    few = PARAMS.replace("seeds: 10", f"seeds: {seeds}")
+    (project / "params.yaml").write_text(few, encoding="utf-8")
+
+
+def test_params_says_that_seeds_are_too_few(start, project):
+    few_seeds(project, 5)
+
+    told = start("params").stdout.splitlines()[-2]
+    assert told == "With 5 pairs no p can be small enough for a verdict: that takes 6 seeds."
+
+
+# It ends where there is no data, and has said this before.
+@pytest.mark.parametrize(
+    ("seeds", "told"),
+    [
+        (5, ["With BN: With 5 pairs no p can be small enough for a verdict: that takes 6 seeds."]),
+        (6, []),
+    ],
+)
+def test_train_says_beforehand_that_seeds_are_too_few(start, project, seeds, told):
+    few_seeds(project, seeds)
+
+    *said, error = start("train", "batch_norm").stderr.splitlines()
+    assert error.startswith("error: data/prepared.npz is not here")
+    assert said == told
+
+
+@pytest.mark.parametrize("scale", ["", "--quick"])
+def test_study_says_beforehand_that_seeds_are_too_few_unless_it_is_quick(start, project, scale):
+    folder = project / "studies/notebook"
+    folder.mkdir(parents=True)
+    text = (CHECKOUT / "studies/notebook/study.yaml").read_text(encoding="utf-8")
+    text = text.replace("networks/dense.py", DENSE).replace("  seeds: 30", "  seeds: 5")
+    (folder / "study.yaml").write_text(text.replace("training.seeds: 6", "training.seeds: 4"))
+
+    *said, error = start("study", "notebook", *filter(None, [scale])).stderr.splitlines()
+    assert error.startswith("error: data/prepared.npz is not here")
+    told = "notebook: With 5 pairs no p can be small enough for a verdict: that takes 6 seeds."
+    assert said == ([] if scale else [told])
+
+
+def test_train_says_nothing_of_seeds_where_settle_adds_them(start, project):
+    few_seeds(project, 5)
+    repeated = (project / "params.yaml").read_text().replace("looks: once", "looks: repeated")
+    (project / "params.yaml").write_text(repeated, encoding="utf-8")
+
+    one_line(start("train", "batch_norm"))
 
 
 def test_predict_loads_no_model_where_no_file_is_of_use(start, project, no_tensorflow):

@@ -20,6 +20,11 @@ def stage() -> str | None:
     return os.environ.get("DVC_STAGE", "").rpartition(":")[2] or None
 
 
+def is_experiment() -> bool:
+    """Returns whether DVC runs this process as part of an experiment."""
+    return "DVC_EXP_BASELINE_REV" in os.environ
+
+
 def dvc_process() -> psutil.Process | None:
     """Returns the process of DVC that runs this one as a stage."""
     if stage() is None:

@@ -14,7 +14,7 @@ from types import FrameType
 
 import click
 
-from pipeline.errors import PipelineError, WriteError, one_line
+from pipeline.errors import PendingError, PipelineError, WriteError, one_line
 
 # MLflow reads these when it is imported. Nothing about the user may be sent anywhere. A server that
 # is gone should cost seconds only: `track` catches up afterwards.
@@ -95,7 +95,7 @@ def main(name: str = "bnlab") -> None:
     try:
         pipeline(prog_name=name)
     except PipelineError as error:
-        _end(error)
+        _end(_as_of_now(error))
     except ModuleNotFoundError as error:
         # One of this project's own would be a fault, and wants its traceback.
         if (error.name or "pipeline").partition(".")[0] == "pipeline":
@@ -118,6 +118,17 @@ def _leave(number: int, _: FrameType | None) -> None:
     # By an exception, so that half-written files are removed; the exit code is the one that shells
     # give.
     sys.exit(128 + number)
+
+
+def _as_of_now(error: PipelineError) -> PipelineError:
+    """Returns an error that asks for `dvc repro` as one that says to wait, if DVC runs already."""
+    # Where DVC is not installed, it does not run.
+    with suppress(ImportError):
+        from pipeline.execution import under_dvc  # noqa: PLC0415  Few errors need it.
+
+        if told := under_dvc.made_meanwhile(str(error)):
+            return PendingError(told)
+    return error
 
 
 def _end(error: PipelineError) -> None:

@@ -268,6 +268,11 @@ def test_the_champion_is_served_and_answers_for_raw_images(reproduced):
     )  # fmt: skip
     try:
         answer = ask(port, {"inputs": test.tolist()}, server)
+        refused = requests.post(
+            f"http://127.0.0.1:{port}/invocations", timeout=30,
+            # One image, where a list of them is asked for.
+            json={"inputs": test[0].tolist()},
+        )  # fmt: skip
     finally:
         os.killpg(server.pid, signal.SIGTERM)
         server.communicate(timeout=30)
@@ -276,6 +281,11 @@ def test_the_champion_is_served_and_answers_for_raw_images(reproduced):
     assert probabilities.shape == (50, 10)
     np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-5)
     np.testing.assert_array_equal(probabilities.argmax(axis=1), expected[int(seed)][:50])
+    assert refused.status_code == 400
+    told = refused.json()["message"]
+    assert told.endswith("Shape of input (8, 8) does not match expected shape (-1, 8, 8).")
+    # Without the image, whose 64 values would come twice.
+    assert len(told) < 300
 
 
 def ask(port, question, server):

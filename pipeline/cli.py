@@ -8,6 +8,7 @@ import logging
 import os
 import signal
 import sys
+from collections.abc import MutableMapping
 from contextlib import suppress
 from importlib import import_module
 from types import FrameType
@@ -41,6 +42,8 @@ COMMANDS = (
     "compare", "demo", "doctor", "download", "evaluate", "gallery", "params", "predict", "prepare",
     "promote", "reproduce", "settle", "study", "track", "train", "ui",
 )  # fmt: skip
+_PROXIES = ("http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY")
+_LOCAL = "localhost,127.0.0.1,::1"
 _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 
@@ -85,6 +88,7 @@ def main(name: str = "bnlab") -> None:
     os.environ["MPLBACKEND"] = "agg"
     for setting, value in (MLFLOW_SETTINGS | RAY_SETTINGS).items():
         os.environ.setdefault(setting, value)
+    _go_past_proxies(os.environ)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
     # Whoever retries reports the last failure itself.
     logging.getLogger("urllib3").setLevel(logging.ERROR)
@@ -112,6 +116,20 @@ def main(name: str = "bnlab") -> None:
     finally:
         # At exit, Python would search all objects once more, for up to a second.
         gc.freeze()
+
+
+def _go_past_proxies(environment: MutableMapping[str, str]) -> None:
+    """Has requests to servers on this machine sent to them, where others go by way of a proxy.
+
+    Elsewhere nothing is set: with `no_proxy` in the environment, Python would not look for the
+    proxies that macOS and Windows have in their own settings.
+    """
+    if not any(environment.get(name) for name in _PROXIES):
+        return
+    # The lower case counts, where both are set.
+    hosts = environment.get("no_proxy") or environment.get("NO_PROXY") or ""
+    if hosts.strip() != "*":
+        environment["no_proxy"] = environment["NO_PROXY"] = ",".join(filter(None, (hosts, _LOCAL)))
 
 
 def _leave(number: int, _: FrameType | None) -> None:

@@ -39,7 +39,7 @@ $(READY): requirements.lock
 run: setup  ## download MNIST, train, compare and track; then print the answer
 	@python -m pipeline params > /dev/null
 	dvc repro
-	@sed -n '1,3p' reports/report.md
+	@sed -n '1,3{s/^# //;s/\*\*//g;p;}' reports/report.md
 	@printf '\n%s\n' "Open reports/report.html in a browser; make ui shows the runs."
 
 demo: setup  ## run the pipeline on 1,797 digits that need no download, in a folder of its own

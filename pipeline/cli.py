@@ -8,13 +8,14 @@ import logging
 import os
 import signal
 import sys
+from collections.abc import MutableMapping
 from contextlib import suppress
 from importlib import import_module
 from types import FrameType
 
 import click
 
-from pipeline.errors import PipelineError, WriteError, one_line
+from pipeline.errors import PendingError, PipelineError, WriteError, one_line
 
 # MLflow reads these when it is imported. Nothing about the user may be sent anywhere. A server that
 # is gone should cost seconds only: `track` catches up afterwards.
@@ -43,6 +44,8 @@ COMMANDS = (
     "compare", "demo", "doctor", "download", "evaluate", "gallery", "params", "predict", "prepare",
     "promote", "reproduce", "settle", "study", "track", "train", "ui",
 )  # fmt: skip
+_PROXIES = ("http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY")
+_LOCAL = "localhost,127.0.0.1,::1"
 _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 
@@ -87,6 +90,7 @@ def main(name: str = "bnlab") -> None:
     os.environ["MPLBACKEND"] = "agg"
     for setting, value in (MLFLOW_SETTINGS | RAY_SETTINGS | TENSORFLOW_SETTINGS).items():
         os.environ.setdefault(setting, value)
+    _go_past_proxies(os.environ)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
     # Whoever retries reports the last failure itself.
     logging.getLogger("urllib3").setLevel(logging.ERROR)
@@ -97,7 +101,7 @@ def main(name: str = "bnlab") -> None:
     try:
         pipeline(prog_name=name)
     except PipelineError as error:
-        _end(error)
+        _end(_as_of_now(error))
     except ModuleNotFoundError as error:
         # One of this project's own would be a fault, and wants its traceback.
         if (error.name or "pipeline").partition(".")[0] == "pipeline":
@@ -116,10 +120,35 @@ def main(name: str = "bnlab") -> None:
         gc.freeze()
 
 
+def _go_past_proxies(environment: MutableMapping[str, str]) -> None:
+    """Has requests to servers on this machine sent to them, where others go by way of a proxy.
+
+    Elsewhere nothing is set: with `no_proxy` in the environment, Python would not look for the
+    proxies that macOS and Windows have in their own settings.
+    """
+    if not any(environment.get(name) for name in _PROXIES):
+        return
+    # The lower case counts, where both are set.
+    hosts = environment.get("no_proxy") or environment.get("NO_PROXY") or ""
+    if hosts.strip() != "*":
+        environment["no_proxy"] = environment["NO_PROXY"] = ",".join(filter(None, (hosts, _LOCAL)))
+
+
 def _leave(number: int, _: FrameType | None) -> None:
     # By an exception, so that half-written files are removed; the exit code is the one that shells
     # give.
     sys.exit(128 + number)
+
+
+def _as_of_now(error: PipelineError) -> PipelineError:
+    """Returns an error that asks for `dvc repro` as one that says to wait, if DVC runs already."""
+    # Where DVC is not installed, it does not run.
+    with suppress(ImportError):
+        from pipeline.execution import under_dvc  # noqa: PLC0415  Few errors need it.
+
+        if told := under_dvc.made_meanwhile(str(error)):
+            return PendingError(told)
+    return error
 
 
 def _end(error: PipelineError) -> None:

@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -149,6 +150,11 @@ def serve():
 
 
 _OUTSIDE = ("DVC_", "MLFLOW_", "GIT_", "PYTHONDONTWRITEBYTECODE")
+
+
+def epochs_trained(told):
+    """Returns how many epochs ended trainings had, by their last lines: `… (20 of 20)`."""
+    return sum(int(epochs) for epochs in re.findall(r"\((\d+) of \1\)$", told, re.MULTILINE))
 
 
 class Clone:

@@ -3,16 +3,20 @@ import importlib
 import json
 import os
 import re
+import secrets
 import socket
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from contextlib import closing
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
 import pytest
+import requests
 from click.testing import CliRunner
 from mlflow.tracking import MlflowClient
 
@@ -228,7 +232,134 @@ def test_params_prints_what_each_variant_trains_with(start):
         "  training.optimizer.learning_rate: 0.01",
         "  training.optimizer.epsilon: 1e-08",
         "  seeds: 10",
+        "A verdict takes at least 6 seeds, 8 in a grid of 4 experiments and 10 in one of 16.",
     ]
+
+
+def few_seeds(project, seeds):
+    few = PARAMS.replace("seeds: 10", f"seeds: {seeds}")
+    (project / "params.yaml").write_text(few, encoding="utf-8")
+
+
+def test_params_says_that_seeds_are_too_few(start, project):
+    few_seeds(project, 5)
+
+    told = start("params").stdout.splitlines()[-2]
+    assert told == "With 5 pairs no p can be small enough for a verdict: that takes 6 seeds."
+
+
+# It ends where there is no data, and has said this before.
+@pytest.mark.parametrize(
+    ("seeds", "told"),
+    [
+        (5, ["With BN: With 5 pairs no p can be small enough for a verdict: that takes 6 seeds."]),
+        (6, []),
+    ],
+)
+def test_train_says_beforehand_that_seeds_are_too_few(start, project, seeds, told):
+    few_seeds(project, seeds)
+
+    *said, error = start("train", "batch_norm").stderr.splitlines()
+    assert error.startswith("error: data/prepared.npz is not here")
+    assert said == told
+
+
+@pytest.mark.parametrize("scale", ["", "--quick"])
+def test_study_says_beforehand_that_seeds_are_too_few_unless_it_is_quick(start, project, scale):
+    folder = project / "studies/notebook"
+    folder.mkdir(parents=True)
+    text = (CHECKOUT / "studies/notebook/study.yaml").read_text(encoding="utf-8")
+    text = text.replace("networks/dense.py", DENSE).replace("  seeds: 30", "  seeds: 5")
+    (folder / "study.yaml").write_text(text.replace("training.seeds: 6", "training.seeds: 4"))
+
+    *said, error = start("study", "notebook", *filter(None, [scale])).stderr.splitlines()
+    assert error.startswith("error: data/prepared.npz is not here")
+    told = "notebook: With 5 pairs no p can be small enough for a verdict: that takes 6 seeds."
+    assert said == ([] if scale else [told])
+
+
+def test_train_says_nothing_of_seeds_where_settle_adds_them(start, project):
+    few_seeds(project, 5)
+    repeated = (project / "params.yaml").read_text().replace("looks: once", "looks: repeated")
+    (project / "params.yaml").write_text(repeated, encoding="utf-8")
+
+    one_line(start("train", "batch_norm"))
+
+
+@pytest.fixture
+def here():
+    """Address of a server on this machine that answers every request with 204."""
+
+    class Answer(BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, *_):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Answer) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+@pytest.mark.parametrize("name", ["http_proxy", "HTTP_PROXY", "all_proxy"])
+@pytest.mark.parametrize("hosts", [{}, {"NO_PROXY": "a.lan"}, {"no_proxy": "*"}])
+def test_a_proxy_does_not_come_between_us_and_a_server_on_this_machine(
+    monkeypatch, here, name, hosts
+):
+    for variable in (*cli._PROXIES, "no_proxy", "NO_PROXY"):
+        monkeypatch.setenv(variable, "")
+        monkeypatch.delenv(variable)
+    # Nobody answers there.
+    monkeypatch.setenv(name, "http://127.0.0.1:9")
+    if not hosts:
+        with pytest.raises(requests.exceptions.ProxyError):
+            requests.get(here, timeout=10)
+    for variable, value in hosts.items():
+        monkeypatch.setenv(variable, value)
+
+    cli._go_past_proxies(os.environ)
+
+    assert requests.get(here, timeout=10).status_code == 204
+    assert os.environ["no_proxy"].startswith("".join(hosts.values()))
+    if hosts != {"no_proxy": "*"}:
+        with pytest.raises(requests.exceptions.ProxyError):
+            requests.get("http://b.lan", timeout=10)
+
+
+def test_without_a_proxy_nothing_is_set():
+    environment = {}
+    cli._go_past_proxies(environment)
+    assert environment == {}
+
+
+def test_on_a_safe_path_the_environment_finds_this_project_and_nothing_else(tmp_path):
+    printed = subprocess.run(
+        ["make", "-pn", "help"], cwd=CHECKOUT, check=True, capture_output=True, text=True
+    ).stdout
+    (line,) = re.findall(r"^FIND_PIPELINE := (.*)$", printed, re.MULTILINE)
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "venv"], check=True)
+    (packages,) = (tmp_path / "venv/lib").glob("python*/site-packages")
+    for name in ("pipeline", "secrets", "tests"):
+        (tmp_path / f"{name}.py").write_text("import secrets; print(__name__, secrets.__file__)")
+
+    def run(module):
+        # Python's own module comes first, though this folder has one of its name.
+        ended = subprocess.run(
+            [tmp_path / "venv/bin/python", "-m", module],
+            cwd=tmp_path, env={"PYTHONSAFEPATH": "1"}, check=False, capture_output=True, text=True,
+        )  # fmt: skip
+        return ended.stdout.split() or ended.stderr.rpartition(": ")[2].strip()
+
+    assert run("pipeline") == "No module named pipeline"
+    (packages / "find_pipeline.pth").write_text(f"{line}\n")
+    name, file = run("pipeline")
+    assert (name, file) == ("__main__", secrets.__file__)
+    assert run("tests") == "No module named tests"
 
 
 def test_predict_loads_no_model_where_no_file_is_of_use(start, project, no_tensorflow):

@@ -18,6 +18,7 @@ import requests
 
 from notebooks import export
 from pipeline.runs.manifest import Manifest
+from tests.conftest import epochs_trained
 
 pytestmark = pytest.mark.slow
 
@@ -44,6 +45,12 @@ def reproduced(clone):
     return demo
 
 
+def test_the_demo_prints_the_answer_of_its_report(reproduced):
+    title, _, answer = (reproduced.folder / "reports/report.md").read_text().splitlines()[:3]
+    told = reproduced.output.stdout
+    assert f"\n{title.removeprefix('# ')}\n{answer.replace('*', '')}\n\nIts runs: " in told
+
+
 def test_the_demo_leaves_the_project_as_it_was(reproduced, clone):
     assert reproduced.after == reproduced.before
     assert clone.run("git", "status", "--porcelain", ".demo").stdout == ""
@@ -68,9 +75,10 @@ def test_every_file_of_the_design_is_made(reproduced):
     assert comparison["n"] == SEEDS
 
 
-def test_training_tells_a_line_an_epoch_where_there_is_no_terminal(reproduced):
+def test_training_tells_a_line_a_quarter_where_there_is_no_terminal(reproduced):
     told = reproduced.output.stdout + reproduced.output.stderr
-    assert told.count("validation accuracy") == 2 * SEEDS * EPOCHS
+    assert epochs_trained(told) == 2 * SEEDS * EPOCHS
+    assert told.count("validation accuracy") == 2 * min(4, SEEDS * EPOCHS)
     assert "Warning" not in told
     assert "Traceback" not in told
 
@@ -268,6 +276,11 @@ def test_the_champion_is_served_and_answers_for_raw_images(reproduced):
     )  # fmt: skip
     try:
         answer = ask(port, {"inputs": test.tolist()}, server)
+        refused = requests.post(
+            f"http://127.0.0.1:{port}/invocations", timeout=30,
+            # One image, where a list of them is asked for.
+            json={"inputs": test[0].tolist()},
+        )  # fmt: skip
     finally:
         os.killpg(server.pid, signal.SIGTERM)
         server.communicate(timeout=30)
@@ -276,6 +289,11 @@ def test_the_champion_is_served_and_answers_for_raw_images(reproduced):
     assert probabilities.shape == (50, 10)
     np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-5)
     np.testing.assert_array_equal(probabilities.argmax(axis=1), expected[int(seed)][:50])
+    assert refused.status_code == 400
+    told = refused.json()["message"]
+    assert told.endswith("Shape of input (8, 8) does not match expected shape (-1, 8, 8).")
+    # Without the image, whose 64 values would come twice.
+    assert len(told) < 300
 
 
 def ask(port, question, server):

@@ -20,7 +20,7 @@ from pipeline.reporting import contrast_report, figures, grid_figure, grid_repor
 from pipeline.reporting.pictures import write_figure
 
 if TYPE_CHECKING:
-    from pipeline.lookup.experiments import Unfinished
+    from pipeline.lookup.listing import Unfinished
 
 Form = Literal["text", "md", "json"]
 _ALT_OF_TWO = "Test {} of each pair, the differences, and how both sides learn"

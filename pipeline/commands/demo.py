@@ -30,6 +30,10 @@ def command() -> None:
     """
     make(FOLDER, {})
     run_dvc(FOLDER, "repro")
+    title, _, answer = (
+        (FOLDER / "reports" / "report.md").read_text(encoding="utf-8").splitlines()[:3]
+    )
+    print(f"\n{title.removeprefix('# ')}\n{answer.replace('**', '')}")
     print(f"\nIts runs: cd {FOLDER} && ../.venv/bin/python -m pipeline ui")
     print(f"The answer is in {(FOLDER / 'reports' / 'report.html').resolve()}")
 

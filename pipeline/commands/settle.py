@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from pipeline.comparison.verdict import Looks, fewest_pairs, level_of_look
+from pipeline.comparison.verdict import Looks, fewest_together
 from pipeline.errors import ArgumentError, PipelineError
 
 # How many pairs are added between two looks: starting the stages costs about as much as a few runs.
@@ -45,7 +45,7 @@ def command(at_most: int) -> None:
     params = read_params()
     pairs, looks = params.training.seeds, looks_of(params.comparison)
     repeated = looks if looks.repeated else Looks(repeated=True, before=pairs)
-    fewest = fewest_pairs(level_of_look(1, params.comparison.confidence, repeated))
+    fewest = fewest_together(params.comparison.confidence, 1, repeated)
     if at_most < pairs:
         raise ArgumentError(
             f"--at-most {at_most} is fewer than the {pairs} pairs that params.yaml asks for "

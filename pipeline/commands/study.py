@@ -25,5 +25,9 @@ def command(name: str, workers: int | None, engine: str | None, *, quick: bool) 
         from pipeline.studies.study_file import read_study
     # It judges and draws as well, which takes what is hidden above.
     from pipeline.execution.study import run
+    from pipeline.studies.judgement import too_few_seeds
 
-    click.echo(run(read_study(name, quick=quick), workers, engine))
+    study = read_study(name, quick=quick)
+    if not quick and (few := too_few_seeds(study)):
+        click.echo(f"{name}: {few}", err=True)
+    click.echo(run(study, workers, engine))

@@ -17,7 +17,7 @@ from pipeline.comparison.verdict import (
     MEANINGFUL,
     ONCE,
     Looks,
-    fewest_pairs,
+    fewest_together,
     level_of_look,
     verdict,
 )
@@ -93,8 +93,7 @@ def pairs_needed(  # noqa: PLR0913
     seen = np.asarray(differences, np.float64).round(9)
     there, at_most = len(seen), max(at_most, len(seen))
     ahead = 0.5 + abs(float(np.sign(seen).mean())) / 2
-    all_together = 1 - (1 - confidence) / family
-    fewest = fewest_pairs(level_of_look(1, all_together, looks))
+    fewest = fewest_together(confidence, family, looks)
     if there < _FEWEST_SEEN:
         return Needed(there, fewest, False, ahead, power, at_most)  # noqa: FBT003
     drawn = np.random.default_rng(seed).integers(there, size=(series, at_most - there))

@@ -124,6 +124,38 @@ def fewest_pairs(confidence: float) -> int:
     return math.floor(math.log((1 - confidence) / 2) / math.log(0.5)) + 1
 
 
+def fewest_together(confidence: float, family: int, looks: Looks = ONCE) -> int:
+    """Returns how many pairs it takes where p is adjusted over a family: 8 over 4 at 95 %.
+
+    With n pairs, all won, Wilcoxon's p is `2 / 2 ** n`; Holm multiplies the smallest by the family.
+
+    Args:
+        confidence: over all looks, in (0, 1).
+        family: how many comparisons are made together, at least 1.
+        looks: how often they are looked at.
+    """
+    return fewest_pairs(level_of_look(1, 1 - (1 - confidence) / family, looks))
+
+
+def too_few_in_words(pairs: int, confidence: float, family: int, looks: Looks = ONCE) -> str:
+    """Returns how many seeds a verdict takes; '' where p can be small enough with these pairs.
+
+    Args:
+        pairs: how many there are, or will be.
+        confidence: see `fewest_together`, as for the others.
+        family: likewise.
+        looks: likewise.
+    """
+    fewest = fewest_together(confidence, family, looks)
+    if pairs >= fewest:
+        return ""
+    together = f" where {family} are adjusted together" if family > 1 else ""
+    return (
+        f"With {pairs} pairs no p can be small enough for a verdict{together}: that takes "
+        f"{fewest} seeds."
+    )
+
+
 def level_of_look(pairs: int, confidence: float, looks: Looks, family: int = 1) -> float:
     """Returns the confidence that the rule takes at a look.
 

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from pipeline.comparison.beyond_pairs import expected_best, trend
-from pipeline.comparison.verdict import fewest_pairs
+from pipeline.comparison.verdict import fewest_together
 from pipeline.designs.answers import (
     Answer,
     Basis,
@@ -182,9 +182,7 @@ def _values(question: Question, basis: Basis) -> Values:
         basis=basis,
         factor=question.factor.label,
         cells=tuple(_cells(question)),
-        fewest=fewest_pairs(
-            1 - (1 - basis.confidence) / max(1, math.comb(len(question.factor.levels), 2))
-        ),
+        fewest=fewest_together(basis.confidence, max(1, math.comb(len(question.factor.levels), 2))),
     )
 
 

@@ -23,7 +23,13 @@ from pipeline.comparison.beyond_pairs import (
 )
 from pipeline.comparison.needed import pairs_needed
 from pipeline.comparison.statistics import PairedComparison, holm, paired_comparison
-from pipeline.comparison.verdict import Verdict, fewest_pairs, unpaired_verdict, verdict
+from pipeline.comparison.verdict import (
+    Verdict,
+    fewest_pairs,
+    fewest_together,
+    unpaired_verdict,
+    verdict,
+)
 from pipeline.designs.answers import Basis, Comparison, Paired, Unpaired, UnpairedPair
 from pipeline.designs.design import Design
 from pipeline.designs.factors import ABSENT, Factor
@@ -54,7 +60,7 @@ def paired(design: Design, basis: Basis) -> Paired:
     adjusted = holm([of.p for of in compared])
     family = sum(p is not None for p in adjusted)
     # Wilcoxon's p of n pairs, all won, is 2 / 2**n; Holm multiplies the smallest by the family.
-    fewest = fewest_pairs(1 - (1 - basis.confidence) / max(family, 1))
+    fewest = fewest_together(basis.confidence, max(family, 1))
     first = design.questions[0]
     judged = [
         replace(of, p=p, family=family, fewest=fewest, verdict=_verdict(of, p, basis))

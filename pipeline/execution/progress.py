@@ -1,4 +1,4 @@
-"""The progress of training: a bar on a terminal, elsewhere a line for each epoch."""
+"""The progress of training: a bar on a terminal, elsewhere a line after each quarter of it."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from tqdm import tqdm
 
 if TYPE_CHECKING:
     from pipeline.runs.epochs import EpochScores
+
+_LINES = 4
 
 
 class EpochProgress:
@@ -28,7 +30,7 @@ class EpochProgress:
         tqdm.write(f"{self._label}: {text}", file=sys.stderr)
 
     def tell(self, scores: EpochScores) -> None:
-        """Shows one more epoch. Callable from any thread."""
+        """Counts one more epoch, and shows it, if it is its turn. Callable from any thread."""
         text = (
             f"seed {scores.seed} epoch {scores.epoch}: train loss {scores.train.loss:.4f}, "
             f"validation accuracy {scores.validation.accuracy:.4f}"
@@ -36,11 +38,17 @@ class EpochProgress:
         with self._lock:
             self._done += 1
             if self._bar.disable:
-                line = f"{self._label}: {text} ({self._done} of {self._total})"
-                print(line, file=sys.stderr, flush=True)
+                if self._ends_a_part():
+                    line = f"{self._label}: {text} ({self._done} of {self._total})"
+                    print(line, file=sys.stderr, flush=True)
             else:
                 self._bar.set_postfix_str(text, refresh=False)
                 self._bar.update()
+
+    def _ends_a_part(self) -> bool:
+        parts, before = (_LINES * done // self._total for done in (self._done, self._done - 1))
+        # One too many would be a fault, and is not to be hidden.
+        return parts > before or self._done > self._total
 
     def __enter__(self) -> Self:
         """Starts the bar's clock when training starts."""

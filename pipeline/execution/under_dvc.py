@@ -1,15 +1,24 @@
-"""Whether DVC runs this process as a stage: the stage's name, DVC's own process, and `--force`."""
+"""Whether DVC runs this process as a stage, its name and `--force`; or what else DVC runs here."""
 
 from __future__ import annotations
 
+import json
 import os
 import re
+import shlex
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
 import psutil
 
+from pipeline.errors import one_line
+
+# In it DVC notes which of its processes makes which outputs of this checkout.
+RWLOCK = Path(".dvc/tmp/rwlock")
+# What errors say of files, runs and reports that are not there yet; not of one that is damaged,
+# which has to be removed first.
+_MADE = re.compile(r"(?<!and )`dvc repro` (?=(makes|adds|trains|compares) (it|them|again)\b)")
 # `-f`, `-sf`, `--force`; other options may match as well.
 _MAY_BE_FORCE = re.compile(r"-[a-zA-Z]*f|--force")
 
@@ -18,6 +27,11 @@ def stage() -> str | None:
     """Returns the name of the stage, such as `train@no_norm`; None if DVC runs none here."""
     # DVC that was started in another folder puts the path of dvc.yaml and a colon before it.
     return os.environ.get("DVC_STAGE", "").rpartition(":")[2] or None
+
+
+def is_experiment() -> bool:
+    """Returns whether DVC runs this process as part of an experiment."""
+    return "DVC_EXP_BASELINE_REV" in os.environ
 
 
 def dvc_process() -> psutil.Process | None:
@@ -47,6 +61,38 @@ def is_forced() -> bool:
         if process is not None and asks_for_force(process.cmdline()):
             return True
     return _is_up_to_date(name)
+
+
+def made_meanwhile(message: str) -> str:
+    """Returns a message that something is missing as it is while DVC makes it; '' if it does not.
+
+    That is, if a process of DVC runs a stage in the current folder. One that runs experiments in
+    copies of it does not count; neither does the one that runs this process.
+    """
+    process = None if stage() else _at_work()
+    if process is None or not _MADE.search(message):
+        return ""
+    with suppress(psutil.Error):
+        command = shlex.join(["dvc", *(_arguments(process.cmdline()) or [])])
+        running = f"`{one_line(command, longest=100)}`, which is running now, "
+        return f"{_MADE.sub(lambda _: running, message)}; try again when it has ended"
+    return ""
+
+
+def _at_work() -> psutil.Process | None:
+    try:
+        writing = json.loads(RWLOCK.read_bytes())["write"].values()
+        numbers = [info["pid"] for info in writing]
+    # What is wrong with a damaged file, doctor says.
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        return None
+    for number in numbers:
+        # One that was killed leaves its number, which another program may have by now.
+        with suppress(psutil.Error):
+            process = psutil.Process(number)
+            if _arguments(process.cmdline()) is not None:
+                return process
+    return None
 
 
 def asks_for_force(command_line: Sequence[str]) -> bool:

@@ -13,13 +13,13 @@ import psutil
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
+from pipeline.execution.under_dvc import RWLOCK
 from pipeline.files import replacing
 from pipeline.health import dvc_cache
 from pipeline.health.backups import unused
 from pipeline.health.findings import Finding
 
 # DVC 3.67 stumbles over no others: `lock`, `rwlock.lock` and `btime` may be empty or damaged.
-RWLOCK = Path(".dvc/tmp/rwlock")
 LOCK = Path("dvc.lock")
 _CONFLICT = re.compile(rb"^<{7} ", re.MULTILINE)
 

@@ -1,47 +1,16 @@
-"""Finds DVC experiments: those with results, and those that are queued, running or failed."""
+"""Finds the results of DVC experiments, by their name or by the commit that they started from."""
 
 from __future__ import annotations
 
-import subprocess
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Collection
 
-from dvc.exceptions import DvcException
-from dvc.repo import Repo
-from dvc.repo.experiments.utils import exp_refs
-from dvc.scm import Git
-
-from pipeline.errors import (
-    ArgumentError,
-    DataError,
-    MissingInputError,
-    PendingError,
-    PipelineError,
-    one_line,
-)
-from pipeline.lookup import revisions
+from pipeline.errors import ArgumentError, MissingInputError, PendingError, PipelineError
+from pipeline.lookup import listing, revisions
+from pipeline.lookup.listing import SHORT, Unfinished
 from pipeline.lookup.sources import Source
 
-_SHORT = 7
 # How many names a message lists at most.
 _MOST_LISTED = 8
-
-
-@dataclass(frozen=True)
-class Unfinished:
-    """An experiment that has no results.
-
-    Attributes:
-        name: as DVC lists it.
-        state: `is queued`, `is running` or `failed`.
-        baseline: the commit that it started from.
-    """
-
-    name: str
-    state: str
-    baseline: str
 
 
 def find(text: str) -> Source:
@@ -53,14 +22,14 @@ def find(text: str) -> Source:
     """
     if commit := revisions.commit_called(text):
         return revisions.at(text, commit)
-    with _repository() as (repo, scm):
-        finished = _finished(scm)
-        for experiment in _unfinished(repo, finished):
+    with listing.repository() as (repo, scm):
+        finished = listing.finished(scm)
+        for experiment in listing.unfinished(repo, finished):
             if experiment.name == text:
                 raise _without_results(experiment)
     names = list(dict.fromkeys(name for name, _, _ in finished))
     if text in names:
-        commits = _listed([commit[:_SHORT] for name, _, commit in finished if name == text])
+        commits = _listed([commit[:SHORT] for name, _, commit in finished if name == text])
         raise ArgumentError(
             f"{text!r} is the name of several experiments: name a commit instead, one of {commits}"
         )
@@ -78,82 +47,41 @@ def since(revision: str) -> tuple[list[Source], list[Unfinished]]:
         ArgumentError: if there is no such commit, or no experiment with results since then.
         PipelineError: if results cannot be read.
     """
-    with _repository() as (repo, scm):
+    with listing.repository() as (repo, scm):
         commit = revisions.commit_called(revision)
         if commit is None:
             raise ArgumentError(f"no commit is called {revision!r}")
-        finished = _finished(scm)
+        finished = listing.finished(scm)
         with_results = [
-            (name, made) for name, baseline, made in finished if _is_since(commit, baseline)
+            (name, made) for name, baseline, made in finished if listing.is_since(commit, baseline)
         ]
         without_results = [
             experiment
-            for experiment in _unfinished(repo, finished)
-            if _is_since(commit, experiment.baseline)
+            for experiment in listing.unfinished(repo, finished)
+            if listing.is_since(commit, experiment.baseline)
         ]
     if not with_results:
         states = _listed(
             [f"{experiment.name} {experiment.state}" for experiment in without_results]
         )
+        if nearest := _nearest(commit, {baseline for _, baseline, _ in finished}):
+            advice = (
+                f"the last commit before it with some is {nearest[:SHORT]}: "
+                f"`python -m pipeline compare --since {nearest[:SHORT]}`"
+            )
+        else:
+            advice = "" if states else "`dvc exp run` makes one"
         raise ArgumentError(
-            f"no experiment has results since {revision} (commit {commit[:_SHORT]}): "
-            f"{states or '`dvc exp run` makes one'}"
+            f"no experiment has results since {revision} (commit {commit[:SHORT]}): "
+            f"{'; '.join(filter(None, (states, advice)))}"
         )
     names = [name for name, _ in with_results]
     sources = [
         # Experiments on two commits may have the same name.
-        revisions.at(name if names.count(name) == 1 else f"{name} ({made[:_SHORT]})", made)
+        revisions.at(name if names.count(name) == 1 else f"{name} ({made[:SHORT]})", made)
         for name, made in with_results
     ]
     return sources, without_results
-
-
-@contextmanager
-def _repository() -> Iterator[tuple[Repo, Git]]:
-    try:
-        repo = Repo()
-    except DvcException as error:
-        raise ArgumentError(f"no experiments here: {one_line(error)}") from None
-    with repo:
-        if not isinstance(repo.scm, Git):
-            raise ArgumentError(
-                "no experiments here: DVC keeps them in git, and this is not a git repository"
-            )
-        yield repo, repo.scm
-
-
-def _finished(scm: Git) -> list[tuple[str, str, str]]:
-    """Returns the name, baseline and commit of each experiment with results."""
-    return sorted((ref.name, ref.baseline_sha, str(scm.get_ref(str(ref)))) for ref in exp_refs(scm))
-
-
-def _unfinished(repo: Repo, finished: Sequence[tuple[str, str, str]]) -> list[Unfinished]:
-    """Returns the experiments without results: those in DVC's queue, and those run by `--temp`.
-
-    The public `dvc.api.exp_show` does not cover all commits and does not say which commit an
-    experiment belongs to, so this reads the same queues that it reads.
-    """
-    queue, temporary = repo.experiments.celery_queue, repo.experiments.tempdir_queue
-    try:
-        entries = [("is running", entry) for entry in temporary.iter_active()]
-        # Reading a queue that never existed would make DVC create its folders.
-        if Path(queue.wdir).is_dir():
-            entries += [("is queued", entry) for entry in queue.iter_queued()]
-            entries += [("is running", entry) for entry in queue.iter_active()]
-            entries += [("failed", ended.entry) for ended in queue.iter_failed()]
-    except (DvcException, OSError) as error:
-        raise DataError(f"DVC's queue cannot be read: {one_line(error)}") from None
-    done = {(name, baseline) for name, baseline, _ in finished}
-    unfinished = [
-        Unfinished(entry.name or entry.stash_rev[:_SHORT], state, entry.baseline_rev)
-        for state, entry in entries
-    ]
-    # A failed experiment may have been queued again and finished.
-    return [
-        experiment
-        for experiment in unfinished
-        if (experiment.name, experiment.baseline) not in done
-    ]
 
 
 def _without_results(experiment: Unfinished) -> PipelineError:
@@ -167,9 +95,15 @@ def _without_results(experiment: Unfinished) -> PipelineError:
             return PendingError(f"experiment {name} {state}: `dvc queue start` runs it")
 
 
-def _is_since(commit: str, baseline: str) -> bool:
-    ended = subprocess.run(["git", "merge-base", "--is-ancestor", commit, baseline], check=False)
-    return ended.returncode == 0
+def _nearest(commit: str, baselines: Collection[str]) -> str | None:
+    """Returns the last commit before this one since which there is one of the baselines."""
+    shared = {listing.git("merge-base", commit, baseline) for baseline in baselines}
+    distances = [
+        (int(listing.git("rev-list", "--count", f"{earlier}..{commit}") or 0), earlier)
+        for earlier in shared
+        if earlier
+    ]
+    return min(distances)[1] if distances else None
 
 
 def _listed(names: list[str]) -> str:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from urllib.parse import quote
 
-from pipeline.stores.postgresql import with_driver
+from pipeline.errors import without_passwords
+from pipeline.stores.postgresql import UnusableAddressError, with_driver
 
 
 def project_root() -> Path:
@@ -22,11 +24,25 @@ def tracking_uri() -> str:
     """Returns `MLFLOW_TRACKING_URI`, or the database in the checkout that owns the store.
 
     Raises:
-        UnusableAddressError: if it is one of PostgreSQL that cannot be used; see `with_driver`.
+        UnusableAddressError: if it is one of PostgreSQL that cannot be used (see `with_driver`), or
+            MLflow would take it for a folder, though it is a server's or a database's.
     """
     # Quoted, because MLflow reads `%20` in a path as a space.
     own = f"sqlite:///{quote(str(project_root() / 'mlflow.db'))}"
-    return with_driver(os.environ.get("MLFLOW_TRACKING_URI") or own)
+    given = os.environ.get("MLFLOW_TRACKING_URI")
+    if given and (scheme := _forgotten_scheme(given)):
+        shown = without_passwords(f"{scheme}{given}")
+        raise UnusableAddressError(
+            f"MLFLOW_TRACKING_URI={shown.removeprefix(scheme)} has no scheme: write {shown}"
+        )
+    return with_driver(given or own)
+
+
+def _forgotten_scheme(address: str) -> str:
+    """Returns what should be before an address like `localhost:5000` or `mlflow.db`, or ''."""
+    if re.fullmatch(r"([^/\s]*@)?[\w.-]+:\d+(/.*)?", address):
+        return "http://"
+    return "sqlite:///" if re.fullmatch(r"[^:]+\.db", address) else ""
 
 
 def database() -> Path | None:

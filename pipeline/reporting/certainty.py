@@ -8,7 +8,7 @@ from pipeline.comparison.contrast import Contrast
 from pipeline.comparison.measures import MEASURES, Measure
 from pipeline.comparison.needed import needed_in_words
 from pipeline.comparison.statistics import Interval
-from pipeline.comparison.verdict import fewest_pairs, level_of_look, looks_in_words, rule_in_words
+from pipeline.comparison.verdict import fewest_together, looks_in_words, rule_in_words
 from pipeline.comparison.words import interval, level, number, p_value
 
 
@@ -116,7 +116,7 @@ def rule(contrast: Contrast) -> str:
     effect, looks = contrast.effect, contrast.effect.looks
     if not looks.repeated:
         return rule_in_words(effect.confidence, effect.family)
-    fewest = fewest_pairs(level_of_look(1, effect.over_all_looks, looks))
+    fewest = fewest_together(effect.over_all_looks, 1, looks)
     told = rule_in_words(effect.confidence, effect.family, fewest)
     return f"{told} {looks_in_words(len(effect.seeds), effect.over_all_looks, looks)}"
 

@@ -9,7 +9,7 @@ from tabulate import tabulate
 from pipeline.comparison.grid import Grid, Row, named, shown
 from pipeline.comparison.measures import Measure
 from pipeline.comparison.statistics import Summary
-from pipeline.comparison.verdict import fewest_pairs, level_of_look
+from pipeline.comparison.verdict import too_few_in_words
 from pipeline.comparison.words import ABSENT, better_or_worse, level, p_value
 from pipeline.reporting import pages
 from pipeline.reporting.certainty import diverged, rule, without_diverged
@@ -145,28 +145,16 @@ def _notes(grid: Grid) -> Iterator[str]:
     differing = [name for name in ("data", "code") if name in grid.axes]
     if differing:
         yield f"Not all cells were made from the same {' and '.join(differing)}."
-    yield from _too_few(grid)
+    pairs = [len(contrast.effect.seeds) for _, contrast in grid.contrasts]
+    if pairs and (
+        few := too_few_in_words(max(pairs), grid.confidence, max(grid.family, 1), grid.looks)
+    ):
+        yield few
     if needed := [contrast.needed for _, contrast in grid.contrasts if contrast.needed]:
         yield (
             "Pairs to settle it: so many in all would do with a probability of "
             f"{level(needed[0].power)}, by simulation, if those to come vary like these. With "
             "`training.seeds` raised to that, an experiment trains only those that are missing."
-        )
-
-
-def _too_few(grid: Grid) -> Iterator[str]:
-    """Yields how many seeds a verdict takes, where p cannot be small enough with these pairs."""
-    pairs = [len(contrast.effect.seeds) for _, contrast in grid.contrasts]
-    if not pairs:
-        return
-    # With n pairs, all won, Wilcoxon's p is 2 / 2**n; Holm multiplies the smallest by the family.
-    all_together = 1 - (1 - grid.confidence) / max(grid.family, 1)
-    needed = fewest_pairs(level_of_look(1, all_together, grid.looks))
-    if max(pairs) < needed:
-        together = f" where {grid.family} are adjusted together" if grid.family > 1 else ""
-        yield (
-            f"With {max(pairs)} pairs no p can be small enough for a verdict{together}: that takes "
-            f"{needed} seeds."
         )
 
 

@@ -8,7 +8,7 @@ from pipeline.errors import ArgumentError
 
 
 class UnusableAddressError(ArgumentError):
-    """PostgreSQL cannot be reached by this address, or not from here."""
+    """A store cannot be reached by this address, or not from here."""
 
 
 def with_driver(address: str) -> str:

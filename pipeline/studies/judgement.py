@@ -12,7 +12,7 @@ import pandas as pd
 from pipeline.comparison.effects import Effect, effects
 from pipeline.comparison.needed import Needed, pairs_needed
 from pipeline.comparison.statistics import PairedComparison
-from pipeline.comparison.verdict import fewest_pairs, verdict
+from pipeline.comparison.verdict import fewest_pairs, too_few_in_words, verdict
 from pipeline.studies.study import Rule, Study, short
 from pipeline.studies.words import smaller_is_better
 
@@ -109,6 +109,21 @@ def judge(study: Study, table: pd.DataFrame) -> list[Judged]:
         Judged(rule, candidate, baseline, tuple(outcome(rule, place) for place in places))
         for rule, (candidate, baseline, places) in zip(study.about.rules, of_rule, strict=True)
     ]
+
+
+def too_few_seeds(study: Study) -> str:
+    """Returns how many seeds a verdict takes; '' where the study's are enough for each rule."""
+    about, defaults = study.about, study.params.comparison
+    family = sum(len(study.points) if rule.everywhere else 1 for rule in about.rules)
+    seeds = study.params.variants[defaults.candidate].training.seeds
+    told = (
+        # A margin is tested by the interval alone, whose p is not adjusted.
+        too_few_in_words(
+            seeds - (rule.chosen_on or 0), defaults.confidence, family if rule.margin is None else 1
+        )
+        for rule in about.rules
+    )
+    return next(filter(None, told), "")
 
 
 def overall(judged: Sequence[Judged]) -> Verdict:

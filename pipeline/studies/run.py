@@ -13,7 +13,7 @@ from tqdm import tqdm
 from pipeline.errors import WriteError
 from pipeline.examples.dataset import Dataset
 from pipeline.examples.prepared import PREPARED_FILE, read_prepared
-from pipeline.files import sha256, write_json, write_text
+from pipeline.files import missing, sha256, write_json, write_text
 from pipeline.reporting.pictures import write_figure
 from pipeline.runs.tables import write_table
 from pipeline.studies import figures, report
@@ -80,15 +80,17 @@ def _results(
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Returns what was measured, one row per point, variant and seed, and the course of each."""
     about = study.about
+    if not PREPARED_FILE.exists():
+        raise missing(PREPARED_FILE)
     kept = KeptTrials(trials_folder, sha256(PREPARED_FILE), about.probes, about.course)
     tasks = [
         (point, variant, Task(point.params.variants[variant], seed))
         for point, variant, seed in study.trials()
     ]
     trials = {task: kept.read(task) for *_, task in tasks}
-    if missing := [task for task, trial in trials.items() if trial is None]:
-        _train(study, kept, missing, engine)
-        trials |= {task: kept.read(task) for task in missing}
+    if untrained := [task for task, trial in trials.items() if trial is None]:
+        _train(study, kept, untrained, engine)
+        trials |= {task: kept.read(task) for task in untrained}
     rows, course = [], []
     for point, variant, task in tasks:
         trial = trials[task]

@@ -4,12 +4,17 @@ It stands alone: it can be loaded where the rest of this project is not installe
 """
 
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
 import mlflow.pyfunc
 import numpy as np
+import pandas as pd
 from mlflow.models import set_model
+
+# Imported where `mlflow models serve` runs the model. Elsewhere printing is not this file's affair.
+_SERVER = "mlflow.pyfunc.scoring_server.app"
 
 
 class Classifier(mlflow.pyfunc.PythonModel):
@@ -24,6 +29,8 @@ class Classifier(mlflow.pyfunc.PythonModel):
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
         import keras
 
+        if _SERVER in sys.modules:
+            _print_little()
         architecture = Path(context.artifacts["model.json"]).read_text(encoding="utf-8")
         self._model = keras.models.model_from_json(architecture)
         self._model.load_weights(context.artifacts["model.weights.h5"])
@@ -41,6 +48,17 @@ class Classifier(mlflow.pyfunc.PythonModel):
         inputs = np.asarray(model_input, self._model.inputs[0].dtype)
         logits = self._model(inputs, training=False)
         return keras.ops.convert_to_numpy(keras.ops.softmax(logits))
+
+
+def _print_little() -> None:
+    """Has NumPy and pandas print no more than the corners of what they hold.
+
+    MLflow refuses inputs of another shape before they come here, and begins its answer with all of
+    them, twice. What it expected and what it got stands at the end.
+    """
+    np.set_printoptions(threshold=0, edgeitems=1)
+    pd.set_option("display.max_rows", 1)
+    pd.set_option("display.max_columns", 2)
 
 
 set_model(Classifier())

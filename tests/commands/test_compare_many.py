@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from dvc.repo import Repo
 
+from pipeline.lookup import experiments
 from tests.commands.repositories import (
     DVC_YAML,
     commit,
@@ -152,8 +153,33 @@ def test_names_are_added_to_those_since_a_commit(record):
 def test_no_experiment_since_a_commit_is_reported_with_the_queued_ones(compare):
     code, told = error(compare("--since"))
     assert code == 2
-    expected = r"no experiment has results since HEAD \(commit \w{7}\): waiting is queued"
+    expected = r"no experiment has results since HEAD \(commit \w{7}\): waiting is queued; .*"
     assert re.fullmatch(expected, told)
+
+
+def test_without_experiments_since_a_commit_the_nearest_with_some_is_named(compare, record):
+    _, told = error(compare("--since"))
+    second = git("rev-parse", "second")[:7]
+    assert told.endswith(f"the last commit before it with some is {second}: "
+                         f"`python -m pipeline compare --since {second}`")  # fmt: skip
+    there = record("--since", second)
+    assert [one["name"] for one in there["experiments"]] == ["later", "twin"]
+
+
+@pytest.mark.usefixtures("project")
+def test_of_another_branch_the_nearest_commit_is_where_it_began():
+    start()
+    git("commit", "--allow-empty", "-m", "Shared")
+    shared = git("rev-parse", "HEAD")
+    git("commit", "--allow-empty", "-m", "Of the branch")
+    baseline = git("rev-parse", "HEAD")
+    git("checkout", "-b", "other", shared)
+    git("commit", "--allow-empty", "-m", "Of the other")
+    other = git("rev-parse", "HEAD")
+
+    assert experiments._nearest(other, {baseline}) == shared
+    assert experiments._nearest(other, {shared, baseline, "0" * 40}) == shared
+    assert experiments._nearest(other, set()) is None
 
 
 def test_an_unknown_commit_after_since_is_reported(compare):

@@ -9,10 +9,12 @@ from pipeline.comparison.verdict import (
     ONCE,
     Looks,
     fewest_pairs,
+    fewest_together,
     fewest_wins,
     level_of_look,
     looks_in_words,
     rule_in_words,
+    too_few_in_words,
     verdict,
 )
 
@@ -119,6 +121,22 @@ def test_the_verdict_follows_the_rule(n, ci, probability, low, high, p, expected
     ends = [None if end is None else -end for end in reversed(ci)]
     turned = replace(paired, ci_low=ends[0], ci_high=ends[1])
     assert verdict(turned, p, 0.95, smaller_is_better=True) == expected
+
+
+# Holm's smallest p is that of n won pairs, 2 / 2**n, times the family.
+@pytest.mark.parametrize(("family", "pairs"), [(1, 6), (2, 7), (3, 7), (4, 8), (6, 8), (7, 9)])
+def test_over_a_family_p_can_be_small_enough_from_so_many_pairs_on(family, pairs):
+    assert family * 2 / 2**pairs <= 0.05 < family * 2 / 2 ** (pairs - 1)
+    assert fewest_together(0.95, family) == pairs
+    assert too_few_in_words(pairs, 0.95, family) == ""
+    assert too_few_in_words(pairs - 1, 0.95, family).endswith(f"that takes {pairs} seeds.")
+
+
+def test_repeated_looks_take_more_pairs():
+    looks = Looks(repeated=True)
+    fewest = fewest_together(0.95, 1, looks)
+    assert fewest_wins(fewest - 1, 0.95) is None
+    assert fewest_wins(fewest, 0.95) == fewest > fewest_together(0.95, 1)
 
 
 @pytest.mark.parametrize(("confidence", "pairs"), [(0.9, 5), (0.95, 6), (0.99, 8)])

@@ -16,15 +16,24 @@ class Terminal(io.StringIO):
         return True
 
 
-def test_away_from_a_terminal_each_epoch_is_a_line(capsys):
-    with EpochProgress("With BN", 2) as progress:
-        progress.tell(EPOCH)
-        progress.tell(EPOCH)
+@pytest.mark.parametrize(
+    ("epochs", "told"),
+    [
+        (1, [1]),
+        (2, [1, 2]),
+        (4, [1, 2, 3, 4]),
+        (7, [2, 4, 6, 7]),
+        (100, [25, 50, 75, 100]),
+        (1000, [250, 500, 750, 1000]),
+    ],
+)
+def test_away_from_a_terminal_each_quarter_is_a_line(capsys, epochs, told):
+    with EpochProgress("With BN", epochs) as progress:
+        for _ in range(epochs):
+            progress.tell(EPOCH)
 
-    assert capsys.readouterr() == (
-        "",
-        f"With BN: {SHOWN} (1 of 2)\nWith BN: {SHOWN} (2 of 2)\n",
-    )
+    lines = [f"With BN: {SHOWN} ({count} of {epochs})\n" for count in told]
+    assert capsys.readouterr() == ("", "".join(lines))
 
 
 def test_on_a_terminal_epochs_move_a_bar(monkeypatch):
@@ -69,7 +78,8 @@ def test_epochs_from_many_threads_are_all_counted(capsys):
         pool.map(progress.tell, [EPOCH] * 200)
 
     lines = capsys.readouterr().err.splitlines()
-    assert [line.rpartition("(")[2] for line in lines] == [f"{n} of 200)" for n in range(1, 201)]
+    told = [f"{count} of 200)" for count in (50, 100, 150, 200)]
+    assert [line.rpartition("(")[2] for line in lines] == told
 
 
 def test_an_error_passes(capsys):

@@ -1,13 +1,18 @@
+import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 from dvc.repo import Repo
 
+from pipeline import cli
+from pipeline.errors import PendingError
 from pipeline.execution import under_dvc
 from pipeline.execution.under_dvc import asks_for_force, is_forced
+from tests.networks import PARAMS
 
 
 @pytest.mark.parametrize(
@@ -108,3 +113,72 @@ def test_without_a_repository_of_dvc_nothing_was_forced(project, monkeypatch):
     monkeypatch.setenv("DVC_STAGE", "a")
     assert not is_forced()
     assert not list(project.iterdir())
+
+
+WAITING = """\
+stages:
+  a:
+    cmd: touch begun; until [ -e enough ]; do sleep 0.05; done; touch out
+    outs: [out]
+"""
+MISSING = "out is not here: `dvc repro` makes it"
+
+
+@pytest.fixture
+def dvc_at_work(project):
+    """DVC while it runs a stage here."""
+    (project / "dvc.yaml").write_text(WAITING)
+    Repo.init(no_scm=True).close()
+    command = [sys.executable, "-m", "dvc", "repro", "--quiet", "a"]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
+        until = time.monotonic() + 60
+        while not (project / "begun").exists():
+            assert process.poll() is None
+            assert time.monotonic() < until
+            time.sleep(0.05)
+        yield process
+        (project / "enough").touch()
+    assert process.returncode == 0
+
+
+@pytest.mark.slow
+def test_of_what_is_missing_it_is_told_that_dvc_makes_it(dvc_at_work, monkeypatch, capsys):
+    running = "`dvc repro --quiet a`, which is running now,"
+    again = "; try again when it has ended"
+    assert under_dvc.made_meanwhile(MISSING) == f"out is not here: {running} makes it{again}"
+    told = under_dvc.made_meanwhile("a was trained on other data: `dvc repro` trains it again")
+    assert told == f"a was trained on other data: {running} trains it again{again}"
+    for other in (
+        "out is damaged: empty; remove it, and `dvc repro` makes it again",
+        "commit 38c8a63 has no runs: check it out and run `dvc repro`",
+    ):
+        assert under_dvc.made_meanwhile(other) == ""
+    # Nobody waits for a DVC that waits for him.
+    with monkeypatch.context() as patch:
+        patch.setenv("DVC_STAGE", "a")
+        assert under_dvc.made_meanwhile(MISSING) == ""
+
+    Path("params.yaml").write_text(PARAMS)
+    monkeypatch.setattr(sys, "argv", ["pipeline", "compare", "batch_norm", "no_norm"])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == PendingError.exit_code
+    assert f"manifest.json is not here: {running} makes it{again}\n" in capsys.readouterr().err
+    assert dvc_at_work.poll() is None
+
+
+@pytest.mark.parametrize("pid", [os.getpid(), 2**22 + 1])
+def test_a_dvc_that_was_killed_makes_nothing(project, pid):
+    assert under_dvc.made_meanwhile(MISSING) == ""
+    lock = project / under_dvc.RWLOCK
+    lock.parent.mkdir(parents=True)
+    lock.write_text(json.dumps({"read": {}, "write": {"out": {"pid": pid, "cmd": "dvc repro"}}}))
+    assert under_dvc.made_meanwhile(MISSING) == ""
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"write": 1}', '{"write": {"out": 1}}', "\xff"])
+def test_a_damaged_lock_of_dvc_does_not_matter(project, content):
+    lock = project / under_dvc.RWLOCK
+    lock.parent.mkdir(parents=True)
+    lock.write_text(content, encoding="latin-1")
+    assert under_dvc.made_meanwhile(MISSING) == ""

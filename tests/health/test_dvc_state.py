@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.execution.under_dvc import RWLOCK
 from pipeline.health import dvc_state
-from pipeline.health.dvc_state import LOCK, RWLOCK
+from pipeline.health.dvc_state import LOCK
 from tests.health.dvc import dvc
 
 GIT = ["git", "-c", "user.name=a", "-c", "user.email=a@example.org"]

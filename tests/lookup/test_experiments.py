@@ -10,8 +10,8 @@ import pytest
 from dvc.repo import Repo
 
 from pipeline.errors import ArgumentError, MissingInputError, PendingError
-from pipeline.lookup import experiments
-from tests.commands.repositories import git, start
+from pipeline.lookup import experiments, listing
+from tests.commands.repositories import git, save_experiment, start
 
 # The stage lasts until a file appears in the main checkout, which DVC names in DVC_ROOT.
 STAGE = """\
@@ -60,6 +60,30 @@ def test_an_experiment_run_by_temp_is_found_while_it_runs(repository):
         experiments.find("aside")
 
 
+def test_experiments_that_would_be_compared_together_are_counted(repository, monkeypatch):
+    baseline = git("rev-parse", "HEAD")
+    assert listing.how_many_together() == 1
+    monkeypatch.setenv("DVC_EXP_BASELINE_REV", baseline)
+    monkeypatch.setenv("DVC_EXP_NAME", "this")
+    assert listing.how_many_together() == 1
+
+    Path("out").touch()
+    save_experiment("earlier")
+    with Repo() as repo:
+        repo.experiments.run(queue=True, name="waiting", params=["rate=2"])
+        repo.experiments.run(queue=True, name="this", params=["rate=3"])
+    assert listing.how_many_together() == 3
+    # In a queue it runs in a copy of the project.
+    monkeypatch.setenv("DVC_ROOT", str(repository))
+    (repository / "elsewhere").mkdir()
+    monkeypatch.chdir(repository / "elsewhere")
+    assert listing.how_many_together() == 3
+    monkeypatch.chdir(repository)
+    git("commit", "--allow-empty", "-m", "Second")
+    monkeypatch.setenv("DVC_EXP_BASELINE_REV", git("rev-parse", "HEAD"))
+    assert listing.how_many_together() == 1
+
+
 def test_looking_for_a_queue_does_not_make_one(repository):
     with pytest.raises(ArgumentError, match="is called 'nothing'; DVC has no experiments"):
         experiments.find("nothing")
@@ -80,5 +104,5 @@ def test_dvc_has_the_queues_that_it_does_not_document(queue, names):
         missing = [name for name in names if not hasattr(asked, name)]
     assert not missing, (
         f"DVC {dvc.__version__} has no {queue}.{missing[0]} any more: by it `compare` tells of "
-        "experiments that wait, run or failed (pipeline/lookup/experiments.py)"
+        "experiments that wait, run or failed (pipeline/lookup/listing.py)"
     )

@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.provenance import places
+from pipeline.stores.postgresql import UnusableAddressError
 
 
 def test_the_root_is_the_current_folder(project):
@@ -26,6 +27,39 @@ def test_runs_are_tracked_in_the_root_unless_told_otherwise(project, monkeypatch
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:5000")
     monkeypatch.setenv("DVC_ROOT", "/elsewhere")
     assert places.tracking_uri() == "http://127.0.0.1:5000"
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ("127.0.0.1:5999", "127.0.0.1:5999 has no scheme: write http://127.0.0.1:5999"),
+        ("localhost:5000", "localhost:5000 has no scheme: write http://localhost:5000"),
+        ("my-host.lan:80/a/b", "my-host.lan:80/a/b has no scheme: write http://my-host.lan:80/a/b"),
+        ("me:secret@host:5000", "host:5000 has no scheme: write http://host:5000"),
+        ("mlflow.db", "mlflow.db has no scheme: write sqlite:///mlflow.db"),
+        (
+            "/home/me/mlflow.db",
+            "/home/me/mlflow.db has no scheme: write sqlite:////home/me/mlflow.db",
+        ),
+    ],
+)
+def test_an_address_without_its_scheme_is_refused_with_the_one_that_is_meant(
+    monkeypatch, given, told
+):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", given)
+
+    with pytest.raises(UnusableAddressError) as refused:
+        places.tracking_uri()
+    assert str(refused.value) == f"MLFLOW_TRACKING_URI={told}"
+
+
+@pytest.mark.parametrize(
+    "given",
+    ["mlruns", "file:///a.db", "databricks", "databricks://profile", "uc:main", "C:/mlruns"],
+)
+def test_what_mlflow_takes_without_slashes_is_left_to_it(monkeypatch, given):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", given)
+    assert places.tracking_uri() == given
 
 
 @pytest.mark.parametrize(

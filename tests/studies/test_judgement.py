@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline.studies.judgement import judge, needed, overall
+from pipeline.studies.judgement import judge, needed, overall, too_few_seeds
 from pipeline.studies.study import Rule
 
 RATE = "training.optimizer.learning_rate"
@@ -31,6 +31,10 @@ def spread(seed):
 
 
 AHEAD = table(lambda _, name, seed: 0.9 + (name == "a") * (0.02 + spread(seed)))
+SEVEN = (
+    "With 8 pairs no p can be small enough for a verdict where 7 are adjusted together: that takes "
+    "9 seeds."
+)
 RULE = Rule(measure="test_accuracy", expected="greater", at={RATE: 0.1})
 
 
@@ -92,6 +96,25 @@ def test_too_few_seeds_settle_nothing(study, rule, seeds, verdict):
     few = AHEAD[AHEAD["seed"] < seeds]
 
     assert [judged.verdict for judged in judge(study(rule), few)] == [verdict]
+
+
+@pytest.mark.parametrize(
+    ("rules", "told"),
+    [
+        ([RULE], ""),
+        # 2 * 7 / 2**8 is more than 0.05, and 2 * 6 / 2**8 is not.
+        ([RULE] * 6, ""),
+        ([RULE] * 7, SEVEN),
+        ([of(RULE, at=None, everywhere=True), *[RULE] * 4], SEVEN),
+        ([of(RULE, expected="equal", margin=0.05)] * 7, ""),
+        (
+            [of(RULE, at=None, best_by="validation_accuracy", chosen_on=3)],
+            "With 5 pairs no p can be small enough for a verdict: that takes 6 seeds.",
+        ),
+    ],
+)
+def test_too_few_seeds_are_told_of_before_they_are_trained(study, rules, told):
+    assert too_few_seeds(study(*rules)) == told
 
 
 def test_each_variant_is_scored_at_the_rate_that_other_seeds_chose(study):

@@ -1,8 +1,10 @@
 import ast
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from pipeline.runs.models import write_model
@@ -10,13 +12,17 @@ from pipeline.tracking import served_model
 from pipeline.tracking.served_model import Classifier
 
 
-@pytest.fixture
-def classifier(model, tmp_path):
+def load(model, tmp_path):
     write_model(tmp_path, model.to_json(), model.get_weights())
     names = ("model.json", "model.weights.h5")
     loaded = Classifier()
     loaded.load_context(SimpleNamespace(artifacts={name: str(tmp_path / name) for name in names}))
     return loaded
+
+
+@pytest.fixture
+def classifier(model, tmp_path):
+    return load(model, tmp_path)
 
 
 def test_it_gives_the_probability_of_each_class(classifier, model):
@@ -35,6 +41,27 @@ def test_it_takes_the_lists_of_a_json_request(classifier):
     np.testing.assert_array_equal(
         classifier.predict(None, images.tolist()), classifier.predict(None, images)
     )
+
+
+OPTIONS = {"display.max_rows": 60, "display.max_columns": 80}
+
+
+@pytest.mark.parametrize(
+    "inputs", [np.zeros((9, 28, 28), np.uint8), pd.DataFrame(np.ones((99, 64)))]
+)
+@pytest.mark.parametrize("is_served", [False, True])
+def test_where_mlflow_serves_it_errors_do_not_print_all_inputs(
+    model, tmp_path, monkeypatch, inputs, is_served
+):
+    with pd.option_context(OPTIONS):
+        before = str(inputs)
+    if is_served:
+        monkeypatch.setitem(sys.modules, "mlflow.pyfunc.scoring_server.app", served_model)
+    with np.printoptions(), pd.option_context(OPTIONS):
+        load(model, tmp_path)
+        printed = str(inputs)
+
+    assert (len(printed) < 150) if is_served else (printed == before)
 
 
 def test_it_works_without_this_project():
@@ -57,6 +84,8 @@ def test_it_works_without_this_project():
         "mlflow",
         "numpy",
         "os",
+        "pandas",
         "pathlib",
+        "sys",
         "typing",
     }

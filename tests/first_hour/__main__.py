@@ -106,7 +106,7 @@ def walk(clone, browser):
     )
     clone.run(ABLATION)
     compared = clone.run(COMPARE)
-    yield f"```\n$ {ABLATION}\n```"
+    yield shown(ABLATION)
     verdict, _, statistics = compared.partition("\nDiffers")
     yield shown(COMPARE, verdict)
     (figure,) = re.findall(r"\S+\.png", statistics)
@@ -122,9 +122,9 @@ def walk(clone, browser):
     )
 
 
-def shown(command: str, told: str) -> str:
+def shown(command: str, told: str = "") -> str:
     """Returns a command and what it printed, as Markdown."""
-    return f"<!-- from make first-hour -->\n```\n$ {command}\n{told.strip()}\n```"
+    return f"<!-- from make first-hour -->\n```\n$ {command}\n{told.strip()}".rstrip() + "\n```"
 
 
 def photographed(browser, place, name, words, *, until=None, close=None, **options):

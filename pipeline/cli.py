@@ -37,8 +37,6 @@ RAY_SETTINGS = {
     # Else it would try for many minutes where something answers that is not Ray.
     "RAY_NUM_REDIS_GET_RETRIES": "1",
 }
-# TensorFlow's native code reads it when it is imported, and would warn of absent GPUs.
-TENSORFLOW_SETTINGS = {"TF_CPP_MIN_LOG_LEVEL": "3"}
 # Each command has a module of its name in `commands`.
 COMMANDS = (
     "compare", "demo", "doctor", "download", "evaluate", "gallery", "params", "predict", "prepare",
@@ -88,7 +86,7 @@ def main(name: str = "bnlab") -> None:
     gc.set_threshold(100_000, 50, 100)
     # No window is opened; a backend that is not installed would end the import.
     os.environ["MPLBACKEND"] = "agg"
-    for setting, value in (MLFLOW_SETTINGS | RAY_SETTINGS | TENSORFLOW_SETTINGS).items():
+    for setting, value in (MLFLOW_SETTINGS | RAY_SETTINGS).items():
         os.environ.setdefault(setting, value)
     _go_past_proxies(os.environ)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")

@@ -18,12 +18,13 @@ _NOT_FOR_TRAINING = ("sklearn", "matplotlib", "scipy", "PIL", "pyarrow")
 
 @contextmanager
 def lean_tensorflow() -> Iterator[None]:
-    """Makes importing TensorFlow quiet, because its native code talks to stderr, and faster.
+    """Makes importing TensorFlow quiet, because its native code warns of absent GPUs, and faster.
 
     Says which of the user's settings do not apply to it.
     """
     for setting in SET_ASIDE:
         logger.warning("%s is set aside, because it could change results", setting)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     # A study of many variants compiles once for each, as it should, but TensorFlow warns of it.
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     hidden = [name for name in _NOT_FOR_TRAINING if name not in sys.modules]

@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 
+from pipeline.colors import COLORS
 from pipeline.comparison.words import level
 from pipeline.designs.answers import (
     Answer,
@@ -28,7 +29,6 @@ from pipeline.designs.answers import (
 from pipeline.designs.factors import ABSENT as NO_VALUE
 from pipeline.designs.metric import Metric
 from pipeline.errors import printable
-from pipeline.reporting.colors import COLORS
 from pipeline.reporting.labels import shown_names
 from pipeline.reporting.words import shortened
 

@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
+from pipeline.colors import variant_colors
 from pipeline.comparison.cells import Cell, read_cell
 from pipeline.comparison.contrast import SCORES, Contrast, contrasts, statistics_record
 from pipeline.comparison.looks import looks_of
@@ -16,7 +17,6 @@ from pipeline.examples.prepared import read_prepared
 from pipeline.files import write_bytes, write_json, write_text
 from pipeline.params import Params
 from pipeline.reporting import example_figures, figures, report
-from pipeline.reporting.colors import variant_colors
 from pipeline.reporting.confusion import confusions
 from pipeline.reporting.curves import write_curves
 from pipeline.reporting.drawing import program

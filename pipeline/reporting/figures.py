@@ -11,9 +11,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
+from pipeline.colors import COLORS
 from pipeline.comparison.cells import Cell
 from pipeline.comparison.contrast import Contrast
-from pipeline.reporting.colors import COLORS
 from pipeline.reporting.confusion import Confusions
 from pipeline.reporting.curves import PANELS, counted, most_of, printed
 from pipeline.reporting.labels import literal, room_for, shown_names

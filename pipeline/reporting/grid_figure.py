@@ -12,12 +12,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from pipeline.colors import variant_colors
 from pipeline.comparison.cells import Cell
 from pipeline.comparison.grid import Grid, Row, named
 from pipeline.comparison.measures import Measure
 from pipeline.comparison.statistics import PairedComparison, Summary
 from pipeline.comparison.words import level
-from pipeline.reporting.colors import variant_colors
 from pipeline.reporting.grid_report import baseline_label
 from pipeline.reporting.labels import literal
 

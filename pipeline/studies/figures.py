@@ -14,8 +14,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter, PercentFormatter, StrMethodFormatter
 from numpy.typing import NDArray
 
+from pipeline.colors import variant_colors
 from pipeline.comparison.statistics import summary
-from pipeline.reporting.colors import variant_colors
 from pipeline.studies.judgement import Judged
 from pipeline.studies.measures.course import parted
 from pipeline.studies.study import Study, short

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-from pipeline.errors import ParamsError
-from pipeline.params import flat
-from pipeline.params_file import PARAMS_FILE, read_params
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from pipeline.params import flat, merged
 from pipeline.provenance.lineage import committed
 from pipeline.runs.manifest import Manifest
 from pipeline.tracking.experiment_pages import CELL
@@ -17,6 +17,7 @@ from pipeline.tracking.store import Store
 
 # The tag by which the runs of a cell are found.
 SETTINGS = "settings.sha256"
+_PARAMS = Path("params.yaml")
 # More would not fit into a legend.
 _MOST_NAMED = 3
 # Digits of a hash.
@@ -38,42 +39,39 @@ def cell_tags(store: Store, manifest: Manifest) -> dict[str, str]:
 
 
 def _new_name(store: Store, manifest: Manifest) -> str:
-    own = _shown(manifest.parameters)
-    changed = _changed(own, _committed(manifest.variant))
-    name = _name(manifest.variant, changed)
+    own, known = dict(flat(manifest.parameters)), _committed(manifest.variant)
+    changed = {key for key, value in own.items() if known and _differs(key, value, known)}
+    name = _name(manifest.variant, own, changed)
     other = store.find({CELL: name})
     if other is None:
         return name
-    theirs = {key: value for key, value in other.data.params.items() if key in own}
-    longer = _name(manifest.variant, changed | _changed(own, theirs))
+    theirs = other.data.params
+    changed |= {key for key, value in own.items() if theirs.get(key) != str(value)}
+    longer = _name(manifest.variant, own, changed)
     if longer != name and store.find({CELL: longer}) is None:
         return longer
     return f"{name} ({manifest.settings_sha256()[:_SHORT]})"
 
 
-def _name(variant: str, changed: Mapping[str, str]) -> str:
-    named = [f"{key.rpartition('.')[2]} {value}" for key, value in changed.items()]
+def _differs(key: str, value: object, known: Mapping[str, object]) -> bool:
+    # A field of a network that has a default may be left out.
+    return known[key] != value if key in known else not key.startswith("network.")
+
+
+def _name(variant: str, own: Mapping[str, object], changed: Collection[str]) -> str:
+    named = [f"{key.rpartition('.')[2]} {value}" for key, value in own.items() if key in changed]
     if len(named) > _MOST_NAMED:
         named[_MOST_NAMED:] = [f"{len(named) - _MOST_NAMED} more"]
     # MLflow's queries have no way to write a quotation mark.
     return f"{variant} · {', '.join(named)}".replace("'", "") if named else variant
 
 
-def _changed(own: Mapping[str, str], theirs: Mapping[str, str]) -> dict[str, str]:
-    """Returns the values of one's own that are others in theirs; none if theirs are not known."""
-    return {key: value for key, value in own.items() if theirs and theirs.get(key) != value}
-
-
-def _shown(parameters: Mapping[str, Any]) -> dict[str, str]:
-    return {key: str(value) for key, value in flat(parameters)}
-
-
-def _committed(variant: str) -> dict[str, str]:
+def _committed(variant: str) -> dict[str, Any]:
     """Returns a variant's parameters as committed; none where git has none that can be read."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, PARAMS_FILE)
-        path.write_bytes(committed(PARAMS_FILE) or b"")
-        try:
-            return _shown(read_params(path).variants[variant].parameters)
-        except (ParamsError, KeyError):
-            return {}
+    try:
+        tree = YAML(typ="safe", pure=True).load(committed(_PARAMS) or b"")
+        block = tree["variants"][variant]
+        shared = {name: merged(tree[name], block.get(name, {})) for name in ("network", "training")}
+        return dict(flat({**block, **shared}))
+    except (YAMLError, LookupError, TypeError, AttributeError, ValueError):
+        return {}

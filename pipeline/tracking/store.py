@@ -133,9 +133,11 @@ class Store:
     - Whose run was deleted under its hands opens it again (`patience.persistent`), and finds the
       one that was kept.
 
-    A run's models are treated likewise. Both hold as long as a finished run stays finished: nothing
-    sets it back, except that of two who resume the same interrupted run, one may reopen it just
-    when the other has finished it, and then finishes it again.
+    A run's models are treated likewise, and go with their run: who deletes a run deletes its models
+    afterwards, and who makes a model looks afterwards whether its run is there. Both hold as long
+    as a finished run stays finished: nothing sets it back, except that of two who resume the same
+    interrupted run, one may reopen it just when the other has finished it, and then finishes it
+    again.
 
     If others keep the store locked, each method waits up to `PATIENCE_SECONDS`, then raises one of
     `TRACKING_ERRORS`, as it does if MLflow fails.
@@ -285,6 +287,11 @@ class Store:
                 params=run.data.params, tags=_this_process(),
             )  # fmt: skip
             models = models_of(self._client, run)
+        # Who deletes a run deletes its models after it, and so sees all that were made before.
+        if self._client.get_run(run.info.run_id).info.lifecycle_stage == "deleted":
+            for model in models:
+                self._client.delete_logged_model(model.model_id)
+            raise TakenBackError(f"the run {run.info.run_name} was deleted")
         first, *others = models
         for model in others:
             if not is_ready(model) and _are_of_this_process(model.tags):
@@ -500,10 +507,13 @@ def model_order(model: LoggedModel) -> tuple[bool, int, str]:
 
 
 def take_back(client: MlflowClient, run: Run) -> None:
-    """Deletes a run that is there twice, with its models. MLflow keeps it, to be restored."""
+    """Deletes a run that is there twice, with its models. MLflow keeps it, to be restored.
+
+    The run first: another writer who makes a model for it looks afterwards whether it is there.
+    """
+    client.delete_run(run.info.run_id)
     for model in models_of(client, run):
         client.delete_logged_model(model.model_id)
-    client.delete_run(run.info.run_id)
 
 
 def model_of(client: MlflowClient, run: Run) -> str | None:

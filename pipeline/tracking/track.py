@@ -8,6 +8,7 @@ from pathlib import Path
 from mlflow.entities import Run
 from tqdm import tqdm
 
+from pipeline.colors import variant_colors
 from pipeline.errors import PendingError, one_line
 from pipeline.evaluation.divergence import diverged_seeds
 from pipeline.evaluation.results import read_test_scores
@@ -17,7 +18,6 @@ from pipeline.files import read_json, write_text
 from pipeline.params import Data, Params
 from pipeline.provenance.lineage import Lineage, present_lineage
 from pipeline.provenance.lineage_file import exchange
-from pipeline.reporting.colors import variant_colors
 from pipeline.runs.manifest import Manifest, read_manifest
 from pipeline.runs.tables import read_history, run_folder
 from pipeline.tracking import comparison as comparison_records

@@ -6,12 +6,12 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from scipy import stats
 
+from pipeline.colors import COLORS, variant_colors
 from pipeline.comparison.contrast import contrasts
 from pipeline.comparison.measures import MEASURES
 from pipeline.comparison.published import NOTEBOOK
 from pipeline.params import Data
 from pipeline.reporting import figures
-from pipeline.reporting.colors import COLORS, variant_colors
 from pipeline.reporting.confusion import confusions
 from pipeline.reporting.words import DIGITS, words_for
 

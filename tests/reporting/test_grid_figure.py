@@ -3,10 +3,10 @@ import itertools
 import numpy as np
 import pytest
 
+from pipeline.colors import COLORS
 from pipeline.comparison.grid import Experiment, grid
 from pipeline.comparison.measures import MEASURES
 from pipeline.reporting import grid_figure
-from pipeline.reporting.colors import COLORS
 
 PAIRS = 10
 ACCURACY = MEASURES["accuracy"]

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from pipeline.colors import COLORS
 from pipeline.reporting import report_page
-from pipeline.reporting.colors import COLORS
 from pipeline.reporting.pictures import thumbnail_png
 
 CSS = Path(report_page.__file__).with_name("templates") / "report.css"

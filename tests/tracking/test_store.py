@@ -21,12 +21,14 @@ import pytest
 from mlflow.entities import Dataset
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model
+from mlflow.tracking import MlflowClient
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
 from pipeline.runs.models import write_model
 from pipeline.tracking import patience
 from pipeline.tracking import store as tracking
+from pipeline.tracking.patience import TakenBackError
 from pipeline.tracking.store import (
     TRACKING_ERRORS,
     DeletedExperimentError,
@@ -35,6 +37,7 @@ from pipeline.tracking.store import (
     Store,
     is_finished,
     shows,
+    take_back,
 )
 from pipeline.tracking.trained_on import TrainedOn, read_trained_on
 from pipeline.training.network import Moments, build, first_weights
@@ -543,6 +546,30 @@ def test_a_model_has_no_pickle_among_its_files(logged):
     assert not [
         path for path in files if path.read_bytes()[:2] in {b"\x80%c" % n for n in range(2, 6)}
     ]
+
+
+def test_no_model_is_left_of_a_run_that_another_writer_took_back(store):
+    run = store.open(RECORD)
+    take_back(client(Path.cwd()), run)
+
+    with pytest.raises(TakenBackError, match="was deleted"):
+        store.log_model(run, Path(), None, None)
+
+    assert client(Path.cwd()).search_logged_models([run.info.experiment_id]) == []
+
+
+def test_a_model_that_is_made_while_its_run_is_taken_back_goes_with_it(store, monkeypatch):
+    run = store.open(RECORD)
+    taking, delete = client(Path.cwd()), MlflowClient.delete_run
+
+    def after_another_writer_made_one(self, run_id):
+        self.create_logged_model(run.info.experiment_id, "m", source_run_id=run_id)
+        delete(self, run_id)
+
+    monkeypatch.setattr(MlflowClient, "delete_run", after_another_writer_made_one)
+    take_back(taking, run)
+
+    assert taking.search_logged_models([run.info.experiment_id]) == []
 
 
 def test_of_two_writers_the_model_stays_that_was_ready_first(store, monkeypatch):

@@ -167,7 +167,7 @@ def test_of_what_is_missing_it_is_told_that_dvc_makes_it(dvc_at_work, monkeypatc
     assert dvc_at_work.poll() is None
 
 
-@pytest.mark.parametrize("pid", [os.getpid(), 2**22 + 1])
+@pytest.mark.parametrize("pid", [os.getpid(), 2**22 + 1], ids=["reused", "none"])
 def test_a_dvc_that_was_killed_makes_nothing(project, pid):
     assert under_dvc.made_meanwhile(MISSING) == ""
     lock = project / under_dvc.RWLOCK

@@ -1,14 +1,12 @@
 """MLflow's UI as a person sees it who follows what `python -m pipeline ui` prints."""
 
+import itertools
 import json
 import os
 import signal
 import socket
 import subprocess
 import sys
-import time
-import urllib.request
-from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
 
@@ -109,15 +107,11 @@ def places(tmp_path_factory, empty_store):
             stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True,
         )  # fmt: skip
         try:
-            printed = [server.stdout.readline().rsplit(maxsplit=1) for _ in range(2)]
-            health, until = f"http://127.0.0.1:{port}/health", time.monotonic() + 60
-            while time.monotonic() < until:
-                with suppress(OSError), urllib.request.urlopen(health, timeout=5):
-                    break
-                time.sleep(0.2)
-            else:
-                pytest.fail("MLflow's UI does not answer")
-            yield dict(printed) | {"folder": folder}
+            # MLflow prints lines of its own, before and between.
+            lines = iter(server.stdout.readline, "")
+            printed = list(itertools.islice((line for line in lines if "/#/" in line), 2))
+            assert len(printed) == 2, "MLflow's UI does not answer"
+            yield dict(line.rsplit(maxsplit=1) for line in printed) | {"folder": folder}
         finally:
             os.killpg(server.pid, signal.SIGTERM)
             server.wait(30)

@@ -22,6 +22,7 @@ from pipeline.provenance.places import tracking_uri
 from pipeline.runs.manifest import Manifest, read_manifest, trained_variants
 from pipeline.tracking import store
 from pipeline.tracking.comparison import COMPARED
+from pipeline.tracking.patience import patient
 from pipeline.tracking.records import MANIFEST, PATCH, run_name
 from pipeline.tracking.store import (
     FINGERPRINT,
@@ -217,12 +218,17 @@ def note_reproduction(run: RecordedRun, outcome: str) -> None:
     """
     now = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime())
     with asking(), store_lock():
-        client = existing_client()
-        client.set_tag(run.id, f"{_REPRODUCTION}{now} {uuid.uuid4().hex[:6]}", outcome)
-        counted = None
-        while counted != (count := _reproductions(client.get_run(run.id).data.tags)):
-            client.set_tag(run.id, _REPRODUCTIONS, str(count))
-            counted = count
+        _note(run.id, f"{_REPRODUCTION}{now} {uuid.uuid4().hex[:6]}", outcome)
+
+
+@patient
+def _note(run_id: str, name: str, outcome: str) -> None:
+    client = existing_client()
+    client.set_tag(run_id, name, outcome)
+    counted = None
+    while counted != (count := _reproductions(client.get_run(run_id).data.tags)):
+        client.set_tag(run_id, _REPRODUCTIONS, str(count))
+        counted = count
 
 
 def _reproductions(tags: Mapping[str, str]) -> int:

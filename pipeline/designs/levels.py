@@ -59,7 +59,6 @@ def paired(design: Design, basis: Basis) -> Paired:
         differences += [of_pairs for _, of_pairs in of_question]
     adjusted = holm([of.p for of in compared])
     family = sum(p is not None for p in adjusted)
-    # Wilcoxon's p of n pairs, all won, is 2 / 2**n; Holm multiplies the smallest by the family.
     fewest = fewest_together(basis.confidence, max(family, 1))
     first = design.questions[0]
     judged = [

@@ -8,6 +8,7 @@ from pipeline.errors import ArgumentError, MissingInputError, PendingError, Pipe
 from pipeline.lookup import listing, revisions
 from pipeline.lookup.listing import SHORT, Unfinished
 from pipeline.lookup.sources import Source
+from pipeline.provenance.lineage import git
 
 # How many names a message lists at most.
 _MOST_LISTED = 8
@@ -97,9 +98,9 @@ def _without_results(experiment: Unfinished) -> PipelineError:
 
 def _nearest(commit: str, baselines: Collection[str]) -> str | None:
     """Returns the last commit before this one since which there is one of the baselines."""
-    shared = {listing.git("merge-base", commit, baseline) for baseline in baselines}
+    shared = {git("merge-base", commit, baseline) for baseline in baselines}
     distances = [
-        (int(listing.git("rev-list", "--count", f"{earlier}..{commit}") or 0), earlier)
+        (int(git("rev-list", "--count", f"{earlier}..{commit}") or 0), earlier)
         for earlier in shared
         if earlier
     ]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from dvc.repo.experiments.utils import exp_refs
 from dvc.scm import Git
 
 from pipeline.errors import ArgumentError, DataError, PipelineError, one_line
+from pipeline.provenance.lineage import git
 
 SHORT = 7
 
@@ -110,11 +110,3 @@ def unfinished(repo: Repo, finished: Sequence[tuple[str, str, str]]) -> list[Unf
 def is_since(commit: str, baseline: str, root: str | None = None) -> bool:
     """Returns whether an experiment with this baseline started from a commit or a later one."""
     return git("merge-base", "--is-ancestor", commit, baseline, root=root) is not None
-
-
-def git(*arguments: str, root: str | None = None) -> str | None:
-    """Returns what git prints; None if it fails, as for commits that a shallow clone lacks."""
-    ended = subprocess.run(
-        ["git", *arguments], cwd=root, capture_output=True, text=True, check=False
-    )
-    return ended.stdout.strip() if ended.returncode == 0 else None

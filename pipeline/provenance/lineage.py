@@ -83,7 +83,7 @@ def present_lineage(threads: int | None = None) -> Lineage:
     """
     patch, left_out = _patch()
     tags = {
-        "mlflow.source.git.commit": _git("rev-parse", "HEAD"),
+        "mlflow.source.git.commit": git("rev-parse", "HEAD"),
         "mlflow.source.git.branch": _branch(),
         "git.dirty": None if patch is None else str(bool(patch or left_out)).lower(),
         "git.patch.left_out": ", ".join(left_out),
@@ -189,11 +189,11 @@ def _branch() -> str | None:
 
     In the temporary folder of a DVC experiment, that commit is the experiment's baseline.
     """
-    if branch := _git("branch", "--show-current"):
+    if branch := git("branch", "--show-current"):
         return branch
     baseline = os.environ.get("DVC_EXP_BASELINE_REV", "HEAD")
     names = ("for-each-ref", "--format=%(refname:short)", "--contains", baseline, "refs/heads")
-    return ", ".join((_git("-C", str(project_root()), *names) or "").split()) or None
+    return ", ".join((git("-C", str(project_root()), *names) or "").split()) or None
 
 
 def _patch() -> tuple[bytes | None, list[str]]:
@@ -203,10 +203,10 @@ def _patch() -> tuple[bytes | None, list[str]]:
     repository stays untouched. Without a repository or a commit, or where git refuses, the patch
     is None.
     """
-    root, objects = _git("rev-parse", "--show-toplevel"), _git("rev-parse", *_OBJECTS)
-    if root is None or objects is None or _git("rev-parse", "--verify", "HEAD") is None:
+    root, objects = git("rev-parse", "--show-toplevel"), git("rev-parse", *_OBJECTS)
+    if root is None or objects is None or git("rev-parse", "--verify", "HEAD") is None:
         return None, []
-    new = _git("ls-files", "--others", "--exclude-standard", "-z", "--full-name", *_INPUTS) or ""
+    new = git("ls-files", "--others", "--exclude-standard", "-z", "--full-name", *_INPUTS) or ""
     left_out = [name for name in new.split("\0") if name and _is_large(Path(root) / name)]
     with tempfile.TemporaryDirectory() as folder:
         temporary = {
@@ -231,17 +231,25 @@ def _sha256(path: Path) -> str | None:
     return sha256(path) if path.is_file() else None
 
 
-def _git(*arguments: str) -> str | None:
-    """Returns git's output, or None where there is no git, no repository or no commit."""
-    output = _git_bytes(*arguments)
+def git(*arguments: str, root: str | None = None) -> str | None:
+    """Returns what git prints in a folder, by default the current one; None if it fails.
+
+    That is where there is no git, repository or commit, as those that a shallow clone lacks.
+    """
+    output = _git_bytes(*arguments, root=root)
     return None if output is None else os.fsdecode(output).strip()
 
 
-def _git_bytes(*arguments: str, **environment: str) -> bytes | None:
+def _git_bytes(*arguments: str, root: str | None = None, **environment: str) -> bytes | None:
     command = ["git", *arguments]
     try:
         return subprocess.run(
-            command, capture_output=True, check=True, timeout=60, env=os.environ | environment
+            command,
+            cwd=root,
+            capture_output=True,
+            check=True,
+            timeout=60,
+            env=os.environ | environment,
         ).stdout
     except (OSError, subprocess.SubprocessError):
         return None

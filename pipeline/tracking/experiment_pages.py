@@ -25,7 +25,7 @@ _SECTIONS = {
 }
 # MLflow's names of its own columns: checkbox, name, time and status, duration. Widths in pixels.
 _FIRST_COLUMNS = {"1": 73, "attributes.`Run Name`": 240, "runDateAndNestInfo": 150, "duration": 80}
-# The tag that groups runs into one line of a chart: a variant and a hash of its settings.
+# The tag that groups runs into one line of a chart; `cells` says what it is called.
 CELL = "cell"
 # The tag that gives a run its colour in MLflow's tables and charts.
 COLOR = "mlflow.runColor"

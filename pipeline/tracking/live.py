@@ -79,6 +79,7 @@ class LiveView:
         so_far: dict[int, list[EpochScores]] = {}
         store: Store | None = None
         runs: dict[int, Run] = {}
+        shown: dict[str, str] = {}
         ended = False
         while not ended:
             failed = store is None and bool(so_far)
@@ -88,6 +89,7 @@ class LiveView:
             if not so_far:
                 return
             # MLflow takes seconds to import. Here they pass while other threads train.
+            from pipeline.tracking.cells import cell_tags
             from pipeline.tracking.experiment_pages import of_runs
             from pipeline.tracking.store import TRACKING_ERRORS, Store
 
@@ -96,7 +98,8 @@ class LiveView:
                     # After a failure, such as a deleted run, nothing is known about the store: open
                     # every run again and offer it all epochs so far.
                     store, runs, news = Store(self._experiment, of_runs), {}, so_far
-                self._log(store, runs, news)
+                    shown = cell_tags(store, self._manifest)
+                self._log(store, runs, shown, news)
                 if ended:
                     for run in runs.values():
                         store.leave(run, self._left_as)
@@ -104,16 +107,20 @@ class LiveView:
                 self._warn(one_line(error))
                 store = None
 
-    def _log(self, store: Store, runs: dict[int, Run], news: dict[int, list[EpochScores]]) -> None:
+    def _log(
+        self,
+        store: Store,
+        runs: dict[int, Run],
+        shown: dict[str, str],
+        news: dict[int, list[EpochScores]],
+    ) -> None:
         """Adds epochs to their runs; opens a run that is not in `runs` yet and puts it there."""
-        from pipeline.tracking.cells import cell_tags
         from pipeline.tracking.records import epoch_points, run_record
         from pipeline.tracking.store import is_finished
 
         for seed, epochs in news.items():
             if seed not in runs:
                 lineage = replace(self._lineage, started=self._began.get(seed))
-                shown = cell_tags(store, self._manifest)
                 runs[seed] = store.open(run_record(self._manifest, seed, lineage, shown=shown))
             if not is_finished(runs[seed]):
                 points = [point for scores in epochs for point in epoch_points(scores)]

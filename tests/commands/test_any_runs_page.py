@@ -32,6 +32,7 @@ def test_the_walk_has_steps():
     assert len(WALK) == 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("command_line", "printed"), WALK, ids=[line for line, _ in WALK])
 def test_each_step_of_the_walk_prints_what_the_page_shows(command, unpacked, command_line, printed):
     shutil.copytree(unpacked, "mlruns")

@@ -97,6 +97,7 @@ def test_experiments_are_one_table_of_cells(compare):
     ]
 
 
+@pytest.mark.slow
 def test_the_figure_is_a_png_at_the_path_printed(compare):
     _, out, _ = compare(*NAMES[:3])
 
@@ -129,6 +130,7 @@ def test_the_record_names_experiments_and_cells(record):
     assert cell["difference"]["p_holm"] < 0.05
 
 
+@pytest.mark.slow
 def test_all_experiments_since_a_commit(record, compare):
     told = record("--since", "first")
     names = [re.sub(r" \([0-9a-f]{7}\)", "", one["name"]) for one in told["experiments"]]

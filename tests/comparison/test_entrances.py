@@ -36,7 +36,12 @@ MEASURED = {"accuracy": 1, "macro_f1": 1, "loss": -1, "expected_calibration_erro
 NUMBERS = ("n", "mean", "ci_low", "ci_high", "wins", "probability_ci_low", "wilcoxon_p")
 
 
-@pytest.fixture(params=MEASURED)
+@pytest.fixture(
+    params=[
+        pytest.param(one, marks=[] if one in ("accuracy", "loss") else pytest.mark.slow)
+        for one in MEASURED
+    ]
+)
 def measure(request):
     """The name of the measure that decides."""
     return request.param

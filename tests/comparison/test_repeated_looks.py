@@ -29,6 +29,7 @@ def test_without_a_difference_a_verdict_is_wrong_at_most_as_often_as_promised(lo
     assert all(share <= 1 - CONFIDENCE for share in wrong.values()), wrong
 
 
+@pytest.mark.slow
 def test_the_rule_for_one_look_would_err_more_often():
     # After every pair.
     drawn = np.random.default_rng(1).normal(size=(300, AT_MOST))

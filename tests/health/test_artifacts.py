@@ -55,7 +55,12 @@ class InS3:
         self.bucket.Object(path).delete()
 
 
-@pytest.fixture(params=["folder", "s3", "server", "server on s3"])
+def slow(place):
+    """A place that is looked at with the slow tests."""
+    return pytest.param(place, marks=pytest.mark.slow)
+
+
+@pytest.fixture(params=["folder", "s3", slow("server"), slow("server on s3")])
 def kept(request, tracked_project, monkeypatch):
     """The place where MLflow has the files of a project whose runs are tracked."""
     write_runs()

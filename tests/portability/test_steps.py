@@ -56,6 +56,7 @@ def compiled(hostile, tmp_path_factory):
     return folder, json.loads(ended.stdout)["batch"]
 
 
+@pytest.mark.slow
 def test_a_hostile_environment_does_not_change_a_bit(compiled):
     # The same process as the committed one's, but for the environment.
     assert compiled[1] == digest("batch")
@@ -82,6 +83,7 @@ def dumped(compiled, suffix):
     return "\n".join(texts)
 
 
+@pytest.mark.slow
 def test_xla_has_taken_every_setting(compiled):
     options = dumped(compiled, "debug_options")
     assert 'xla_cpu_max_isa: "AVX2"' in options
@@ -90,10 +92,12 @@ def test_xla_has_taken_every_setting(compiled):
     assert "ynn_fusion_type" not in options
 
 
+@pytest.mark.slow
 def test_no_compiled_code_uses_what_makers_approximate_differently(compiled):
     assert not re.findall(r"llvm\.x86\S*rsqrt", dumped(compiled, "ir-with-opt.ll"))
 
 
+@pytest.mark.slow
 def test_every_product_has_its_operands_row_by_row(compiled):
     products = re.findall(
         r"dot\(.*lhs_contracting_dims={(\d)}, rhs_contracting_dims={(\d)}",

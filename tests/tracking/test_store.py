@@ -341,9 +341,8 @@ def test_a_folder_becomes_artifacts(store, tmp_path):
         "gopher://127.0.0.1/",
         "./mlruns",
         "sqlite:///garbage.db",
-        pytest.param(
-            "postgresql://127.0.0.1:1/mlflow",
-        ),
+        # MLflow asks ten times, for a hundred seconds in all.
+        pytest.param("postgresql://127.0.0.1:1/mlflow", marks=pytest.mark.slow),
     ],
 )
 def test_a_store_that_cannot_be_opened_is_a_tracking_error(project, monkeypatch, uri):

@@ -139,6 +139,7 @@ def test_a_diverged_run_is_tagged_and_shows_finite_numbers_only(recorded, client
     assert [(point.step, point.value) for point in shown] == [(0, 1e30)]
 
 
+@pytest.mark.slow
 def test_what_mlflow_did_not_take_is_pending(recorded):
     with sqlite3.connect("mlflow.db") as database:
         database.execute(

@@ -185,6 +185,7 @@ def test_operations_on_units_are_layers_too(written):
     assert again.output_shape == (None, 3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("normalization", NORMALIZATIONS, ids=lambda one: one.kind)
 def test_every_normalization_takes_images(normalization, dataset):
     trainer = Trainer(dataset)

@@ -214,8 +214,10 @@ class Training(Section):
 
     An epoch has as many steps as the examples fill whole batches, unless `steps_per_epoch` is
     given. `weight_decay` is decoupled from the gradient (Loshchilov & Hutter 2019) and applies to
-    kernels, not to biases or normalisations. `label_smoothing` is the share of each label that is
-    spread evenly over all classes (Szegedy et al. 2016, section 7); scores do not have it.
+    kernels, not to biases or normalisations. `trainable` leaves all weights as they start but
+    those of normalisations, or two of each unit's kernel. `hidden_rate` multiplies the learning
+    rate of the hidden layers' kernels, with sgd. `label_smoothing` is the share of each label that
+    is spread evenly over all classes (Szegedy et al. 2016, section 7); scores do not have it.
     """
 
     epochs: Count
@@ -224,10 +226,21 @@ class Training(Section):
     optimizer: Optimizer
     schedule: Schedule | None = None
     weight_decay: Positive | None = None
+    trainable: Literal["normalization", "two_per_unit"] | None = None
+    hidden_rate: Positive | None = None
     label_smoothing: Annotated[float, Field(gt=0, lt=1)] | None = None
     early_stopping: EarlyStopping | None = None
     augmentation: list[Augmentation] | None = None
     seeds: Count
+
+    @model_validator(mode="after")
+    def _belongs_together(self) -> Training:
+        if self.hidden_rate is not None and self.optimizer.name != "sgd":
+            raise ValueError("remove `hidden_rate`, or choose sgd: other optimizers divide by it")
+        others = [key for key in ("hidden_rate", "weight_decay") if getattr(self, key) is not None]
+        if self.trainable is not None and others:
+            raise ValueError(f"remove `{others[0]}` or `trainable`: they do not go together")
+        return self
 
 
 class Normalization(Section, ABC):
@@ -240,8 +253,11 @@ class Normalization(Section, ABC):
     kind: ClassVar[str]
 
     @abstractmethod
-    def layer(self, name: str) -> keras.layers.Layer:
-        """The layer, unbuilt."""
+    def layer(self, name: str) -> Callable[[keras.KerasTensor], keras.KerasTensor]:
+        """The layer, unbuilt; or a function that puts several, whose names begin with `name`."""
+
+    def expect_batches_of(self, size: int) -> None:
+        """Refuses a batch size that the layer cannot have in training, by a ValueError."""
 
     @property
     def at_inference(self) -> Normalization:
@@ -256,6 +272,11 @@ class Variant(Section):
     normalization: Normalization
     network: Network
     training: Training
+
+    @model_validator(mode="after")
+    def _normalization_takes_batches(self) -> Variant:
+        self.normalization.expect_batches_of(self.training.batch_size)
+        return self
 
     @property
     def parameters(self) -> dict[str, Any]:

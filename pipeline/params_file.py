@@ -257,8 +257,9 @@ def _message(error: ValidationError, cls: type[Section], where: str) -> str:
         known = "" if path else f"; known are {', '.join(cls.model_fields) or 'none'}"
         return f"`{_one_line(key)}` is not a known key{known} {place}"
     if first["type"] == "value_error":
-        block = f".{key}" if isinstance(first["input"], Mapping) else ""
-        return f"{_one_line(first['ctx']['error'])} ({PARAMS_FILE}, {where}{block})"
+        block = key if isinstance(first["input"], Mapping) else ""
+        blocks = ".".join(filter(None, (where, block))) or "top level"
+        return f"{_one_line(first['ctx']['error'])} ({PARAMS_FILE}, {blocks})"
     rule = re.sub(r"^\w+ should (?=be|have|match)", "must ", first["msg"]).partition(" after ")[0]
     rule = rule.replace("a valid integer", "an integer").replace("a valid ", "a ")
     rule = rule.replace("a tuple", "a list")

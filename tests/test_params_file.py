@@ -162,9 +162,10 @@ RENORM = LIKE_BATCH | {"normalization": "batch_renorm", "r_max": 3.0, "d_max": 0
 NOISY = LIKE_BATCH | {
     "normalization": "noisy_batch", "offset_max": 0.5, "factor_max": 1.0, "jitter": 0.0,
 }  # fmt: skip
+GHOSTS = LIKE_BATCH | {"normalization": "ghost_batch", "ghost_size": 16}
 
 
-@pytest.mark.parametrize("block", [RENORM, NOISY], ids=lambda block: block["normalization"])
+@pytest.mark.parametrize("block", [RENORM, NOISY, GHOSTS], ids=lambda block: block["normalization"])
 def test_variations_of_batch_normalisation_take_its_keys_and_more(read, block):
     variant = read(changed(("variants.own", block))).variants["own"]
 
@@ -182,6 +183,7 @@ def test_variations_of_batch_normalisation_take_its_keys_and_more(read, block):
         (NOISY, "factor_max", 0.9, "greater than or equal to 1"),
         (NOISY, "jitter", -0.1, "greater than or equal to 0"),
         (NOISY, "jitter", float("inf"), "a finite number"),
+        (GHOSTS, "ghost_size", 0, "greater than or equal to 1"),
     ],
 )
 def test_a_normalisation_has_its_limits(complaint, block, key, value, rule):
@@ -203,6 +205,9 @@ def test_a_normalisation_has_its_limits(complaint, block, key, value, rule):
         ("training.batch_size", 10**30, "`batch_size` * at most the 55000 *, got 1000*0 (*)"),
         ("training.optimizer", "adam", "`optimizer` must be *, got 'adam' (params.yaml, training)"),
         ("training.optimizer.name", "sgd", "*`epsilon`*: sgd takes momentum, nesterov *training*)"),
+        ("training.hidden_rate", 2.0, "remove `hidden_rate`, or choose sgd: *(*.yaml, training)"),
+        ("training.trainable", "all", "`trainable` must be 'normalization' or *, got 'all' (*)"),
+        ("variants.own", GHOSTS | {"ghost_size": 20}, "`ghost_size` * 32, got 20 (*, *.own)"),
         ("variants.a b", NO_NORM, "*name* letters, digits*, got 'a b' (params.yaml, variants)"),
         ("variants.1st", NO_NORM, "*name* letters, digits*, got '1st' (params.yaml, variants)"),
         ("variants./tmp", NO_NORM, "*name* letters, digits*, got '/tmp' (params.yaml, variants)"),
@@ -216,6 +221,14 @@ def test_a_normalisation_has_its_limits(complaint, block, key, value, rule):
 )  # fmt: skip
 def test_rules_on_lists_names_and_sizes_are_reported_too(complaint, path, value, told):
     assert fnmatchcase(complaint(changed((path, value))), told)
+
+
+@pytest.mark.parametrize("other", [{"hidden_rate": 2.0}, {"weight_decay": 0.1}], ids=str)
+def test_what_is_not_trained_has_neither_rate_nor_decay(complaint, other):
+    training = {"trainable": "normalization", "optimizer": {"name": "sgd", "learning_rate": 1.0}}
+    told = complaint(changed(("variants.batch_norm.training", training | other)))
+    (key,) = other
+    assert told.startswith(f"remove `{key}` or `trainable`: they do not go together (params.yaml")
 
 
 @pytest.mark.parametrize(

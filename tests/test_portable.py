@@ -71,6 +71,7 @@ def test_the_settings_hold_in_this_process():
     assert set(np.show_config(mode="dicts")["SIMD Extensions"]["found"]) <= {"X86_V3"}
 
 
+@pytest.mark.slow
 def test_kerass_own_file_in_the_home_is_not_read(tmp_path):
     (tmp_path / ".keras").mkdir()
     settings = {"floatx": "float16", "image_data_format": "channels_first", "backend": "jax"}

@@ -14,6 +14,8 @@ from pipeline.execution import study as command
 from pipeline.studies import gallery, run
 from pipeline.studies.study_file import read_study
 
+pytestmark = pytest.mark.slow
+
 NETWORKS = Path("networks").resolve()
 STUDY = """
 claim: Batch normalisation helps on the digits

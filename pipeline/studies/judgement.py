@@ -26,7 +26,8 @@ class Outcome:
     Attributes:
         at: the point of the grid, if the rule is tested at every point; else empty.
         chosen: the points that the rule itself chose, by variant.
-        means: the candidate's and the baseline's mean over seeds.
+        means: the candidate's and the baseline's mean over seeds; or, for the latter, the number
+            that the rule compares with.
         effect: of the candidate over the baseline; its p is adjusted over all effects of the study.
         verdict: the verdict at this point alone.
     """
@@ -45,13 +46,13 @@ class Judged:
     Attributes:
         rule: as the study states it.
         candidate: the name of a variant.
-        baseline: the name of a variant.
+        baseline: the name of a variant; None where the rule compares with a number.
         outcomes: one, or one per point of the grid.
     """
 
     rule: Rule
     candidate: str
-    baseline: str
+    baseline: str | None
     outcomes: tuple[Outcome, ...]
 
     @property
@@ -79,10 +80,10 @@ def judge(study: Study, table: pd.DataFrame) -> list[Judged]:
     """
     defaults = study.params.comparison
     questions: list[_Question] = []
-    of_rule: list[tuple[str, str, range]] = []
+    of_rule: list[tuple[str, str | None, range]] = []
     for rule in study.about.rules:
         candidate = rule.candidate or defaults.candidate
-        baseline = rule.baseline or defaults.baseline
+        baseline = None if rule.number is not None else rule.baseline or defaults.baseline
         first = len(questions)
         questions += _questions(rule, study, table, candidate, baseline)
         of_rule.append((candidate, baseline, range(first, len(questions))))
@@ -139,14 +140,18 @@ def _all_of(verdicts: Iterable[Verdict]) -> Verdict:
 
 
 def _questions(
-    rule: Rule, study: Study, table: pd.DataFrame, candidate: str, baseline: str
+    rule: Rule, study: Study, table: pd.DataFrame, candidate: str, baseline: str | None
 ) -> Iterator[_Question]:
     """Yields the questions of a rule: one, or one per point of the grid."""
     for at in [point.at for point in study.points] if rule.everywhere else [{}]:
         rows = _at(table, at)
         of_candidate, point = _numbers(rule, study, rows[rows["variant"] == candidate])
-        of_baseline, baseline_point = _numbers(rule, study, rows[rows["variant"] == baseline])
-        chosen = {candidate: point, baseline: baseline_point} if point else {}
+        chosen = {candidate: point} if point else {}
+        if baseline is None:
+            of_baseline = of_candidate.mask(of_candidate.notna(), rule.number)
+        else:
+            of_baseline, point = _numbers(rule, study, rows[rows["variant"] == baseline])
+            chosen |= {baseline: point} if point else {}
         yield _Question(at, chosen, of_candidate.sort_index(), of_baseline.sort_index())
 
 

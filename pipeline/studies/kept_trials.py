@@ -32,14 +32,17 @@ class KeptTrials:
         data_sha256: str,
         probes: Sequence[str],
         course: Sequence[str] | None,
+        *,
+        untrained: bool | None = None,
     ) -> None:
         """Takes the folder, the hash of the prepared data, and what the study measures.
 
-        For `probes` and `course` see `Trials`.
+        For `probes`, `course` and `untrained` see `Trials`.
         """
         self._folder = folder
         self._data = data_sha256
-        self._measured = json.dumps([sorted(probes), course and sorted(course)])
+        measured = [sorted(probes), course and sorted(course)]
+        self._measured = json.dumps([*measured, *(["untrained"] if untrained else [])])
         self._code: dict[str, str] = {}
 
     def read(self, task: Task) -> Trial | None:

@@ -78,7 +78,9 @@ def _places(places: Sequence[Mapping[str, Any]]) -> str:
 def _outcome(judgement: Judged, outcome: Outcome) -> dict[str, Any]:
     return {
         **({"at": dict(outcome.at)} if outcome.at else {}),
-        "means": dict(zip((judgement.candidate, judgement.baseline), outcome.means, strict=True)),
+        "means": dict(
+            zip((judgement.candidate, judgement.baseline or "number"), outcome.means, strict=True)
+        ),
         "chosen": {name: dict(point) for name, point in outcome.chosen.items()},
         **asdict(outcome.effect.paired),
         "p_holm": outcome.effect.p,
@@ -264,7 +266,11 @@ def _in_short(rules: Sequence[Mapping[str, Any]]) -> str:
 def _stated(study: Study, rule: Rule) -> str:
     defaults, variants = study.params.comparison, study.params.variants
     candidate = variants[rule.candidate or defaults.candidate].label
-    baseline = variants[rule.baseline or defaults.baseline].label
+    baseline = (
+        variants[rule.baseline or defaults.baseline].label
+        if rule.number is None
+        else _shown(rule, rule.number)
+    )
     what = words(rule.measure)
     if rule.largest is not None:
         sign = "≤" if smaller_is_better(rule.measure) else "≥"
@@ -282,7 +288,8 @@ def _stated(study: Study, rule: Rule) -> str:
 
 
 def _measured(study: Study, judgement: Judged) -> str:
-    rule, names = judgement.rule, (judgement.candidate, judgement.baseline)
+    rule = judgement.rule
+    names = [name for name in (judgement.candidate, judgement.baseline) if name is not None]
     labels = [study.params.variants[name].label for name in names]
     what = f"Largest {words(short(rule.largest))}" if rule.largest else headed(rule.measure)
     if rule.minus is not None:
@@ -293,13 +300,13 @@ def _measured(study: Study, judgement: Judged) -> str:
         against = max if rule.expected == "smaller" else min
         least = against(judgement.outcomes, key=lambda outcome: outcome.effect.paired.mean or 0.0)
         return (
-            f"{what} of {labels[0]} and {labels[1]} at each of {len(judgement.outcomes)} "
-            f"points of the grid: {held}. Least in favour, at {_at(least.at)}: "
-            f"{_difference_in_words(rule, least)}."
+            f"{what} of {' and '.join(labels)}{_against(rule)} at each of "
+            f"{len(judgement.outcomes)} points of the grid: {held}. "
+            f"Least in favour, at {_at(least.at)}: {_difference_in_words(rule, least)}."
         )
     (outcome,) = judgement.outcomes
     means = [
-        f"{_shown(rule, mean)} {label}" for mean, label in zip(outcome.means, labels, strict=True)
+        f"{_shown(rule, mean)} {label}" for mean, label in zip(outcome.means, labels, strict=False)
     ]
     at = [
         f"{label} at {_at(outcome.chosen[name])}"
@@ -307,7 +314,13 @@ def _measured(study: Study, judgement: Judged) -> str:
         if name in outcome.chosen
     ]
     chosen = f" ({'; '.join(at)})" if at else ""
-    return f"{what}: {' and '.join(means)}{chosen}, {_difference_in_words(rule, outcome)}."
+    sides = f"{' and '.join(means)}{_against(rule)}{chosen}"
+    return f"{what}: {sides}, {_difference_in_words(rule, outcome)}."
+
+
+def _against(rule: Rule) -> str:
+    """Returns the number that a rule compares with, if it does."""
+    return "" if rule.number is None else f" against {_shown(rule, rule.number)}"
 
 
 def _difference_in_words(rule: Rule, outcome: Outcome) -> str:

@@ -82,7 +82,9 @@ def _results(
     about = study.about
     if not PREPARED_FILE.exists():
         raise missing(PREPARED_FILE)
-    kept = KeptTrials(trials_folder, sha256(PREPARED_FILE), about.probes, about.course)
+    kept = KeptTrials(
+        trials_folder, sha256(PREPARED_FILE), about.probes, about.course, untrained=about.untrained
+    )
     tasks = [
         (point, variant, Task(point.params.variants[variant], seed))
         for point, variant, seed in study.trials()
@@ -109,7 +111,9 @@ def _train(
     # Tasks that share a compiled function follow one another.
     tasks = sorted(tasks, key=lambda task: task.variant.label)
     about = study.about
-    make = functools.partial(_trials, probes=about.probes, followed=about.course)
+    make = functools.partial(
+        _trials, probes=about.probes, followed=about.course, untrained=bool(about.untrained)
+    )
     with (
         engine as opened,
         tqdm(total=len(tasks), desc=study.name, unit="run", mininterval=5) as bar,
@@ -121,6 +125,11 @@ def _train(
 
 
 def _trials(
-    dataset: Dataset, _: Hooks, *, probes: tuple[str, ...], followed: tuple[str, ...] | None
+    dataset: Dataset,
+    _: Hooks,
+    *,
+    probes: tuple[str, ...],
+    followed: tuple[str, ...] | None,
+    untrained: bool,
 ) -> Trials:
-    return Trials(dataset, probes, followed)
+    return Trials(dataset, probes, followed, untrained=untrained)

@@ -20,6 +20,8 @@ SCORES = (
     "test_accuracy",
 )  # fmt: skip
 MEASURES = (*SCORES, "diverged")
+# Known of a network that is not trained.
+UNTRAINED = ("test_loss", "test_accuracy", "diverged")
 
 
 def _listed(value: Any) -> Any:
@@ -41,6 +43,7 @@ class Rule(Section):
         expected: how the candidate's number compares with the baseline's if the claim is right.
         baseline: a variant to use instead of the study's baseline.
         candidate: a variant to use instead of the study's candidate.
+        number: what to compare the candidate with, in place of a baseline.
         at: the point at which `measure` is taken, if the grid has more than one.
         minus: a point whose value is subtracted, so that the number is a change.
         everywhere: test the rule at each point of the grid; it holds if it holds at every point.
@@ -58,6 +61,7 @@ class Rule(Section):
     expected: Literal["greater", "smaller", "equal"]
     baseline: str | None = None
     candidate: str | None = None
+    number: float | None = None
     at: dict[str, Annotated[Value, BeforeValidator(named)]] | None = None
     minus: dict[str, Annotated[Value, BeforeValidator(named)]] | None = None
     everywhere: Literal[True] | None = None
@@ -75,6 +79,8 @@ class Rule(Section):
         for key, partner in (("best_by", "chosen_on"), ("largest", "reaching")):
             if (getattr(self, key) is None) is not (getattr(self, partner) is None):
                 raise ValueError(f"give both `{key}` and `{partner}`, or neither")
+        if self.number is not None and self.baseline is not None:
+            raise ValueError("give `number` or `baseline`, not both")
         if self.minus is not None and self.at is None:
             raise ValueError("give `minus` with `at` only")
         if (self.expected == "equal") is (self.margin is None):
@@ -92,6 +98,7 @@ class About(Section):
         probes: measures beyond `MEASURES`, by their names in `studies.measures.probes`.
         rules: together they decide the verdict.
         published_values: by variant, then measure, to draw beside ours; with `step`, a curve.
+        untrained: the networks are measured as they start, and none is trained.
         course: probes to measure after each epoch of a run, in addition to losses and
             accuracies; by default nothing is followed.
         related: two measures whose rank correlation over seeds is shown for every cell; it does
@@ -106,8 +113,15 @@ class About(Section):
     published_values: (
         dict[str, dict[str, Annotated[tuple[float, ...], BeforeValidator(_listed)]]] | None
     ) = None
+    untrained: Literal[True] | None = None
     course: Annotated[tuple[str, ...], BeforeValidator(_listed)] | None = None
     related: Annotated[tuple[str, str], BeforeValidator(_listed)] | None = None
+
+    @model_validator(mode="after")
+    def _follows_training(self) -> About:
+        if self.untrained and self.course is not None:
+            raise ValueError("remove `course`, or `untrained`: without training there is none")
+        return self
 
 
 @dataclass(frozen=True)

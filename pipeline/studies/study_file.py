@@ -15,6 +15,7 @@ from pipeline.studies.study import (
     MEASURES,
     SCORES,
     STUDIES,
+    UNTRAINED,
     About,
     Point,
     Rule,
@@ -208,7 +209,8 @@ def _check_published(
 
 def _measures(about: About) -> set[str]:
     """Returns the columns of the study's results."""
-    measures = {*MEASURES, *(name for probe in about.probes for name in PROBES[probe].measures)}
+    scores = UNTRAINED if about.untrained else MEASURES
+    measures = {*scores, *(name for probe in about.probes for name in PROBES[probe].measures)}
     if about.course is not None:
         followed = {*SCORES, *(name for probe in about.course for name in PROBES[probe].measures)}
         measures |= followed | {name + end for name in followed for end in (MEAN, DRIFT)}

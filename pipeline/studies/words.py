@@ -8,6 +8,7 @@ from pipeline.studies.measures.course import DRIFT, MEAN, parted
 # The endings of measures that are shown and drawn in per cent.
 _SHARES = (
     *(name for name, measure in MEASURES.items() if measure.is_share), "dead_units", "diverged",
+    "small_gammas", "whole_set_gain", "ablation_area",
 )  # fmt: skip
 _SMALLER_IS_BETTER = tuple(name for name, measure in MEASURES.items() if measure.smaller_is_better)
 # Parts of names that are not everyday words, as people write them.
@@ -36,6 +37,31 @@ EXPLAINED = {
     frozenset({"identity_error"}): (
         "The identity error is the largest difference between the output and the input of a "
         "normalising layer once gamma and beta are set to undo it, as a share of the largest input."
+    ),
+    frozenset({"gradient_growth"}): (
+        "The gradient growth is the factor of the squared norm of a kernel's gradient from a "
+        "hidden layer to the one below it."
+    ),
+    frozenset({"stable_rank"}): (
+        "The stable rank is that of what the last hidden layer makes of a batch: the squared "
+        "Frobenius norm over the squared largest singular value."
+    ),
+    frozenset({"small_gammas"}): ("A gamma is small between -0.01 and 0.01."),
+    frozenset({"effective_rate"}): (
+        "Where the loss does not depend on the norm of a kernel w, the learning rate over ‖w‖² is "
+        "the effective rate; it is averaged over hidden layers."
+    ),
+    frozenset({"variance_ratio"}): (
+        "The variance ratio is that of a unit's input over the test images and the moving one, "
+        "the larger over the smaller, averaged over units and layers."
+    ),
+    frozenset({"whole_set_gain", "whole_set_accuracy"}): (
+        "The whole set gain is what test accuracy gains when moving averages give way to "
+        "statistics of the whole training set, the weights being as they are."
+    ),
+    frozenset({"ablation_area"}): (
+        "The ablation area is the accuracy averaged while more and more hidden units are set "
+        "to 0, from none to all in three random orders, as a share of the accuracy with all."
     ),
     frozenset({"dead_units"}): ("A hidden unit is dead if it is 0 for every test image."),
 }

@@ -136,7 +136,7 @@ def _named(model: keras.Model) -> keras.Model:
 
     def named(layer: keras.layers.Layer) -> keras.layers.Layer:
         config = layer.get_config()
-        if layer.name not in given and not re.fullmatch(r"norm_\d+", layer.name):
+        if layer.name not in given and not re.fullmatch(r"norm_\d+(_.+)?", layer.name):
             kind = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", type(layer).__name__).lower()
             config["name"] = f"{kind}_{count[kind]}"
             count[kind] += 1

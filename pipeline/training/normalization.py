@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import Field
 
-from pipeline.params import Fraction, Normalization, Positive
+from pipeline.params import Count, Fraction, Normalization, Positive
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import keras
 
 AtLeastZero = Annotated[float, Field(ge=0)]
@@ -105,6 +107,29 @@ class NoisyBatch(BatchNorm):
         return _noisy_batch_normalization()(**self.model_dump(), name=name)
 
 
+class GhostBatch(BatchNorm):
+    """Batch normalisation over parts of a batch (Hoffer et al. 2017, algorithm 1).
+
+    A batch is cut into ghost batches of `ghost_size` examples, in order, and each is normalised by
+    its own statistics. The moving ones take them in one after the other, as if each were a batch.
+    Inference is that of `batch`.
+    """
+
+    kind: ClassVar[str] = "ghost_batch"
+    ghost_size: Count
+
+    def expect_batches_of(self, size: int) -> None:
+        """Refuses batches that are not made of whole ghost batches."""
+        if size % self.ghost_size:
+            raise ValueError(
+                f"`ghost_size` must divide the batch size, {size}, got {self.ghost_size}"
+            )
+
+    def layer(self, name: str) -> keras.layers.Layer:
+        """A BatchNormalization over the last axis that has several batches in training."""
+        return _ghost_batch_normalization()(**self.model_dump(), name=name)
+
+
 class LayerNorm(Normalization):
     """Normalises each example over its units (Ba et al. 2016, equation 4)."""
 
@@ -120,9 +145,65 @@ class LayerNorm(Normalization):
         return keras.layers.LayerNormalization(**self.model_dump(), name=name)
 
 
+class RMSNorm(Normalization):
+    """Divides by the root mean square over an example's units (Zhang & Sennrich 2019, equation 4).
+
+    Nothing is centred; each unit has a gain.
+    """
+
+    kind: ClassVar[str] = "rms"
+    epsilon: Positive
+
+    def layer(self, name: str) -> keras.layers.Layer:
+        """An RMSNormalization over the last axis."""
+        import keras
+
+        return keras.layers.RMSNormalization(epsilon=self.epsilon, name=name)
+
+
+class DynamicTanh(Normalization):
+    """Replaces normalisation by gamma * tanh(alpha * x) + beta (Zhu et al. 2025, equation 1).
+
+    A layer learns one alpha, which starts at `alpha`, and a gamma and a beta for each unit.
+    """
+
+    kind: ClassVar[str] = "dyt"
+    alpha: Positive
+
+    def layer(self, name: str) -> keras.layers.Layer:
+        """One layer, which is faster than those of Keras that it takes."""
+        return _dynamic_tanh()(alpha=self.alpha, name=name)
+
+    @property
+    def at_inference(self) -> Normalization:
+        """The same by layers of Keras' own."""
+        return _DynamicTanhOfKeras(alpha=self.alpha)
+
+
+class _DynamicTanhOfKeras(DynamicTanh):
+    def layer(self, name: str) -> Callable[[keras.KerasTensor], keras.KerasTensor]:
+        import keras
+
+        def layers(units: keras.KerasTensor) -> keras.KerasTensor:
+            shape = units.shape[1:]
+            # A product with one number for all units.
+            scaled = keras.layers.EinsumDense("...u,u->...u", 1, name=f"{name}_alpha")(
+                keras.layers.Reshape((*shape, 1), name=f"{name}_apart")(units)
+            )
+            scaled = keras.layers.Reshape(shape, name=f"{name}_together")(scaled)
+            return keras.layers.EinsumDense(
+                "...u,u->...u", shape[-1], bias_axes="u", name=f"{name}_gamma_beta"
+            )(keras.layers.Activation("tanh", name=f"{name}_tanh")(scaled))
+
+        return layers
+
+
 NORMALIZATIONS: dict[str, type[Normalization]] = {
-    cls.kind: cls for cls in (NoNorm, BatchNorm, LayerNorm, BatchRenorm, NoisyBatch)
-}
+    cls.kind: cls
+    for cls in (
+        NoNorm, BatchNorm, LayerNorm, BatchRenorm, NoisyBatch, GhostBatch, RMSNorm, DynamicTanh,
+    )
+}  # fmt: skip
 
 
 @functools.cache
@@ -212,3 +293,72 @@ def _noisy_batch_normalization() -> type[keras.layers.BatchNormalization]:
             }
 
     return NoisyBatchNormalization
+
+
+@functools.cache
+def _ghost_batch_normalization() -> type[keras.layers.BatchNormalization]:
+    import keras
+    import numpy as np
+    from keras import ops
+
+    class GhostBatchNormalization(keras.layers.BatchNormalization):
+        """See `GhostBatch`. Inputs [batch, ..., units]."""
+
+        def __init__(self, *, ghost_size: int, **others: Any) -> None:
+            super().__init__(**others)
+            self.ghost_size = ghost_size
+
+        def call(self, inputs: Any, training: Any = None, mask: Any = None) -> Any:
+            if not training:
+                return super().call(inputs, training=False, mask=mask)
+            ghosts = ops.reshape(inputs, (-1, self.ghost_size, *inputs.shape[1:]))
+            axes = tuple(range(1, len(ghosts.shape) - 1))
+            mean, variance = ops.moments(ghosts, axes=axes, keepdims=True)
+            self._move(self.moving_mean, mean)
+            self._move(self.moving_variance, variance)
+            outputs = (ghosts - mean) / ops.sqrt(variance + self.epsilon)
+            outputs = ops.reshape(outputs, inputs.shape)
+            if self.scale:
+                outputs = outputs * self.gamma
+            return outputs + self.beta if self.center else outputs
+
+        def _move(self, moving: keras.Variable, of_ghosts: Any) -> None:
+            """Takes in statistics [ghosts, 1, ..., units], the first of which counts least."""
+            ghosts = of_ghosts.shape[0]
+            by_ghost = ops.reshape(of_ghosts, (ghosts, -1))
+            kept = self.momentum ** np.arange(ghosts, -1, -1.0)
+            taken = ops.convert_to_tensor((1 - self.momentum) * kept[1:, None], by_ghost.dtype)
+            moving.assign(moving * float(kept[0]) + ops.sum(taken * by_ghost, axis=0))
+
+        def get_config(self) -> dict[str, Any]:
+            return super().get_config() | {"ghost_size": self.ghost_size}
+
+    return GhostBatchNormalization
+
+
+@functools.cache
+def _dynamic_tanh() -> type[keras.layers.Layer]:
+    import keras
+    from keras import ops
+
+    class DynamicTanhLayer(keras.layers.Layer):
+        """See `DynamicTanh`. Inputs [batch, ..., units]."""
+
+        def __init__(self, *, alpha: float, **others: Any) -> None:
+            super().__init__(**others)
+            self.first_alpha = alpha
+
+        def build(self, input_shape: tuple[int, ...]) -> None:
+            first, units = keras.initializers.Constant(self.first_alpha), input_shape[-1:]
+            self.alpha = self.add_weight(shape=(1,), initializer=first, name="alpha")
+            self.gamma = self.add_weight(shape=units, initializer="ones", name="gamma")
+            self.beta = self.add_weight(shape=units, initializer="zeros", name="beta")
+            self.built = True
+
+        def call(self, inputs: Any) -> Any:
+            return ops.tanh(self.alpha * inputs) * self.gamma + self.beta
+
+        def get_config(self) -> dict[str, Any]:
+            return super().get_config() | {"alpha": self.first_alpha}
+
+    return DynamicTanhLayer

@@ -12,6 +12,7 @@ A convolution is a product too, of its kernel and the patches of its inputs (Che
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -47,8 +48,9 @@ _PORTABLE = frozenset(
         "Cropping2D", "Dense", "Dropout", "ELU", "Flatten", "GaussianDropout", "GaussianNoise",
         "GlobalAveragePooling2D", "GlobalMaxPooling2D", "GroupNormalization", "Identity",
         "InputLayer", "LayerNormalization", "LeakyReLU", "Maximum", "MaxPooling2D", "Minimum",
-        "Multiply", "Normalization", "Permute", "PReLU", "ReLU", "Rescaling", "Reshape", "Softmax",
-        "SpatialDropout2D", "Subtract", "UnitNormalization", "UpSampling2D", "ZeroPadding2D",
+        "Multiply", "Normalization", "Permute", "PReLU", "ReLU", "Rescaling", "Reshape",
+        "RMSNormalization", "Softmax", "SpatialDropout2D", "Subtract", "UnitNormalization",
+        "UpSampling2D", "ZeroPadding2D",
     )
 )  # fmt: skip
 
@@ -70,6 +72,7 @@ def outside_promise(model: keras.Model) -> list[str]:
             if type(layer) not in _PORTABLE
             and not type(layer).__module__.startswith("pipeline.")
             and not _is_product(layer)
+            and not _is_gain(layer)
         }
     )
 
@@ -80,6 +83,8 @@ def _portable_layer(layer: keras.layers.Layer) -> keras.layers.Layer:
         kind = _Dense
     elif _is_product(layer):
         kind = _Conv2D
+    elif _is_gain(layer):
+        kind = _Gain
     return kind.from_config(layer.get_config())
 
 
@@ -89,6 +94,21 @@ def _is_product(layer: keras.layers.Layer) -> bool:
         and layer.groups == 1
         and layer.data_format == "channels_last"
     )
+
+
+def _is_gain(layer: keras.layers.Layer) -> bool:
+    """Returns whether a layer multiplies each unit by a number of its own."""
+    return type(layer) is keras.layers.EinsumDense and bool(
+        re.fullmatch(r"\.\.\.(\w),\1->\.\.\.\1", layer.equation)
+    )
+
+
+class _Gain(keras.layers.EinsumDense):
+    """A gain for each unit of [..., units], with an offset if there is one."""
+
+    def call(self, inputs: Any, training: Any = None) -> Any:  # noqa: ARG002
+        outputs = inputs * self.kernel
+        return self.activation(outputs if self.bias is None else outputs + self.bias)
 
 
 class _Dense(keras.layers.Dense):

@@ -15,6 +15,7 @@ from pipeline.params import Training
 from pipeline.runs.epochs import Scores
 from pipeline.training import optimizers
 from pipeline.training.augmentation import augmented
+from pipeline.training.gradient_factors import gradient_factors, multiplied
 from pipeline.training.network import first_noise, first_weights
 from pipeline.training.portable_layers import portable
 
@@ -128,6 +129,7 @@ class Solver(Scorer):
         super().__init__(model)
         self._learner = augmented(self.model, training.augmentation or ())
         self._smoothing = training.label_smoothing or 0
+        self._factors = gradient_factors(self.model, training)
         self._has_penalties = bool(self.model.losses)
         vectors = [
             keras.Variable(_as_vector(variable)) for variable in self.model.trainable_variables
@@ -178,7 +180,10 @@ class Solver(Scorer):
             )
             loss = tf.reduce_mean(_losses(logits, labels, self._smoothing))
             loss += sum(tf.nest.flatten(penalties)) if penalties else 0
-        gradients = [_as_vector(gradient) for gradient in tape.gradient(loss, weights)]
+        gradients = tape.gradient(loss, weights)
+        if self._factors is not None:
+            gradients = list(map(multiplied, gradients, self._factors))
+        gradients = [_as_vector(gradient) for gradient in gradients]
         trainable, optimizer = self.optimizer.stateless_apply(
             state.optimizer, gradients, state.trainable
         )

@@ -18,6 +18,7 @@ from pipeline.runs.epochs import EpochScores, best_epoch, is_over
 from pipeline.training import network
 from pipeline.training.augmentation import augmented
 from pipeline.training.batches import epoch_batches
+from pipeline.training.gradient_factors import gradient_factors
 from pipeline.training.portable_layers import outside_promise
 from pipeline.training.schedule import epoch_rates
 from pipeline.training.solver import Solver, State
@@ -106,7 +107,7 @@ class Trainer:
         self._lock = threading.Lock()
 
     def check(self, variant: Variant) -> list[str]:
-        """Makes sure that a variant's network and augmentation can be built for this data.
+        """Makes sure that a variant can be built and trained for this data.
 
         Returns:
             The kinds of its layers whose bits may depend on the processor.
@@ -116,6 +117,7 @@ class Trainer:
         """
         model = self._network(variant.network, variant.normalization)
         augmented(model, variant.training.augmentation or ())
+        gradient_factors(model, variant.training)
         return outside_promise(model)
 
     def __call__(self, task: Task) -> TrainedRun:
@@ -191,6 +193,8 @@ class Trainer:
             include={
                 "optimizer": set(Optimizer.model_fields) - {"learning_rate"},
                 "weight_decay": True,
+                "trainable": True,
+                "hidden_rate": True,
                 "label_smoothing": True,
                 "augmentation": True,
             }

@@ -32,6 +32,8 @@ STAGE = """\
 import json, pathlib
 from ruamel.yaml import YAML
 
+pytestmark = pytest.mark.slow
+
 params = YAML(typ="safe").load(pathlib.Path("params.yaml"))
 pairs, comparison = params["training"]["seeds"], params["comparison"]
 with open("looks.txt", "a") as looks:

@@ -38,8 +38,7 @@ NUMBERS = ("n", "mean", "ci_low", "ci_high", "wins", "probability_ci_low", "wilc
 
 @pytest.fixture(
     params=[
-        pytest.param(one, marks=[] if one in ("accuracy", "loss") else pytest.mark.slow)
-        for one in MEASURED
+        pytest.param(one, marks=[] if one == "accuracy" else pytest.mark.slow) for one in MEASURED
     ]
 )
 def measure(request):

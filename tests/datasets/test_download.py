@@ -1,5 +1,6 @@
 import dataclasses
 import gzip
+import shutil
 import sys
 from pathlib import Path
 
@@ -57,6 +58,9 @@ def test_files_of_ones_own_are_not_fetched_and_leave_an_empty_folder(params, pro
         download.run(params.model_copy(update={"data": data}))
 
         assert list(raw.iterdir()) == []
+    shutil.rmtree(project / "data")
+    download.run(params.model_copy(update={"data": data}))
+    assert list(raw.iterdir()) == []
 
 
 def test_files_of_another_dataset_are_removed(params, project):

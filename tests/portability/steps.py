@@ -23,6 +23,9 @@ SETTINGS = {
     "batch": BATCH,
     "layer": {"epsilon": 0.001, "center": True, "scale": True},
     "batch_renorm": BATCH | {"r_max": 3.0, "d_max": 5.0},
+    "ghost_batch": BATCH | {"ghost_size": 8},
+    "rms": {"epsilon": 0.001},
+    "dyt": {"alpha": 0.5},
     "noisy_batch": BATCH | {"offset_max": 0.5, "factor_max": 1.25, "jitter": 0.1},
 }
 

@@ -13,7 +13,13 @@ from tests.portability.__main__ import in_words
 from tests.portability.steps import COMMITTED, digest
 
 
-@pytest.mark.parametrize("normalization", NORMALIZATIONS)
+@pytest.mark.parametrize(
+    "normalization",
+    [
+        pytest.param(kind, marks=[] if kind == "batch" else pytest.mark.slow)
+        for kind in NORMALIZATIONS
+    ],
+)
 def test_a_hundred_steps_end_with_the_committed_bits(normalization):
     if reason := outside_promise(present_processor()):
         pytest.skip(reason)

@@ -130,6 +130,7 @@ def test_several_factors_are_named():
     assert [row[0] for row in of.rows] == ["k", "x", "y", "z"]
 
 
+@pytest.mark.slow
 def test_few_pairs_show_no_interval_and_how_many_could_settle_it():
     rows = seeded("abc", seeds=4)
     assert all("(" not in row[4] for row in table(rows).rows)

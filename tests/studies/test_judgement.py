@@ -107,6 +107,21 @@ def test_too_few_seeds_settle_nothing(study, rule, seeds, verdict):
         ([RULE] * 7, SEVEN),
         ([of(RULE, at=None, everywhere=True), *[RULE] * 4], SEVEN),
         ([of(RULE, expected="equal", margin=0.05)] * 7, ""),
+        # Six of eight seeds are left, which are enough for a margin though not for two rules.
+        (
+            [
+                RULE,
+                of(
+                    RULE,
+                    at=None,
+                    best_by="validation_accuracy",
+                    chosen_on=2,
+                    expected="equal",
+                    margin=0.05,
+                ),
+            ],
+            "",
+        ),
         (
             [of(RULE, at=None, best_by="validation_accuracy", chosen_on=3)],
             "With 5 pairs no p can be small enough for a verdict: that takes 6 seeds.",
@@ -294,3 +309,41 @@ def test_a_study_tests_the_points_that_its_rules_use(study):
     assert rates(at_1, RULE) == [0.1, 1.0]
     assert rates(change) == [0.01, 0.1]
     assert rates(EVERYWHERE) == rates(RULE, best) == list(RATES)
+
+
+def test_where_nothing_differs_no_number_of_seeds_is_promised(study):
+    judged = judge(study(RULE), table(lambda *_: 0.9))
+
+    more = needed_of(RULE, judged)
+
+    assert more is not None
+    assert more.pairs is None
+
+
+@pytest.mark.parametrize(
+    ("number", "changes", "expected"),
+    [
+        (0.91, {}, "supported"),
+        (0.93, {}, "refuted"),
+        (0.92, {}, "not settled"),
+        (0.92, {"expected": "equal", "margin": 0.005}, "supported"),
+        (0.90, {"expected": "equal", "margin": 0.005}, "refuted"),
+    ],
+)
+def test_a_rule_compares_with_a_number(study, number, changes, expected):
+    (judged,) = judge(study(of(RULE, number=number, **changes)), AHEAD)
+
+    outcome = only(judged)
+    ahead = AHEAD[(AHEAD["variant"] == "a") & (AHEAD["learning_rate"] == 0.1)]["test_accuracy"]
+    assert judged.verdict == expected
+    assert judged.baseline is None
+    assert outcome.means == (pytest.approx(ahead.mean()), number)
+    assert outcome.effect.differences == pytest.approx(ahead - number)
+
+
+def test_a_chosen_point_is_compared_with_a_number(study):
+    rule = of(RULE, at=None, best_by="validation_accuracy", chosen_on=2, number=0.91)
+    rows = AHEAD.assign(validation_accuracy=AHEAD["learning_rate"])
+    (judged,) = judge(study(rule), rows)
+
+    assert only(judged).chosen == {"a": {"learning_rate": rows["learning_rate"].max()}}

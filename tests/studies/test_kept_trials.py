@@ -80,6 +80,12 @@ def test_a_damaged_trial_is_as_good_as_none(content):
 
 
 @pytest.mark.usefixtures("kept")
+def test_networks_as_they_start_have_trials_of_their_own():
+    assert KeptTrials(FOLDER, **MEASURES, untrained=True).read(TASK) is None
+    assert KeptTrials(FOLDER, **MEASURES, untrained=None).read(TASK) == KEPT
+
+
+@pytest.mark.usefixtures("kept")
 def test_the_order_of_probes_does_not_matter():
     assert KeptTrials(FOLDER, **MEASURES | {"probes": MEASURES["probes"][::-1]}).read(TASK) == KEPT
 

@@ -51,6 +51,24 @@ def test_the_page_has_verdict_numbers_and_rule(study, rows):
     assert "--quick" not in text
 
 
+def test_a_number_is_what_the_candidate_is_compared_with(study, rows):
+    number = RULE.model_copy(update={"number": 0.9})
+    record, text = verdict_and_page(study(number, axes=AXES), rows)
+
+    of_a = rows.query("learning_rate == 0.1 and variant == 'a'")["test_accuracy"] * 100
+    assert record["verdict"] == "supported"
+    assert record["rules"][0]["baseline"] is None
+    assert record["rules"][0]["means"]["number"] == 0.9
+    told = f"Test accuracy: {of_a.mean():.2f} % A against 90.00 %, difference "
+    assert record["measured"].startswith(f"{told}{of_a.mean() - 90:.2f} points (")
+    assert "test accuracy of A > 90.00 %, at learning rate 0.1: supported." in text
+    everywhere = number.model_copy(update={"at": None, "everywhere": True})
+    record, _ = verdict_and_page(study(everywhere, axes=AXES), rows)
+    assert record["measured"].startswith(
+        "Test accuracy of A against 90.00 % at each of 2 points of the grid: supported at 2."
+    )
+
+
 def test_pairs_with_less_are_counted_where_less_is_expected(study, rows):
     # A is ahead in all pairs but one, which is tied.
     tied = rows.assign(

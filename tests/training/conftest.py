@@ -13,6 +13,8 @@ SETTINGS = {
     "offset_max": 0.5,
     "factor_max": 1.25,
     "jitter": 0.1,
+    "ghost_size": 4,
+    "alpha": 0.5,
 }
 
 

@@ -23,6 +23,10 @@ NORMALIZED = {
         / np.sqrt(z.var(1, keepdims=True) + norm.epsilon)
         + w["beta"]
     ),
+    "rms": lambda z, norm, w: (
+        w["scale"] * z / np.sqrt((z**2).mean(1, keepdims=True) + norm.epsilon)
+    ),
+    "dyt": lambda z, _, w: w["gamma"] * np.tanh(w["alpha"] * z) + w["beta"],
 }
 
 
@@ -283,6 +287,7 @@ def test_orthogonal_kernels_are_a_decomposition_of_what_numpy_draws(inputs, laye
     assert kernel.dtype == np.float32
 
 
+@pytest.mark.slow
 def test_orthogonal_kernels_are_uniform_among_rotations():
     # Of a 2 by 2 matrix with uniform direction, each value has mean 0 and mean square 1/2
     # (Mezzadri 2007); with a diagonal that is always positive it would not.

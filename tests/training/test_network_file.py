@@ -20,7 +20,16 @@ from pipeline.params import (
 )
 from pipeline.training.network import build, first_weights, moments_of
 from pipeline.training.network_file import network_class
-from pipeline.training.normalization import BatchNorm, BatchRenorm, LayerNorm, NoisyBatch, NoNorm
+from pipeline.training.normalization import (
+    BatchNorm,
+    BatchRenorm,
+    DynamicTanh,
+    GhostBatch,
+    LayerNorm,
+    NoisyBatch,
+    NoNorm,
+    RMSNorm,
+)
 from pipeline.training.trainer import Hooks, Task, Trainer
 
 ROOT = Path(__file__).parents[2]
@@ -31,7 +40,10 @@ NORMALIZATIONS = (
     BatchNorm(**NORM),
     BatchRenorm(**NORM, r_max=3.0, d_max=5.0),
     NoisyBatch(**NORM, offset_max=0.5, factor_max=1.25, jitter=0.1),
+    GhostBatch(**NORM, ghost_size=2),
     LayerNorm(epsilon=0.001, center=True, scale=True),
+    RMSNorm(epsilon=0.001),
+    DynamicTanh(alpha=0.5),
 )
 CONV = {
     "code": str(ROOT / "networks/conv.py"),
@@ -208,6 +220,7 @@ class Kept(Hooks):
         self.first = self.first or snapshot
 
 
+@pytest.mark.slow
 def test_noise_and_early_stopping_give_the_same_bits_resumed_and_side_by_side(dataset):
     chosen = variant(
         network_class(CONV["code"])(**CONV),

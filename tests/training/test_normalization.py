@@ -1,3 +1,4 @@
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -8,9 +9,12 @@ from pipeline.training.normalization import (
     NORMALIZATIONS,
     BatchNorm,
     BatchRenorm,
+    DynamicTanh,
+    GhostBatch,
     LayerNorm,
     NoisyBatch,
     NoNorm,
+    RMSNorm,
 )
 
 RNG = np.random.default_rng(0)
@@ -21,11 +25,14 @@ OWN = {
     "batch": {},
     "batch_renorm": {"r_max": 1.5, "d_max": 0.5},
     "noisy_batch": {"offset_max": 0.5, "factor_max": 1.25, "jitter": 0.1},
+    "ghost_batch": {"ghost_size": 8},
 }
 AFFINE = {
     "gamma": np.array([1, 2, 0.5, -1, 3], np.float32),
     "beta": np.array([0, 1, -2, 0.5, 4], np.float32),
 }
+# As layers name them.
+GIVEN = AFFINE | {"scale": AFFINE["gamma"], "alpha": np.float32([0.7])}
 # Before gamma and beta; `var` is NumPy's population variance.
 NORMALIZED = {
     "none": lambda x: x,
@@ -34,7 +41,17 @@ NORMALIZED = {
     # Of the first step; r_max and d_max as in conftest.py.
     "batch_renorm": lambda x: renormalized(x, np.zeros(5), np.ones(5), r_max=2.5, d_max=0.5),
     "noisy_batch": lambda x: (x - x.mean(0)) / np.sqrt(x.var(0) + EPSILON),
+    # Of 4 examples each; see conftest.py.
+    "ghost_batch": lambda x: np.concatenate(
+        [NORMALIZED["batch"](ghost) for ghost in np.split(x, 16)]
+    ),
+    "rms": lambda x: x / np.sqrt((x**2).mean(1, keepdims=True) + EPSILON),
+    "dyt": lambda x: np.tanh(0.7 * x),
 }
+# Those that take a batch as a whole.
+WHOLE = ("batch", "batch_renorm", "noisy_batch")
+# Those that have a gain for each unit and no offset.
+GAIN_ALONE = ("rms",)
 
 
 def renormalized(x, moving_mean, moving_variance, *, r_max, d_max):
@@ -55,7 +72,7 @@ def layer(normalization):
     layer = normalization.layer("norm")
     layer.build(X.shape)
     for variable in layer.trainable_variables:
-        variable.assign(AFFINE[variable.name])
+        variable.assign(GIVEN[variable.name])
     return layer
 
 
@@ -74,7 +91,7 @@ def moving(layer):
     return [layer.moving_mean.numpy(), layer.moving_variance.numpy()]
 
 
-@pytest.mark.parametrize("cls", [NoNorm, BatchNorm, LayerNorm, BatchRenorm, NoisyBatch])
+@pytest.mark.parametrize("cls", NORMALIZATIONS.values())
 def test_normalizations_are_found_by_their_kind(cls):
     assert NORMALIZATIONS[cls.kind] is cls
 
@@ -90,6 +107,7 @@ def test_output_in_training_follows_the_papers(normalization, layer, noise):
     factor, offset = noise(normalization, X.shape, [one.state.value for one in seeds(layer)])
     has_affine = bool(layer.trainable_variables)
     gamma, beta = (AFFINE["gamma"], AFFINE["beta"]) if has_affine else (1, 0)
+    beta = 0 if normalization.kind in GAIN_ALONE else beta
     expected = gamma * NORMALIZED[normalization.kind](X.astype(np.float64)) + beta
     expected = factor * expected + offset
     np.testing.assert_allclose(layer(X, training=True), expected, rtol=1e-4, atol=1e-5)
@@ -102,16 +120,30 @@ def test_inference_leaves_every_variable_unchanged(layer):
         np.testing.assert_array_equal(variable, expected)
 
 
-def test_the_layer_at_inference_is_one_of_keras_and_gives_the_same(normalization, layer):
+@pytest.mark.parametrize("shape", [(5,), (2, 3, 5)])
+def test_the_layers_at_inference_are_keras_own_and_give_the_same(normalization, layer, shape):
     layer(X, training=True)
-    served = normalization.at_inference.layer("norm")
-    served.build(X.shape)
-    assert type(served).__module__.startswith("keras.")
-    assert [one.path for one in served.weights] == [one.path for one in layer.weights]
-    assert served.get_config().items() <= layer.get_config().items()
-    served.set_weights(layer.get_weights())
-    np.testing.assert_array_equal(layer(ANOTHER, training=False), served(ANOTHER, training=False))
-    np.testing.assert_array_equal(layer(ANOTHER), served(ANOTHER))
+    weights = layer.get_weights()
+    layer = normalization.layer("norm")
+    layer.build((None, *shape))
+    inputs = keras.Input(shape)
+    served = keras.Model(inputs, normalization.at_inference.layer("norm")(inputs))
+    assert all(type(one).__module__.startswith("keras.") for one in served.layers)
+    assert all(one.name.startswith("norm") for one in served.layers[1:])
+    for each in (layer, served):
+        each.set_weights(weights)
+    given = np.resize(ANOTHER, (16, *shape))
+    expected = layer(given, training=False)
+    for outputs in (served(given, training=False), served(given), layer(given)):
+        np.testing.assert_array_equal(outputs, expected)
+
+
+@pytest.mark.parametrize("cls", [BatchNorm, BatchRenorm, NoisyBatch, GhostBatch])
+def test_at_inference_all_batch_normalizations_are_one(cls):
+    own = OWN[cls.kind]
+    assert cls(momentum=0.9, epsilon=EPSILON, center=True, scale=False, **own).at_inference == (
+        BatchNorm(momentum=0.9, epsilon=EPSILON, center=True, scale=False)
+    )
 
 
 def test_layers_share_no_variables(normalization):
@@ -128,15 +160,25 @@ def test_settings_reach_the_layer(normalization):
     assert normalization.model_dump().items() <= config.items()
 
 
-@pytest.mark.parametrize("kind", ["none", "layer"])
-def test_training_and_inference_do_not_differ_without_moving_statistics(kind):
-    fields = {"epsilon": EPSILON, "center": True, "scale": True} if kind == "layer" else {}
-    layer = NORMALIZATIONS[kind](**fields).layer("norm")
+@pytest.mark.parametrize(
+    "chosen",
+    [
+        NoNorm(),
+        RMSNorm(epsilon=EPSILON),
+        DynamicTanh(alpha=2.0),
+        LayerNorm(epsilon=EPSILON, center=True, scale=True),
+    ],
+    ids=lambda one: one.kind,
+)
+def test_training_and_inference_do_not_differ_without_moving_statistics(chosen):
+    layer = chosen.layer("norm")
     np.testing.assert_array_equal(layer(X, training=True), layer(X, training=False))
-    np.testing.assert_array_equal(layer(X[:1]), layer(X)[:1])
+    np.testing.assert_allclose(layer(X[:1]), layer(X)[:1], rtol=1e-6)
 
 
-@pytest.mark.parametrize("normalization_class", [BatchNorm, LayerNorm, BatchRenorm, NoisyBatch])
+@pytest.mark.parametrize(
+    "normalization_class", [BatchNorm, LayerNorm, BatchRenorm, NoisyBatch, GhostBatch]
+)
 @pytest.mark.parametrize("center", [True, False])
 @pytest.mark.parametrize("scale", [True, False])
 def test_center_and_scale_decide_which_variables_are_learnt(normalization_class, center, scale):
@@ -150,7 +192,7 @@ def test_center_and_scale_decide_which_variables_are_learnt(normalization_class,
     assert learnt == {name for name, kept in (("beta", center), ("gamma", scale)) if kept}
 
 
-@pytest.mark.parametrize("kind", OWN)
+@pytest.mark.parametrize("kind", WHOLE)
 def test_moving_statistics_follow_the_momentum(kind):
     layer = batch_norm(kind, momentum=0.9)
     for batch in (X, ANOTHER):
@@ -170,7 +212,7 @@ def test_inference_leaves_moving_statistics_unchanged(kind):
     np.testing.assert_array_equal(moving(layer), before)
 
 
-@pytest.mark.parametrize("kind", OWN)
+@pytest.mark.parametrize("kind", WHOLE)
 def test_inference_normalizes_by_the_moving_statistics(kind):
     layer = batch_norm(kind, momentum=0)  # keeps the last batch's alone
     layer(X, training=True)
@@ -249,6 +291,24 @@ def test_renormalization_without_limits_normalizes_by_the_moving_statistics():
     mean, variance = moving(layer)
     expected = (ANOTHER - mean) / np.sqrt(variance + EPSILON)
     np.testing.assert_allclose(layer(ANOTHER, training=True), expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(6, 5), (6, 2, 3, 5)])
+def test_moving_statistics_take_in_ghost_batches_one_after_the_other(shape):
+    ghosts, batch = batch_norm("ghost_batch", shape=shape, ghost_size=2), batch_norm(shape=shape)
+    x = RNG.normal(2, 3, shape).astype(np.float32)
+    for _ in range(3):
+        outputs = ghosts(x, training=True)
+        expected = [batch(x[at : at + 2], training=True) for at in (0, 2, 4)]
+        np.testing.assert_allclose(outputs, np.concatenate(expected), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(moving(ghosts), moving(batch), rtol=1e-5)
+
+
+def test_a_batch_is_made_of_whole_ghost_batches():
+    ghosts = GhostBatch(momentum=0.9, epsilon=0.1, center=True, scale=True, ghost_size=8)
+    ghosts.expect_batches_of(64)
+    with pytest.raises(ValueError, match="`ghost_size` must divide the batch size, 20, got 8"):
+        ghosts.expect_batches_of(20)
 
 
 @pytest.mark.parametrize("limit", [{"r_max": 0.99, "d_max": 0}, {"r_max": 1, "d_max": -0.01}])

@@ -123,6 +123,21 @@ def test_a_dense_layer_maps_the_last_of_many_axes():
     np.testing.assert_allclose(found, inputs @ kernel + bias, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("bias", [None, "u"])
+def test_a_gain_multiplies_each_unit_with_its_gradients(bias):
+    rng = np.random.default_rng(1)
+    gain = keras.layers.EinsumDense("...u,u->...u", 4, bias_axes=bias, activation="tanh")
+    model = keras.Sequential([keras.Input((3, 4)), gain])
+    weights = [rng.standard_normal(weight.shape, np.float32) for weight in model.get_weights()]
+    inputs = rng.standard_normal((7, 3, 4), np.float32)
+    clone = portable_layers.portable(model)
+    found, expected = (outputs_and_gradients(each, weights, inputs) for each in (clone, model))
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(found[0], np.tanh(inputs * weights[0] + sum(weights[1:])), rtol=1e-5)
+    assert portable_layers.outside_promise(model) == []
+
+
 @pytest.mark.parametrize(
     "settings",
     [
@@ -169,5 +184,6 @@ def test_layers_outside_the_promise_are_named():
     units = keras.layers.DepthwiseConv2D(3)(units)
     units = keras.layers.Conv2D(6, 3, groups=2)(units)
     units = keras.layers.GlobalAveragePooling2D()(keras.layers.ReLU()(units))
+    units = keras.layers.EinsumDense("ab,bc->ac", 5)(units)
     named = portable_layers.outside_promise(keras.Model(inputs, keras.layers.Dense(2)(units)))
-    assert named == ["Conv2D", "DepthwiseConv2D"]
+    assert named == ["Conv2D", "DepthwiseConv2D", "EinsumDense"]

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from pipeline.errors import ParamsError
 from pipeline.params import Optimizer
 from pipeline.training.network import build, first_weights
 from pipeline.training.normalization import BatchNorm, NoNorm
@@ -112,9 +113,24 @@ def in_training(norm, first, noise):
     """Returns how units are normalised from `first` on, with noise and renorm's constants."""
     if norm.kind == "none":
         return lambda z, _weights: z
+    if norm.kind == "rms":
+        return lambda z, weights: (
+            z / np.sqrt((z**2).mean(1, keepdims=True) + norm.epsilon) * weights["norm_0/scale"]
+        )
+    if norm.kind == "dyt":
+        return lambda z, weights: (
+            np.tanh(weights["norm_0/alpha"] * z) * weights["norm_0/gamma"] + weights["norm_0/beta"]
+        )
     over = {"layer": 1}.get(norm.kind, 0)
 
     def moments(z):
+        if norm.kind == "ghost_batch":
+            parts = np.split(z, len(z) // norm.ghost_size)
+            mean, variance = (
+                np.repeat([take(part, 0) for part in parts], norm.ghost_size, axis=0)
+                for take in (np.mean, np.var)
+            )
+            return mean, np.sqrt(variance + norm.epsilon)
         return z.mean(over, keepdims=True), np.sqrt(z.var(over, keepdims=True) + norm.epsilon)
 
     r, d = 1, 0
@@ -197,6 +213,47 @@ def test_weights_decay_in_kernels_alone():
         np.testing.assert_allclose(plain[name] - decayed[name], 0.1 * before[name], atol=1e-6)
 
 
+def steps(**settings):
+    solver = new_solver(BATCH_NORM, SGD, **settings)
+    state = solver.start(seed=0)
+    before = trainable(solver, state)
+    return before, trainable(solver, solver.train_step(state, IMAGES, LABELS)[0])
+
+
+def test_with_trainable_normalizations_all_else_stays_as_it_starts():
+    before, plain = steps()
+    _, after = steps(trainable="normalization")
+    for name, value in after.items():
+        expected = plain[name] if name.startswith("norm_0/") else before[name]
+        np.testing.assert_array_equal(value, expected, err_msg=name)
+    assert (after["norm_0/gamma"] != 1).any()
+
+
+def test_with_two_weights_of_a_unit_all_else_stays_as_it_starts():
+    before, plain = steps()
+    _, after = steps(trainable="two_per_unit")
+    moved = after["dense_0/kernel"] != before["dense_0/kernel"]
+    assert moved.sum(axis=0).tolist() == [2, 2, 2, 2]
+    np.testing.assert_array_equal(after["dense_0/kernel"][moved], plain["dense_0/kernel"][moved])
+    for name in before.keys() - {"dense_0/kernel"}:
+        np.testing.assert_array_equal(after[name], before[name], err_msg=name)
+
+
+def test_the_hidden_rate_multiplies_that_of_hidden_kernels_alone():
+    before, plain = steps()
+    _, after = steps(hidden_rate=8.0)
+    for name, start in before.items():
+        factor = 8 if name == "dense_0/kernel" else 1
+        expected = start + factor * (plain[name] - start)
+        np.testing.assert_allclose(after[name], expected, atol=1e-6, err_msg=name)
+    assert (after["dense_0/kernel"] != before["dense_0/kernel"]).any()
+
+
+def test_a_network_without_weights_to_train_is_refused():
+    with pytest.raises(ParamsError, match="`trainable` is 'normalization', and the network has no"):
+        new_solver(NoNorm(), SGD, trainable="normalization")
+
+
 def test_adam_steps_follow_kingma_and_ba():
     # Kingma & Ba 2015, the last lines of section 2: Keras' epsilon is their epsilon hat, added to
     # the root of the second moment before its bias is corrected.
@@ -219,16 +276,17 @@ def test_adam_steps_follow_kingma_and_ba():
 
 
 def test_gradients_agree_with_finite_differences(normalization, noise):
+    images, labels = IMAGES[:8], LABELS[:8]
     solver = new_solver(normalization, SGD, activation="tanh")
     state = solver.start(seed=0)
     before = trainable(solver, state)
-    drawn = noise(normalization, (11, 4), state.statistics[-1:])
-    normalize = in_training(normalization, units(before, IMAGES), drawn)
-    expected = central_differences(lambda: training_loss(normalize, before, IMAGES, LABELS), before)
+    drawn = noise(normalization, (8, 4), state.statistics[-1:])
+    normalize = in_training(normalization, units(before, images), drawn)
+    expected = central_differences(lambda: training_loss(normalize, before, images, labels), before)
 
-    stepped, loss = solver.train_step(state, IMAGES, LABELS)
+    stepped, loss = solver.train_step(state, images, labels)
 
-    expected_loss = training_loss(normalize, before, IMAGES, LABELS)
+    expected_loss = training_loss(normalize, before, images, labels)
     assert float(loss) == pytest.approx(expected_loss, rel=1e-5)
     for name, after in trainable(solver, stepped).items():
         np.testing.assert_allclose(before[name] - after, expected[name], atol=2e-6, err_msg=name)

@@ -7,6 +7,7 @@ mean a study shows.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from pipeline.evaluation.scores import BESIDES, measures
 from pipeline.examples.dataset import Dataset
 from pipeline.params import Training
 from pipeline.studies.measures.attacks import Attacked
+from pipeline.studies.measures.depth import growth, stable_rank
 from pipeline.studies.measures.gradients import Gradients, cosine, difference, norm, stepped
 
 Measured = Mapping[str, float | NDArray[np.floating]]
@@ -36,6 +38,9 @@ PERCENTILES = (15, 50, 85)
 _BATCHES = 10
 # Where the landscape is sampled along the gradient, in steps (Santurkar et al. 2018, fig. 4).
 _REACH = (0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0)
+# A gamma closer to 0 than this has switched its unit off.
+_SMALL = 0.01
+_ORDERS = 3
 _SHIFTS = ("hidden_shift", "output_shift", "hidden_cosine", "output_cosine")
 _LANDSCAPE = ("loss_range", "gradient_change", "effective_beta")
 
@@ -58,9 +63,38 @@ class Trained:
 
     def outputs(self, layer: str, images: NDArray[Any]) -> list[NDArray[np.float32]]:
         """Returns the outputs [images, units], in inference mode, of layers named `layer…`."""
-        weights = list(self.weights)
-        batches = [_outputs(self.model, layer, weights, images[at]) for at in _batches(len(images))]
+        return self._in_batches((layer, "output"), images)
+
+    def inputs(self, layer: str, images: NDArray[Any]) -> list[NDArray[np.float32]]:
+        """Returns what these layers are given."""
+        return self._in_batches((layer, "input"), images)
+
+    def outputs_in_training(self, layer: str, batch: NDArray[Any]) -> list[NDArray[np.float32]]:
+        """Returns the outputs of these layers, in training mode, for one batch."""
+        return self._of_batch((layer, "output"), batch, training=True)
+
+    def inputs_in_training(self, layer: str, batch: NDArray[Any]) -> list[NDArray[np.float32]]:
+        """Returns what these layers are given, in training mode, for one batch."""
+        return self._of_batch((layer, "input"), batch, training=True)
+
+    def with_weights(self, weights: Sequence[NDArray[np.float32]]) -> Trained:
+        """Returns the network with other weights."""
+        return dataclasses.replace(self, weights=weights)
+
+    def accuracy(self) -> float:
+        """Returns the share of test images that are recognised."""
+        (logits,) = self.outputs("logits", self.dataset.test.inputs)
+        return float(np.mean(logits.argmax(axis=1) == self.dataset.test.labels))
+
+    def _in_batches(self, ends: tuple[str, str], images: NDArray[Any]) -> list[NDArray[np.float32]]:
+        batches = [self._of_batch(ends, images[at], training=False) for at in _batches(len(images))]
         return [np.concatenate(of_layer) for of_layer in zip(*batches, strict=True)]
+
+    def _of_batch(
+        self, ends: tuple[str, str], images: NDArray[Any], *, training: bool
+    ) -> list[NDArray[np.float32]]:
+        found = _values(self.model, ends, list(self.weights), images, training=training)
+        return [values.numpy() for values in found]
 
 
 @dataclass(frozen=True)
@@ -165,6 +199,125 @@ def landscape(trained: Trained) -> Measured:
     return dict(zip(_LANDSCAPE, np.mean(by_batch, axis=0).tolist(), strict=True))
 
 
+def gradient_growth(trained: Trained) -> Measured:
+    """Returns how gradients grow from a hidden layer to the one below it, in training mode.
+
+    It is the factor of the squared norm of a kernel's gradient (Yang et al. 2019, theorem 8),
+    averaged over batches, among the hidden layers but the first, whose kernel has another shape.
+    """
+    at = Gradients(trained.model, trained.weights)
+    between = at.kernels[1:-1]
+    found = []
+    for batch in _training_batches(trained):
+        _, gradients = at(at.weights, *batch)
+        found.append(growth([gradients[kernel] for kernel in between]))
+    return {"gradient_growth": float(np.mean(found))}
+
+
+def rank(trained: Trained) -> Measured:
+    """Returns the stable rank of what the last hidden layer makes of a batch, in training mode.
+
+    It is averaged over batches.
+    """
+    found = [
+        stable_rank(trained.outputs_in_training("activation_", images)[-1])
+        for images, _ in _training_batches(trained)
+    ]
+    return {"stable_rank": float(np.mean(found))}
+
+
+def small_gammas(trained: Trained) -> Measured:
+    """Returns the share (0 to 1) of gammas that are closer to 0 than 0.01; nan without any."""
+    gammas = [weights for path, weights in _by_path(trained).items() if path.endswith("/gamma")]
+    small = np.abs(np.concatenate(gammas)) < _SMALL if gammas else np.array([np.nan])
+    return {"small_gammas": float(np.mean(small))}
+
+
+def kernel_norms(trained: Trained) -> Measured:
+    """Returns the squared norm of hidden kernels, and the rate over it; averages over layers.
+
+    The second is the effective learning rate where the loss does not depend on the kernel's norm
+    (van Laarhoven 2017; Hoffer et al. 2018).
+    """
+    rate, kernels = trained.training.optimizer.learning_rate, _hidden_kernels(trained)
+    squared = np.array([norm([kernel]) ** 2 for kernel in kernels])
+    return {
+        "squared_norm": float(np.mean(squared)),
+        "effective_rate": float(np.mean(rate / squared)),
+    }
+
+
+def variance_shift(trained: Trained) -> Measured:
+    """Returns how far variances in inference are from the moving ones.
+
+    For each unit of a batch normalisation: the variance of its input over the test images, in
+    inference mode, and its moving variance, the larger over the smaller (Li et al. 2019, figure 1);
+    averaged over units, then layers. Units that never change are left out; nan without any.
+    """
+    weights, by_layer = _by_path(trained), []
+    for place, before in enumerate(trained.inputs("norm_", trained.dataset.test.inputs)):
+        moving = weights.get(f"norm_{place}/moving_variance", np.array([], np.float32))
+        found = before.reshape(-1, before.shape[-1]).var(axis=0, dtype=np.float64)[: len(moving)]
+        varies = (found > 0) & (moving > 0)
+        ratio = found[varies] / moving[varies]
+        by_layer.append(np.maximum(ratio, 1 / ratio).mean() if len(ratio) else np.nan)
+    return {"variance_ratio": float(np.mean(by_layer or np.nan))}
+
+
+def whole_set_statistics(trained: Trained) -> Measured:
+    """Returns the test accuracy with statistics of the whole training set, and what they gain.
+
+    In place of moving averages, batch normalisations get the mean of their batches' means, and the
+    variance that these batches have together, with the weights as they are (Wu & Johnson 2021,
+    section 3). Batches are as large as in training.
+    """
+    images, size = trained.dataset.train.inputs, trained.training.batch_size
+    sums: list[NDArray[np.float64]] = []
+    starts = range(0, len(images) - size + 1, size)
+    for start in starts:
+        batches = trained.inputs_in_training("norm_", images[start : start + size])
+        units = [before.reshape(-1, before.shape[-1]).astype(np.float64) for before in batches]
+        moments = [np.stack([each.mean(axis=0), (each**2).mean(axis=0)]) for each in units]
+        sums = list(map(np.add, sums, moments)) if sums else moments
+    weights = _by_path(trained)
+    for place, total in enumerate(sums):
+        mean, squared = total / len(starts)
+        for name, value in (("moving_mean", mean), ("moving_variance", squared - mean**2)):
+            if f"norm_{place}/{name}" in weights:
+                weights[f"norm_{place}/{name}"] = value.astype(np.float32)
+    with_whole_set = trained.with_weights(list(weights.values())).accuracy()
+    return {
+        "whole_set_accuracy": with_whole_set,
+        "whole_set_gain": with_whole_set - trained.accuracy(),
+    }
+
+
+def switched_off(trained: Trained) -> Measured:
+    """Returns the accuracy on test images, averaged while more and more hidden units are 0.
+
+    Units of all hidden layers are switched off in a random order, a tenth at a time, from none to
+    all (Morcos et al. 2018, section 2.2); `_ORDERS` orders are averaged, the same for every run.
+    `ablation_area` is the area under that curve, as a share of the accuracy with all units. It is
+    for dense layers alone, one after the other.
+    """
+    paths = [path for path in _by_path(trained) if path.endswith("/kernel")]
+    # A unit is 0 for the next layer if its row of that layer's kernel is.
+    after = paths[1:]
+    units = [_by_path(trained)[path].shape[0] for path in after]
+    curve = []
+    for order in range(_ORDERS):
+        at = np.random.default_rng(order).permutation(sum(units))
+        for tenths in range(11):
+            on = at >= round(tenths / 10 * sum(units))
+            weights = _by_path(trained)
+            for path, of_layer in zip(after, np.split(on, np.cumsum(units)[:-1]), strict=True):
+                weights[path] = weights[path] * of_layer[:, None].astype(np.float32)
+            curve.append(trained.with_weights(list(weights.values())).accuracy())
+    by_tenths = np.mean(np.reshape(curve, (_ORDERS, 11)), axis=0)
+    area = (by_tenths[0] / 2 + by_tenths[1:-1].sum() + by_tenths[-1] / 2) / 10
+    return {"ablation_area": float(area / by_tenths[0])}
+
+
 def robustness(trained: Trained) -> Measured:
     """Returns test accuracies on images made harder by noise and by two attacks.
 
@@ -202,12 +355,19 @@ def _normalized(
 
 
 @_compiled
-def _outputs(
-    model: keras.Model, layer: str, weights: list[tf.Tensor], images: tf.Tensor
+def _values(
+    model: keras.Model,
+    ends: tuple[str, str],
+    weights: list[tf.Tensor],
+    images: tf.Tensor,
+    *,
+    training: bool,
 ) -> list[tf.Tensor]:
-    outputs = [each.output for each in model.layers if each.name.startswith(layer)]
+    """Returns the "input" or "output", by `ends`, of all layers whose names begin as it says."""
+    start, end = ends
+    values = [getattr(each, end) for each in model.layers if each.name.startswith(start)]
     with keras.StatelessScope(zip(model.weights, weights, strict=True)):
-        return keras.tree.flatten(keras.Model(model.input, outputs)(images, training=False))
+        return keras.tree.flatten(keras.Model(model.input, values)(images, training=training))
 
 
 def _training_batches(trained: Trained) -> list[tuple[NDArray[Any], NDArray[np.uint8]]]:
@@ -222,6 +382,11 @@ def _batches(count: int) -> list[slice]:
     return [slice(start, start + _AT_ONCE) for start in range(0, count, _AT_ONCE)]
 
 
+def _hidden_kernels(trained: Trained) -> list[NDArray[np.float32]]:
+    kernels = [kernel for path, kernel in _by_path(trained).items() if path.endswith("/kernel")]
+    return kernels[:-1]
+
+
 def _by_path(trained: Trained) -> dict[str, NDArray[np.float32]]:
     paths = [variable.path for variable in trained.model.weights]
     return dict(zip(paths, trained.weights, strict=True))
@@ -234,6 +399,13 @@ PROBES: dict[str, Probe] = {
     "percentiles": Probe(tuple(f"percentile_{at}" for at in PERCENTILES), percentiles),
     "covariate_shift": Probe(_SHIFTS, covariate_shift),
     "landscape": Probe(_LANDSCAPE, landscape),
+    "gradient_growth": Probe(("gradient_growth",), gradient_growth),
+    "rank": Probe(("stable_rank",), rank),
+    "small_gammas": Probe(("small_gammas",), small_gammas),
+    "kernel_norms": Probe(("squared_norm", "effective_rate"), kernel_norms),
+    "variance_shift": Probe(("variance_ratio",), variance_shift),
+    "whole_set_statistics": Probe(("whole_set_accuracy", "whole_set_gain"), whole_set_statistics),
+    "switched_off": Probe(("ablation_area",), switched_off),
     "robustness": Probe(
         tuple(
             f"{name}_{size:g}_accuracy"

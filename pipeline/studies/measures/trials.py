@@ -11,9 +11,10 @@ import tensorflow as tf
 
 from pipeline.evaluation.divergence import is_diverged
 from pipeline.examples.dataset import Dataset
-from pipeline.runs.epochs import EpochScores, Scores
+from pipeline.runs.epochs import Scores
 from pipeline.studies.measures import course
 from pipeline.studies.measures.probes import PROBES, Trained
+from pipeline.training.solver import Solver
 from pipeline.training.trainer import Task, Trainer
 
 
@@ -35,7 +36,12 @@ class Trials:
     """Trains tasks and measures their runs; each thread may call it, one task at a time."""
 
     def __init__(
-        self, dataset: Dataset, probes: Sequence[str], followed: Sequence[str] | None = None
+        self,
+        dataset: Dataset,
+        probes: Sequence[str],
+        followed: Sequence[str] | None = None,
+        *,
+        untrained: bool = False,
     ) -> None:
         """Takes what to measure, by the names in `studies.measures.probes`.
 
@@ -44,7 +50,9 @@ class Trials:
             probes: to measure at the end, in addition to the scores.
             followed: to measure after each epoch, in addition to the scores; None to follow
                 nothing.
+            untrained: whether to measure networks as they start.
         """
+        self._untrained = untrained
         self._training = Trainer(dataset)
         self._dataset, self._probes, self._followed = dataset, probes, followed
         self._test = tf.constant(dataset.test.inputs), tf.constant(dataset.test.labels)
@@ -59,23 +67,33 @@ class Trials:
             weights = [weight.numpy() for weight in solver.weights(state)]
             return Trained(solver.model, weights, self._dataset, training)
 
+        if self._untrained:
+            return self._at_the_start(solver, trained())
         rows: list[dict[str, Any]] = []
         for scores in self._training.course(task, state):
             if self._followed is None and scores.epoch < training.epochs - 1:
                 continue
             network = trained()
             test = solver.evaluate(network.weights, *self._test)
-            row = _of_scores(scores, test) | _probed(network, self._followed or ())
+            of_splits = {"train": scores.train, "validation": scores.validation, "test": test}
+            row = _of_scores(of_splits) | _probed(network, self._followed or ())
             rows.append(row)
         measured = _means(rows[-1] | _probed(trained(), self._probes))
-        measured["diverged"] = float(
-            is_diverged(measured["train_loss"], len(self._dataset.classes))
-        )
+        measured["diverged"] = self._diverged(measured["train_loss"])
         if self._followed is None:
             return Trial(measured, [])
         ends = range(steps, (training.epochs + 1) * steps, steps)
         by_step = [{"step": step} | _means(row) for step, row in zip(ends, rows, strict=True)]
         return Trial(measured | course.mean_and_drift(rows), by_step)
+
+    def _at_the_start(self, solver: Solver, network: Trained) -> Trial:
+        """Returns the scores on the test set alone, and what the probes measure."""
+        test = solver.evaluate(network.weights, *self._test)
+        measured = _means(_of_scores({"test": test}) | _probed(network, self._probes))
+        return Trial(measured | {"diverged": self._diverged(measured["test_loss"])}, [])
+
+    def _diverged(self, loss: float) -> float:
+        return float(is_diverged(loss, len(self._dataset.classes)))
 
 
 def _probed(trained: Trained, probes: Sequence[str]) -> dict[str, Any]:
@@ -85,14 +103,12 @@ def _probed(trained: Trained, probes: Sequence[str]) -> dict[str, Any]:
     return measured
 
 
-def _of_scores(scores: EpochScores, test: Scores) -> dict[str, float]:
+def _of_scores(by_split: Mapping[str, Scores]) -> dict[str, float]:
     return {
         f"{split}_{name}": value
-        for split, of_split in (
-            ("train", scores.train), ("validation", scores.validation), ("test", test),
-        )
+        for split, of_split in by_split.items()
         for name, value in vars(of_split).items()
-    }  # fmt: skip
+    }
 
 
 def _means(row: Mapping[str, Any]) -> dict[str, float]:

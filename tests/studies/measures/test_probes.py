@@ -229,3 +229,141 @@ def test_the_landscape_is_that_of_the_steps_along_the_gradient():
     assert measured["loss_range"] == pytest.approx(np.mean(ranges), rel=1e-3)
     assert measured["gradient_change"] == pytest.approx(np.mean(changes), rel=1e-3)
     assert measured["effective_beta"] == pytest.approx(np.mean(smoothness), rel=1e-3)
+
+
+def weights_of(built, seed=1, **changed):
+    weights = {
+        one.path: value
+        for one, value in zip(built.weights, network.first_weights(built, seed), strict=True)
+    }
+    return weights | {name.replace("__", "/"): np.float32(value) for name, value in changed.items()}
+
+
+def batch_forward(weights, images):
+    """Returns the inputs of both normalisations, and the last hidden units, in training mode."""
+    units, before = images.reshape(len(images), -1) / 255, []
+    for layer in (0, 1):
+        units = units @ weights[f"dense_{layer}/kernel"] + weights[f"dense_{layer}/bias"]
+        before.append(units)
+        units = (units - units.mean(0)) / np.sqrt(units.var(0) + 0.001)
+        gamma, beta = (weights[f"norm_{layer}/{name}"] for name in ("gamma", "beta"))
+        units = np.maximum(units * gamma + beta, 0)
+    return before, units
+
+
+def test_gradients_grow_as_the_kernels_of_a_linear_network_say():
+    dims = dense(hidden_dims=(2,) * 6, activation="linear")
+    built = network.build(dims, NoNorm(), shape=(3, 3), classes=3)
+    weights = weights_of(built)
+    for layer in range(1, 6):
+        weights[f"dense_{layer}/kernel"] = np.float32([[0, 2], [2, 0]])
+
+    measured = PROBES["gradient_growth"].measure(trained(built, list(weights.values())))
+
+    # On its way down the error doubles at each layer, as the signal does on its way up: the
+    # gradients of all kernels, products of both, are equally long.
+    assert measured["gradient_growth"] == pytest.approx(1, rel=1e-4)
+
+
+def test_the_rank_is_that_of_the_last_hidden_layer_by_the_statistics_of_the_batch():
+    built = model(BATCH_NORM)
+    weights = weights_of(built)
+
+    measured = PROBES["rank"].measure(trained(built, list(weights.values())))
+
+    ranks = []
+    for start in range(0, 200, BATCH):
+        _, units = batch_forward(weights, IMAGES[start : start + BATCH])
+        values = np.linalg.svd(units, compute_uv=False)
+        ranks.append((values**2).sum() / values[0] ** 2)
+    assert measured["stable_rank"] == pytest.approx(np.mean(ranks), rel=1e-3)
+
+
+def test_gammas_are_small_below_a_hundredth():
+    built = model(BATCH_NORM)
+    weights = weights_of(
+        built, norm_0__gamma=[1, 0.011, -0.009, 0.005, -2, 3], norm_1__gamma=[0, 1, 1, 1]
+    )
+    measured = PROBES["small_gammas"].measure(trained(built, list(weights.values())))
+    assert measured["small_gammas"] == pytest.approx(0.3)
+    without = model(NoNorm())
+    measured = PROBES["small_gammas"].measure(trained(without, without.get_weights()))
+    assert np.isnan(measured["small_gammas"])
+
+
+def test_the_effective_rate_is_the_rate_over_the_squared_norm_of_hidden_kernels():
+    built = model(NoNorm())
+    weights = weights_of(built)
+
+    measured = PROBES["kernel_norms"].measure(trained(built, list(weights.values())))
+
+    squared = [np.linalg.norm(weights[f"dense_{layer}/kernel"]) ** 2 for layer in (0, 1)]
+    assert measured["squared_norm"] == pytest.approx(np.mean(squared))
+    assert measured["effective_rate"] == pytest.approx(np.mean(RATE / np.array(squared)))
+
+
+def test_the_variance_ratio_is_of_the_larger_over_the_smaller():
+    built = model(BATCH_NORM)
+    first = np.var(IMAGES.reshape(-1, 9) / 255 @ weights_of(built)["dense_0/kernel"], axis=0)
+    # Half of what is found, a third, twice, four times, and a unit that never changed.
+    factors = np.array([0.5, 1 / 3, 2, 4, 1, 0])
+    weights = weights_of(built, norm_0__moving_variance=first * factors)
+    x = IMAGES.reshape(-1, 9) / 255 @ weights["dense_0/kernel"]
+    hidden = np.maximum(x / np.sqrt(weights["norm_0/moving_variance"] + 0.001), 0)
+    second = np.var(hidden @ weights["dense_1/kernel"], axis=0)
+    weights["norm_1/moving_variance"] = (second * 3).astype(np.float32)
+
+    measured = PROBES["variance_shift"].measure(trained(built, list(weights.values()), ALL))
+
+    assert measured["variance_ratio"] == pytest.approx((np.mean([2, 3, 2, 4, 1]) + 3) / 2, rel=1e-3)
+    without = model(NoNorm())
+    measured = PROBES["variance_shift"].measure(trained(without, without.get_weights()))
+    assert np.isnan(measured["variance_ratio"])
+
+
+def test_statistics_of_the_whole_set_are_those_of_its_batches_together():
+    built = model(BATCH_NORM)
+    weights = weights_of(built, norm_0__moving_mean=[9] * 6)
+    one = trained(built, list(weights.values()), ALL)
+
+    measured = PROBES["whole_set_statistics"].measure(one)
+
+    units = [[], []]
+    for start in range(0, 200, BATCH):
+        before, _ = batch_forward(weights, IMAGES[start : start + BATCH])
+        for layer in (0, 1):
+            units[layer].append(before[layer])
+    for layer in (0, 1):
+        together = np.concatenate(units[layer])
+        weights[f"norm_{layer}/moving_mean"] = together.mean(0)
+        weights[f"norm_{layer}/moving_variance"] = together.var(0)
+    x = IMAGES.reshape(-1, 9) / 255
+    for layer in (0, 1):
+        x = x @ weights[f"dense_{layer}/kernel"] - weights[f"norm_{layer}/moving_mean"]
+        x = np.maximum(x / np.sqrt(weights[f"norm_{layer}/moving_variance"] + 0.001), 0)
+    found = (x @ weights["logits/kernel"]).argmax(axis=1)
+    assert measured["whole_set_accuracy"] == pytest.approx(np.mean(found == LABELS), abs=1e-3)
+    assert measured["whole_set_gain"] == measured["whole_set_accuracy"] - one.accuracy()
+    assert measured["whole_set_gain"] != 0
+
+
+def test_units_are_switched_off_until_the_bias_alone_is_left(monkeypatch):
+    # One unit that answers right for each class; without it the last bias says class 2.
+    monkeypatch.setattr(probes, "_ORDERS", 50)
+    images = np.zeros((300, 3, 3), np.uint8)
+    labels = np.arange(300, dtype=np.uint8) % 2
+    images[np.arange(300), labels, 0] = 255
+    dims = dense(hidden_dims=(2,), activation="relu")
+    built = network.build(dims, NoNorm(), shape=(3, 3), classes=3)
+    kernel = np.zeros((9, 2), np.float32)
+    kernel[0, 0] = kernel[3, 1] = 1
+    weights = [kernel, np.zeros(2), 9 * np.eye(2, 3), np.array([0, 0, 1])]
+    one = trained(built, [np.float32(each) for each in weights], Examples(images, labels))
+    assert one.accuracy() == 1
+
+    measured = PROBES["switched_off"].measure(one)
+
+    # With none, one and both of two units off, 1, a half and 0 are right; NumPy rounds half to
+    # even, so that none is off up to 2 tenths, one from 3 to 7, and both from 8.
+    by_tenths = [1, 1, 1, 0.5, 0.5, 0.5, 0.5, 0.5, 0, 0, 0]
+    assert measured["ablation_area"] == pytest.approx(np.trapezoid(by_tenths) / 10)

@@ -123,3 +123,19 @@ def test_drifts_of_units_do_not_cancel_each_other(followed):
     # One unit rises and another falls: the mean over units would hardly move.
     of_means = np.abs(middle - middle[-1]).mean()
     assert followed.measured["percentile_50_drift"] > of_means
+
+
+def test_without_training_a_network_is_measured_as_it_starts(dataset, cell, training):
+    trial = Trials(dataset, ["dead_units"], untrained=True)(cell)
+
+    solver = training.solver(cell.variant)
+    weights = [weight.numpy() for weight in solver.weights(solver.start(SEED))]
+    expected = solver.evaluate(weights, dataset.test.inputs, dataset.test.labels)
+    first = Trained(solver.model, weights, dataset, cell.variant.training)
+    assert trial.measured == {
+        "test_loss": expected.loss,
+        "test_accuracy": expected.accuracy,
+        "dead_units": PROBES["dead_units"].measure(first)["dead_units"],
+        "diverged": 0,
+    }
+    assert trial.course == []

@@ -127,6 +127,16 @@ BROKEN = {
         "network.hidden_dims, training.epochs: [[4]",
         "must be lists of 2 values, got [4]",
     ),
+    "number and baseline": (
+        "greater, at",
+        "greater, number: 0.5, baseline: no_norm, at",
+        "give `number` or `baseline`, not both (studies/steps/study.yaml, rules[0])",
+    ),
+    "course without training": (
+        "rules:\n",
+        "untrained: true\ncourse: []\nrules:\n",
+        "without training there is none (studies/steps/study.yaml, top level)",
+    ),
     "course": ("rules:\n", "course: [live_units]\nrules:\n", "`course` must be one of"),
     "not followed": (
         "measure: test_accuracy",
@@ -222,7 +232,12 @@ def test_every_study_is_a_stage_and_in_the_gallery(monkeypatch):
     stages = YAML(typ="safe").load(Path("studies/dvc.yaml"))["stages"]
 
     followed = [name for name in names() if read_study(name, quick=False).about.course is not None]
-    assert stages["followed"]["foreach"] == followed
-    assert stages["study"]["foreach"] == sorted({*names()} - {*followed})
+    networks = {
+        name: Path(read_study(name, quick=False).params.network.code).stem for name in names()
+    }
+    assert stages["followed"]["foreach"] == {name: networks[name] for name in followed}
+    assert stages["study"]["foreach"] == {
+        name: networks[name] for name in names() if name not in followed
+    }
     verdicts = {path for path in stages["gallery"]["deps"] if path.endswith("verdict.json")}
     assert verdicts == {f"studies/{name}/verdict.json" for name in names()}

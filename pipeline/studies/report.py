@@ -32,6 +32,7 @@ def verdict(study: Study, judged: Sequence[Judged], course: pd.DataFrame) -> dic
         "study": study.name,
         "quick": study.is_quick,
         "claim": study.about.claim,
+        "plainly": study.about.plainly,
         "source": study.about.source,
         "published": study.about.published,
         "measured": " ".join(_measured(study, judgement) for judgement in judged),
@@ -131,6 +132,7 @@ def page(
         Paragraph(_caption(study, [str(name) for name in table.columns])),
         Heading("The claim"),
         Paragraph(f"{about.claim} ({about.source}). Published: {about.published}."),
+        *([Paragraph(f"In plain words: {about.plainly}.")] if about.plainly else []),
         Heading("The rule, fixed beforehand"),
         *(
             Paragraph(
@@ -231,11 +233,14 @@ def in_words(record: Mapping[str, Any]) -> str:
 
 def gallery(verdicts: Sequence[Mapping[str, Any]]) -> str:
     """Returns the page of all studies, from the contents of their `verdict.json` files."""
+    order = ("supported", "refuted", "not settled")
+    verdicts = sorted(verdicts, key=lambda record: order.index(record["verdict"]))
     blocks = [
         Paragraph(
             "Claims about batch normalisation, most of them published, each with a rule that was "
             "fixed before the runs. `make studies` runs them all again. Everything that defines a "
-            "study is in `studies/<name>/study.yaml`."
+            "study is in `studies/<name>/study.yaml`. Supported claims come first, then those that "
+            "are refuted, then those that are not settled."
         ),
         Table(
             ["Claim", "Verdict", "Measured", "Published"],
@@ -252,7 +257,9 @@ def gallery(verdicts: Sequence[Mapping[str, Any]]) -> str:
     ]
     for record in verdicts:
         claim, path = record["claim"], f"{record['study']}/figure.png"
-        blocks += [Heading(claim), Picture(claim, path)]
+        # Verdicts of earlier versions do not have it.
+        plainly = [Paragraph(f"{record['plainly']}.")] if record.get("plainly") else []
+        blocks += [Heading(claim), *plainly, Picture(claim, path)]
     return f"# Claims about batch normalisation, put to the test\n\n{markdown(blocks)}"
 
 

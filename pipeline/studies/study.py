@@ -93,6 +93,7 @@ class About(Section):
 
     Attributes:
         claim: one sentence.
+        plainly: the claim in a sentence that a student understands.
         source: who published it, and where.
         published: what was measured there, or that nothing was.
         probes: measures beyond `MEASURES`, by their names in `studies.measures.probes`.
@@ -106,6 +107,7 @@ class About(Section):
     """
 
     claim: Text
+    plainly: Text | None = None
     source: Text
     published: Text
     probes: Annotated[tuple[str, ...], BeforeValidator(_listed)]

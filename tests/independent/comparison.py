@@ -9,7 +9,10 @@ from pipeline.reporting.pages import Paragraph, Table, markdown
 
 CONFIDENCE = 0.999
 # Differences so small, in points, that no claim would change by them; of losses, in hundredths.
-MARGINS = {"test_accuracy": 0.3, "dead_units": 3.0, "train_loss": 0.3}
+MARGINS = {
+    "test_accuracy": 0.3, "dead_units": 3.0, "train_loss": 0.3, "gradient_growth": 1.0,
+    "stable_rank": 5.0, "ablation_area": 1.0,
+}  # fmt: skip
 RULE = (
     "If both do the same experiment, their seeds are draws from one distribution: the difference "
     f"of the means then stays, in {CONFIDENCE:.1%} of cases, within Student's interval around 0, "
@@ -23,14 +26,14 @@ _HEAD = (
     "shares no code with the project. For studies it is `tests/independent/mlp.py`: NumPy alone, "
     "backward passes by hand. For the example with convolutions it is "
     "`tests/independent/convolutions.py`: Keras' layers and a loop. Weights and batches are drawn "
-    "by another generator. Means ± standard deviations over seeds, in % and points, losses in "
-    "hundredths. Written by `make independent`."
+    "by another generator. Means ± standard deviations over seeds, in % and points; losses, "
+    "gradient growth and stable rank in hundredths. Written by `make independent`."
 )
 
 
 @dataclass(frozen=True)
 class Sample:
-    """What the runs of one side gave, in points; losses in hundredths."""
+    """What the runs of one side gave, in points; of what is no share, in hundredths."""
 
     runs: int
     mean: float

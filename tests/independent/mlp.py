@@ -13,11 +13,10 @@ def _mean(values, axis):
 
 
 class Dense:
-    """Inputs times a kernel, Glorot uniform to begin with, plus a bias."""
+    """Inputs times a kernel plus a bias, 0 to begin with; `kernel` is a name of `KERNELS`."""
 
-    def __init__(self, inputs, units, rng, *, is_first=False):
-        limit = np.sqrt(6 / (inputs + units))
-        self.parameters = [rng.uniform(-limit, limit, (inputs, units)), np.zeros(units)]
+    def __init__(self, inputs, units, rng, *, kernel="glorot_uniform", is_first=False):
+        self.parameters = [KERNELS[kernel](inputs, units, rng), np.zeros(units)]
         self.is_first = is_first
 
     def forward(self, inputs, *, training):  # noqa: ARG002
@@ -31,11 +30,30 @@ class Dense:
         return None if self.is_first else gradient @ self.parameters[0].T
 
 
+def glorot_uniform(inputs, units, rng):
+    limit = np.sqrt(6 / (inputs + units))
+    return rng.uniform(-limit, limit, (inputs, units))
+
+
+def he_normal(inputs, units, rng):
+    """Keras draws from a normal distribution that is cut off at two deviations, and widens it."""
+    drawn = rng.standard_normal((inputs, units))
+    while (far := np.abs(drawn) > 2).any():
+        drawn[far] = rng.standard_normal(far.sum())
+    return drawn * np.sqrt(2 / inputs) / 0.87962566103423978
+
+
+KERNELS = {"glorot_uniform": glorot_uniform, "he_normal": he_normal}
+
+
 class Relu:
+    """Rectified units; those whose `on` is 0 are switched off."""
+
     parameters = ()
+    on = 1
 
     def forward(self, inputs, *, training):  # noqa: ARG002
-        self.outputs = np.maximum(inputs, 0)
+        self.outputs = np.maximum(inputs, 0) * self.on
         return self.outputs
 
     def backward(self, gradient):
@@ -134,15 +152,18 @@ class Network:
     `norm` is a name of `NORMS` or "none"; `arguments` are its own.
     """
 
-    def __init__(self, widths, rng, norm="none", arguments=(), dtype=np.float32):
+    def __init__(
+        self, widths, rng, norm="none", arguments=(), *, kernel="glorot_uniform", dtype=np.float32
+    ):
         inputs, *hidden, classes = widths
         self.layers = []
         for i, units in enumerate(hidden):
-            self.layers.append(Dense([inputs, *hidden][i], units, rng, is_first=i == 0))
+            before = [inputs, *hidden][i]
+            self.layers.append(Dense(before, units, rng, kernel=kernel, is_first=i == 0))
             if norm != "none":
                 self.layers.append(NORMS[norm](units, **dict(arguments)))
             self.layers.append(Relu())
-        self.layers.append(Dense(hidden[-1], classes, rng))
+        self.layers.append(Dense(hidden[-1], classes, rng, kernel=kernel))
         drawn = [one for layer in self.layers for one in layer.parameters]
         self.parameters = np.concatenate([one.ravel() for one in drawn]).astype(dtype)
         self.gradients = np.zeros_like(self.parameters)
@@ -175,6 +196,41 @@ class Network:
         hidden = [layer.outputs for layer in self.layers if isinstance(layer, Relu)]
         return np.mean(np.concatenate([(units <= 0).all(axis=0) for units in hidden]))
 
+    def gradient_growth(self, inputs, labels):
+        """By how much the squared norm of kernels' gradients grows from a layer to that below."""
+        self.learn(inputs, labels)
+        kernels = [layer.gradients[0] for layer in self.layers if isinstance(layer, Dense)]
+        # Of one shape: the first and the last have others.
+        squared = [np.linalg.norm(gradient.astype(np.float64)) ** 2 for gradient in kernels[1:-1]]
+        return np.exp(-np.polyfit(range(len(squared)), np.log(squared), 1)[0])
+
+    def stable_rank(self, inputs):
+        """That of the last hidden layer's outputs for a batch."""
+        self.logits(inputs, training=True)
+        hidden = [layer.outputs for layer in self.layers if isinstance(layer, Relu)]
+        values = np.linalg.svd(hidden[-1].astype(np.float64), compute_uv=False)
+        return (values**2).sum() / values[0] ** 2
+
+    def ablation_area(self, inputs, labels, rng, orders):
+        """Accuracy while more and more hidden units are 0, as a share of that with all."""
+        hidden = [layer for layer in self.layers if isinstance(layer, Relu)]
+        widths = [layer.outputs.shape[1] for layer in hidden]
+        curves = []
+        for _ in range(orders):
+            last = rng.permutation(sum(widths))
+            right = []
+            for off in np.rint(np.linspace(0, sum(widths), 11)):
+                for layer, on in zip(
+                    hidden, np.split(last >= off, np.cumsum(widths)[:-1]), strict=True
+                ):
+                    layer.on = on.astype(np.float32)
+                right.append((self.logits(inputs).argmax(axis=1) == labels).mean())
+            curves.append(right)
+        for layer in hidden:
+            layer.on = 1
+        by_share = np.mean(curves, axis=0)
+        return np.trapezoid(by_share, dx=0.1) / by_share[0]
+
 
 def probabilities(logits):
     powers = np.exp(logits - logits.max(axis=1, keepdims=True))
@@ -182,11 +238,15 @@ def probabilities(logits):
 
 
 class Sgd:
-    def __init__(self, learning_rate):
-        self.learning_rate = learning_rate
+    """With momentum as Keras has it: the rate is part of the velocity."""
+
+    def __init__(self, learning_rate, momentum=0.0):
+        self.learning_rate, self.momentum, self.velocity = learning_rate, momentum, 0.0
 
     def step(self, network):
-        network.parameters -= self.learning_rate * network.gradients
+        step = self.learning_rate * network.gradients
+        self.velocity = self.momentum * self.velocity - step
+        network.parameters += self.velocity
 
 
 class Adam:

@@ -4,7 +4,17 @@ import keras
 import numpy as np
 import pytest
 
-from tests.independent.mlp import Adam, BatchNorm, BatchRenorm, LayerNorm, Network, Relu, Sgd, train
+from tests.independent.mlp import (
+    KERNELS,
+    Adam,
+    BatchNorm,
+    BatchRenorm,
+    LayerNorm,
+    Network,
+    Relu,
+    Sgd,
+    train,
+)
 from tests.independent.mlp import probabilities as softmax
 
 MOVING = {"epsilon": 0.1, "momentum": 0.9}
@@ -168,3 +178,38 @@ def test_units_are_dead_that_are_0_for_all_inputs():
     kernel[:], bias[:] = 0, [-1, 0, 1, 2]
     assert isinstance(network.layers[1], Relu)
     assert network.dead_units(np.ones((5, 2), np.float32)) == 0.5
+
+
+def test_momentum_is_that_of_keras():
+    # Keras 3: velocity = momentum * velocity - rate * gradient; weight += velocity.
+    class Held:
+        parameters, gradients = np.array([1.0]), np.array([2.0])
+
+    sgd, variable = Sgd(0.1, momentum=0.9), keras.Variable([1.0])
+    other = keras.optimizers.SGD(0.1, momentum=0.9)
+    for _ in range(4):
+        sgd.step(Held)
+        other.apply([keras.ops.convert_to_tensor([2.0])], [variable])
+    np.testing.assert_allclose(Held.parameters, variable.numpy(), rtol=1e-6)
+
+
+def test_kernels_are_as_wide_as_those_of_keras():
+    drawn = KERNELS["he_normal"](400, 300, np.random.default_rng(0))
+    other = keras.initializers.HeNormal(seed=1)((400, 300)).numpy()
+    assert drawn.std() == pytest.approx(other.std(), rel=0.01)
+    assert np.abs(drawn).max() == pytest.approx(np.abs(other).max(), rel=0.01)
+
+
+def test_units_that_are_off_are_0_for_the_next_layer():
+    rng = np.random.default_rng(0)
+    network = Network((5, 8, 6, 3), rng)
+    inputs, labels = rng.standard_normal((40, 5)), rng.integers(3, size=40)
+    everything = network.logits(inputs).copy()
+    area = network.ablation_area(inputs, labels, rng, orders=2)
+    # With all off the last bias is left, which is 0 for each class: the first is the answer.
+    assert area > 0
+    np.testing.assert_array_equal(network.logits(inputs), everything)
+    for layer in network.layers:
+        if isinstance(layer, Relu):
+            layer.on = 0
+    np.testing.assert_array_equal(network.logits(inputs), np.zeros((40, 3)))

@@ -19,7 +19,13 @@ MEASURES = {
     "notebook": ["test_accuracy", "train_loss"],
     "dead_relus": ["dead_units", "test_accuracy"],
     "batch_size": ["test_accuracy", "train_loss"],
+    "exploding_gradients": ["gradient_growth"],
+    "rank_collapse": ["stable_rank"],
+    "single_units": ["ablation_area", "test_accuracy"],
 }
+# Of networks that are not trained, in how many batches.
+UNTRAINED, BATCHES = ("exploding_gradients", "rank_collapse"), 10
+ORDERS = 3
 WITH_AND_WITHOUT = ("batch_norm", "no_norm")
 ALL_NORMS = (*WITH_AND_WITHOUT, "layer_norm", "batch_renorm")
 # As many seeds as keep all of it within some six minutes. A run is made once, whoever asks for it.
@@ -35,6 +41,17 @@ CELLS = [
         for size, seeds in ((2, 3), (32, 5))
         for variant in ALL_NORMS
     ),
+    *(
+        ("exploding_gradients", {"batch_size": size}, variant, 4)
+        for size in (32, 512)
+        for variant in WITH_AND_WITHOUT
+    ),
+    *(
+        ("rank_collapse", {"depth": depth, "activation": "relu"}, variant, 4)
+        for depth in (2, 32)
+        for variant in WITH_AND_WITHOUT
+    ),
+    *(("single_units", {}, variant, 4) for variant in WITH_AND_WITHOUT),
 ]
 
 
@@ -42,7 +59,9 @@ CELLS = [
 class Protocol:
     """All that decides a run beside its seed."""
 
+    study: str
     hidden: tuple[int, ...]
+    kernel: str
     norm: str
     norm_arguments: tuple[tuple[str, float], ...]
     optimizer: str
@@ -54,7 +73,9 @@ class Protocol:
 def protocol(study, cell, variant):
     """Reads study.yaml; the cell's values go before those of the file."""
     tree = YAML(typ="safe").load(STUDIES / study / "study.yaml")
-    assert tree["network"].pop("activation") == "relu"
+    network = tree["network"] | {key: cell[key] for key in cell.keys() & tree["network"].keys()}
+    assert network["activation"] == "relu"
+    assert network.get("skip", "none") == "none"
     assert tree["data"]["dataset"] == "mnist"
     norm = dict(tree["variants"][variant])
     norm.pop("label")
@@ -68,7 +89,9 @@ def protocol(study, cell, variant):
     if "learning_rate" in cell:
         optimizer["learning_rate"] = cell["learning_rate"]
     return Protocol(
-        hidden=tuple(tree["network"].pop("hidden_dims")),
+        study=study,
+        hidden=tuple(network.get("hidden_dims") or [network["width"]] * network["depth"]),
+        kernel=network.get("initializer", "glorot_uniform"),
         norm=norm.pop("normalization"),
         norm_arguments=tuple(sorted(norm.items())),
         optimizer=optimizer.pop("name"),
@@ -94,7 +117,9 @@ def run(done, seed):
     (images, labels), (test_images, test_labels) = examples()
     rng = np.random.default_rng(seed)
     widths = (images.shape[1], *done.hidden, 10)
-    network = Network(widths, rng, done.norm, done.norm_arguments)
+    network = Network(widths, rng, done.norm, done.norm_arguments, kernel=done.kernel)
+    if done.study in UNTRAINED:
+        return at_the_start(network, done, images, labels)
     optimizer = OPTIMIZERS[done.optimizer](**dict(done.optimizer_arguments))
     # What is lost to infinities shows in the accuracy.
     with threadpool_limits(1), np.errstate(all="ignore"):
@@ -108,7 +133,23 @@ def run(done, seed):
             "test_accuracy": right.mean(),
             "train_loss": -np.log(likely).mean(dtype=np.float64),
             "dead_units": network.dead_units(test_images),
+            **(
+                {"ablation_area": network.ablation_area(test_images, test_labels, rng, ORDERS)}
+                if done.study == "single_units"
+                else {}
+            ),
         }
+
+
+def at_the_start(network, done, images, labels):
+    """The measure of a network that is not trained, over its first batches."""
+    ends = range(0, BATCHES * done.batch_size, done.batch_size)
+    batches = [slice(start, start + done.batch_size) for start in ends]
+    with threadpool_limits(1):
+        if done.study == "rank_collapse":
+            return {"stable_rank": np.mean([network.stable_rank(images[at]) for at in batches])}
+        growth = [network.gradient_growth(images[at], labels[at]) for at in batches]
+        return {"gradient_growth": np.mean(growth)}
 
 
 def measured(study, cell, variant):
@@ -120,13 +161,14 @@ def measured(study, cell, variant):
     table = pd.read_csv(path)
     table = table[table["variant"] == variant]
     for axis, value in cell.items():
-        table = table[np.isclose(table[axis], value)]
+        is_it = table[axis] == value if isinstance(value, str) else np.isclose(table[axis], value)
+        table = table[is_it]
     assert len(table) > 1, f"{path} has no runs of {variant} at {cell}"
     return table
 
 
 def name(cell, variant):
-    return ", ".join([*(f"{axis} {value:g}" for axis, value in cell.items()), variant])
+    return ", ".join([*(f"{axis} {value}" for axis, value in cell.items()), variant])
 
 
 @pytest.mark.drill

@@ -200,6 +200,20 @@ def test_the_gallery_has_verdict_numbers_and_picture_of_each(study, rows):
     assert "1 of 1 more rules hold" in gallery([both])
 
 
+def test_the_gallery_says_each_claim_plainly_and_goes_by_verdict(study, rows):
+    against = RULE.model_copy(update={"expected": "smaller"})
+    records = [
+        verdict_and_page(study(rule, axes=AXES, plainly=words), rows)[0]
+        for rule, words in ((against, "It is worse"), (RULE, "It is better"))
+    ]
+    text = gallery(records)
+    assert -1 < text.index("**supported") < text.index("**refuted")
+    assert -1 < text.index("\nIt is better.\n") < text.index("\nIt is worse.\n")
+    _, page_text = verdict_and_page(study(RULE, axes=AXES, plainly="It is better"), rows)
+    assert "In plain words: It is better." in page_text
+    assert "In plain words" not in verdict_and_page(study(RULE, axes=AXES), rows)[1]
+
+
 def test_a_verdict_names_the_part_of_the_grid_that_was_tested(study, rows):
     record, text = verdict_and_page(study(RULE, axes=AXES), rows)
 

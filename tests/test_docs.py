@@ -158,9 +158,13 @@ def test_every_key_is_told_with_all_that_it_may_be_and_no_other(heading, section
     assert documented(heading) == rows(section)
 
 
-@pytest.mark.parametrize(("place", "code"), [(0, "networks/dense.py"), (1, "networks/conv.py")])
-def test_every_key_of_a_network_of_the_projects_is_told(place, code):
-    assert documented("network", place) == rows(network_class(code))
+@pytest.mark.parametrize(("place", "name"), [*enumerate(["dense", "conv", "deep", "dropout"])])
+def test_every_key_of_a_network_of_the_projects_is_told(place, name):
+    assert documented("network", place) == rows(network_class(f"networks/{name}.py"))
+
+
+def test_every_network_of_the_projects_is_told():
+    assert len(tables(PAGE, "network")) == len([*Path("networks").glob("*.py")])
 
 
 def test_keys_of_an_augmentation_beside_its_layers_own_are_told():

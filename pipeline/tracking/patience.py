@@ -26,6 +26,14 @@ _TOLD = (
     "database is locked", "IntegrityError)", "UniqueViolation)", "SerializationFailure)",
     "DeadlockDetected)",
 )  # fmt: skip
+# A `RetryError` is what remains of a server that answers 500 to 504, a `ChunkedEncodingError` of one
+# that ends in the middle of its answer.
+_NO_ANSWER = (
+    requests.ConnectionError,
+    requests.Timeout,
+    requests.exceptions.ChunkedEncodingError,
+    requests.exceptions.RetryError,
+)
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
 
@@ -108,7 +116,8 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
 
 def _is_refused(error: BaseException) -> bool:
     """Returns whether a database refused a change because of somebody else's."""
-    if isinstance(error, IntegrityError):
+    # MLflow fails to make a folder of artifacts that another writer is removing.
+    if isinstance(error, IntegrityError | FileExistsError):
         return True
     if not isinstance(error, OperationalError):
         return False
@@ -124,10 +133,7 @@ def _is_gone(error: BaseException) -> bool:
         return lost or (
             isinstance(error, OperationalError) and _is_psycopg(error) and not _code(error)
         )
-    # `RetryError` is what remains of a server that answers 500 to 504.
-    return isinstance(
-        error, requests.ConnectionError | requests.Timeout | requests.exceptions.RetryError
-    )
+    return isinstance(error, _NO_ANSWER)
 
 
 def _is_psycopg(error: DBAPIError) -> bool:

@@ -97,8 +97,10 @@ def start_tracking(folders, uri):
 
 def expect_none_failed(tracking):
     """Waits until all have ended, and makes sure that none failed."""
-    told = tracking.communicate()
-    assert tracking.returncode == 0, told
+    _, told = tracking.communicate()
+    # psycopg tells of pipelines that a conflict ended, which are many.
+    lines = [line for line in told.splitlines() if not line.startswith("error ignored")]
+    assert tracking.returncode == 0, "\n".join(lines)[-10_000:]
 
 
 def finished_runs(uri):

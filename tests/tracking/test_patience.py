@@ -39,10 +39,14 @@ CONFLICTS = [
     of_server("(psycopg.errors.UniqueViolation) duplicate key value"),
     of_server("(sqlite3.IntegrityError) UNIQUE constraint failed"),
     of_server("Experiment 'a' already exists.", "RESOURCE_ALREADY_EXISTS"),
+    # A folder that others removed while it was being made.
+    FileExistsError("artifacts"),
 ]
 OUTAGES = [
     requests.ConnectionError("refused"),
     requests.ReadTimeout("20 s"),
+    # An answer that breaks off.
+    requests.exceptions.ChunkedEncodingError("Connection broken: IncompleteRead"),
     RetryError("too many 503 error responses"),
     OperationalError("…", {}, psycopg.OperationalError("connection refused")),
     OperationalError("…", {}, errors.AdminShutdown("terminating connection")),

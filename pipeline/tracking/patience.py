@@ -26,8 +26,8 @@ _TOLD = (
     "database is locked", "IntegrityError)", "UniqueViolation)", "SerializationFailure)",
     "DeadlockDetected)",
 )  # fmt: skip
-# A `RetryError` is what remains of a server that answers 500 to 504, a `ChunkedEncodingError` of one
-# that ends in the middle of its answer.
+# A `RetryError` is what remains of a server that answers 500 to 504, a `ChunkedEncodingError` of
+# one that ends in the middle of its answer.
 _NO_ANSWER = (
     requests.ConnectionError,
     requests.Timeout,

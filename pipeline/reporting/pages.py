@@ -14,8 +14,8 @@ from tabulate import tabulate
 WIDTH = 100
 _GAP = 2
 _ESCAPED_BAR = r"\|"
-# What would be taken for HTML, and not be shown.
-_TAG = re.compile(r"<(?=[a-zA-Z/!?])")
+# What would be taken for HTML, and not be shown; code is shown as it is.
+_CODE_OR_TAG = re.compile(r"`[^`]*`|<(?=[a-zA-Z/!?])")
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ def _markdown_block(block: Block) -> str:
 
 
 def _without_tags(shown: str) -> str:
-    return _TAG.sub(r"\\<", shown)
+    return _CODE_OR_TAG.sub(lambda found: r"\<" if found[0] == "<" else found[0], shown)
 
 
 def _rows(table: Table) -> list[Sequence[str]]:

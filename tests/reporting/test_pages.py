@@ -56,3 +56,9 @@ def test_wide_characters_are_not_wrapped_for_want_of_room():
 def test_long_paragraphs_and_headings_are_wrapped():
     rendered = pages.text([Heading("word " * 40), Paragraph("word " * 40)])
     assert max(map(len, rendered.splitlines())) <= pages.WIDTH
+
+
+def test_code_is_shown_as_it_is():
+    # Within backquotes a backslash would be shown (CommonMark, section 6.1).
+    shown = pages.markdown([Paragraph("<a> and `studies/<name>/x` and <b>, one ` <c>")])
+    assert shown == "\\<a> and `studies/<name>/x` and \\<b>, one ` \\<c>\n"

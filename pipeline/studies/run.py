@@ -130,6 +130,6 @@ def _trials(
     *,
     probes: tuple[str, ...],
     followed: tuple[str, ...] | None,
-    untrained: bool,
+    untrained: bool = False,
 ) -> Trials:
     return Trials(dataset, probes, followed, untrained=untrained)

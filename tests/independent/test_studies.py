@@ -59,7 +59,6 @@ CELLS = [
 class Protocol:
     """All that decides a run beside its seed."""
 
-    study: str
     hidden: tuple[int, ...]
     kernel: str
     norm: str
@@ -89,7 +88,6 @@ def protocol(study, cell, variant):
     if "learning_rate" in cell:
         optimizer["learning_rate"] = cell["learning_rate"]
     return Protocol(
-        study=study,
         hidden=tuple(network.get("hidden_dims") or [network["width"]] * network["depth"]),
         kernel=network.get("initializer", "glorot_uniform"),
         norm=norm.pop("normalization"),
@@ -116,10 +114,7 @@ def run(done, seed):
     """The measures of one run."""
     (images, labels), (test_images, test_labels) = examples()
     rng = np.random.default_rng(seed)
-    widths = (images.shape[1], *done.hidden, 10)
-    network = Network(widths, rng, done.norm, done.norm_arguments, kernel=done.kernel)
-    if done.study in UNTRAINED:
-        return at_the_start(network, done, images, labels)
+    network = first_network(done, rng)
     optimizer = OPTIMIZERS[done.optimizer](**dict(done.optimizer_arguments))
     # What is lost to infinities shows in the accuracy.
     with threadpool_limits(1), np.errstate(all="ignore"):
@@ -133,23 +128,27 @@ def run(done, seed):
             "test_accuracy": right.mean(),
             "train_loss": -np.log(likely).mean(dtype=np.float64),
             "dead_units": network.dead_units(test_images),
-            **(
-                {"ablation_area": network.ablation_area(test_images, test_labels, rng, ORDERS)}
-                if done.study == "single_units"
-                else {}
-            ),
+            "ablation_area": network.ablation_area(test_images, test_labels, rng, ORDERS),
         }
 
 
-def at_the_start(network, done, images, labels):
-    """The measure of a network that is not trained, over its first batches."""
-    ends = range(0, BATCHES * done.batch_size, done.batch_size)
-    batches = [slice(start, start + done.batch_size) for start in ends]
+def at_the_start(study, done, seed):
+    """The measure of a network that is not trained, over the first batches."""
+    (images, labels), _ = examples()
+    network = first_network(done, np.random.default_rng(seed))
+    starts = range(0, BATCHES * done.batch_size, done.batch_size)
+    batches = [slice(start, start + done.batch_size) for start in starts]
     with threadpool_limits(1):
-        if done.study == "rank_collapse":
+        if study == "rank_collapse":
             return {"stable_rank": np.mean([network.stable_rank(images[at]) for at in batches])}
         growth = [network.gradient_growth(images[at], labels[at]) for at in batches]
         return {"gradient_growth": np.mean(growth)}
+
+
+def first_network(done, rng):
+    """A network as it starts: pixels in, ten classes out."""
+    widths = (examples()[0][0].shape[1], *done.hidden, 10)
+    return Network(widths, rng, done.norm, done.norm_arguments, kernel=done.kernel)
 
 
 def measured(study, cell, variant):
@@ -179,7 +178,12 @@ def name(cell, variant):
 def test_the_project_and_plain_numpy_come_to_the_same(study, cell, variant, seeds, record_property):
     rows = measured(study, cell, variant)
     done = protocol(study, cell, variant)
-    runs = pd.DataFrame([run(done, seed) for seed in range(seeds)])
+    runs = pd.DataFrame(
+        [
+            at_the_start(study, done, seed) if study in UNTRAINED else run(done, seed)
+            for seed in range(seeds)
+        ]
+    )
     told = [
         Comparison(study, name(cell, variant), one, Sample.of(rows[one]), Sample.of(runs[one]))
         for one in MEASURES[study]

@@ -18,10 +18,20 @@ SETTINGS = {
 }
 
 
+def _with_settings(cls):
+    return cls(**{field: SETTINGS[field] for field in cls.model_fields})
+
+
 @pytest.fixture(scope="session", params=NORMALIZATIONS.values(), ids=NORMALIZATIONS)
 def normalization(request):
     """Returns each normalisation in turn, for the contracts that all of them keep."""
-    return request.param(**{field: SETTINGS[field] for field in request.param.model_fields})
+    return _with_settings(request.param)
+
+
+@pytest.fixture(scope="session")
+def normalizations():
+    """Returns all of them."""
+    return [_with_settings(cls) for cls in NORMALIZATIONS.values()]
 
 
 @pytest.fixture(scope="session")

@@ -20,31 +20,12 @@ from pipeline.params import (
 )
 from pipeline.training.network import build, first_weights, moments_of
 from pipeline.training.network_file import network_class
-from pipeline.training.normalization import (
-    BatchNorm,
-    BatchRenorm,
-    DynamicTanh,
-    GhostBatch,
-    LayerNorm,
-    NoisyBatch,
-    NoNorm,
-    RMSNorm,
-)
+from pipeline.training.normalization import BatchNorm, NoNorm
 from pipeline.training.trainer import Hooks, Task, Trainer
 
 ROOT = Path(__file__).parents[2]
 GUIDE = (ROOT / "docs/your-network.md").read_text(encoding="utf-8")
 NORM = {"momentum": 0.9, "epsilon": 0.001, "center": True, "scale": True}
-NORMALIZATIONS = (
-    NoNorm(),
-    BatchNorm(**NORM),
-    BatchRenorm(**NORM, r_max=3.0, d_max=5.0),
-    NoisyBatch(**NORM, offset_max=0.5, factor_max=1.25, jitter=0.1),
-    GhostBatch(**NORM, ghost_size=2),
-    LayerNorm(epsilon=0.001, center=True, scale=True),
-    RMSNorm(epsilon=0.001),
-    DynamicTanh(alpha=0.5),
-)
 CONV = {
     "code": str(ROOT / "networks/conv.py"),
     "filters": [3, 4],
@@ -198,7 +179,6 @@ def test_operations_on_units_are_layers_too(written):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("normalization", NORMALIZATIONS, ids=lambda one: one.kind)
 def test_every_normalization_takes_images(normalization, dataset):
     trainer = Trainer(dataset)
     chosen = variant(network_class(CONV["code"])(**CONV), normalization, epochs=1)
@@ -249,10 +229,10 @@ def test_noise_and_early_stopping_give_the_same_bits_resumed_and_side_by_side(da
     assert scores == best.validation
 
 
-def test_a_seed_draws_the_same_kernels_whatever_the_normalization():
+def test_a_seed_draws_the_same_kernels_whatever_the_normalization(normalizations):
     network = network_class(CONV["code"])(**CONV)
     kernels = []
-    for normalization in NORMALIZATIONS:
+    for normalization in normalizations:
         model = built(network, normalization)
         drawn = dict(
             zip([one.path for one in model.weights], first_weights(model, seed=4), strict=True)

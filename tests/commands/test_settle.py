@@ -20,6 +20,8 @@ from tests.networks import PARAMS
 
 CHECKOUT = Path(__file__).parents[2]
 
+pytestmark = pytest.mark.slow
+
 # A stage in place of all: it is settled from so many pairs on, and keeps count of its looks.
 DVC_YAML = """\
 stages:
@@ -31,8 +33,6 @@ stages:
 STAGE = """\
 import json, pathlib
 from ruamel.yaml import YAML
-
-pytestmark = pytest.mark.slow
 
 params = YAML(typ="safe").load(pathlib.Path("params.yaml"))
 pairs, comparison = params["training"]["seeds"], params["comparison"]

@@ -33,7 +33,7 @@ class KeptTrials:
         probes: Sequence[str],
         course: Sequence[str] | None,
         *,
-        untrained: bool | None = None,
+        untrained: bool = False,
     ) -> None:
         """Takes the folder, the hash of the prepared data, and what the study measures.
 

@@ -90,9 +90,9 @@ def _results(
         for point, variant, seed in study.trials()
     ]
     trials = {task: kept.read(task) for *_, task in tasks}
-    if untrained := [task for task, trial in trials.items() if trial is None]:
-        _train(study, kept, untrained, engine)
-        trials |= {task: kept.read(task) for task in untrained}
+    if missing_tasks := [task for task, trial in trials.items() if trial is None]:
+        _train(study, kept, missing_tasks, engine)
+        trials |= {task: kept.read(task) for task in missing_tasks}
     rows, course = [], []
     for point, variant, task in tasks:
         trial = trials[task]
@@ -112,7 +112,7 @@ def _train(
     tasks = sorted(tasks, key=lambda task: task.variant.label)
     about = study.about
     make = functools.partial(
-        _trials, probes=about.probes, followed=about.course, untrained=bool(about.untrained)
+        _trials, probes=about.probes, followed=about.course, untrained=about.untrained
     )
     with (
         engine as opened,
@@ -130,6 +130,6 @@ def _trials(
     *,
     probes: tuple[str, ...],
     followed: tuple[str, ...] | None,
-    untrained: bool = False,
+    untrained: bool,
 ) -> Trials:
     return Trials(dataset, probes, followed, untrained=untrained)

@@ -115,7 +115,7 @@ class About(Section):
     published_values: (
         dict[str, dict[str, Annotated[tuple[float, ...], BeforeValidator(_listed)]]] | None
     ) = None
-    untrained: Literal[True] | None = None
+    untrained: bool = False
     course: Annotated[tuple[str, ...], BeforeValidator(_listed)] | None = None
     related: Annotated[tuple[str, str], BeforeValidator(_listed)] | None = None
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import keras
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 
 from pipeline.errors import ParamsError
 from pipeline.params import Training
+from pipeline.training.names import is_hidden_kernel, is_normalization
 
 # As many as gamma and beta of a unit.
 _PER_UNIT = 2
@@ -47,13 +47,13 @@ def multiplied(gradient: tf.Tensor, factor: NDArray[np.float32] | float) -> tf.T
 def _factor(
     variable: Any, training: Training, rng: np.random.Generator
 ) -> NDArray[np.float32] | float:
-    layer, name = variable.path.split("/", 1)
-    is_hidden_kernel = name == "kernel" and layer != "logits"
+    layer, _ = variable.path.split("/", 1)
+    is_hidden = is_hidden_kernel(variable.path)
     if training.trainable == "normalization":
-        return float(re.match(r"norm_\d+", layer) is not None)
+        return float(is_normalization(layer))
     if training.trainable == "two_per_unit":
-        return _few(variable.shape, rng) if is_hidden_kernel else 0.0
-    return training.hidden_rate or 1.0 if is_hidden_kernel else 1.0
+        return _few(variable.shape, rng) if is_hidden else 0.0
+    return training.hidden_rate or 1.0 if is_hidden else 1.0
 
 
 def _few(shape: tuple[int, ...], rng: np.random.Generator) -> NDArray[np.float32]:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from pipeline.errors import ParamsError, one_line
 from pipeline.params import Network, Normalization
+from pipeline.training.names import is_normalization
 from pipeline.training.network_file import fault
 
 _BRIGHTEST = 255
@@ -136,7 +137,7 @@ def _named(model: keras.Model) -> keras.Model:
 
     def named(layer: keras.layers.Layer) -> keras.layers.Layer:
         config = layer.get_config()
-        if layer.name not in given and not re.fullmatch(r"norm_\d+(_.+)?", layer.name):
+        if layer.name not in given and not is_normalization(layer.name):
             kind = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", type(layer).__name__).lower()
             config["name"] = f"{kind}_{count[kind]}"
             count[kind] += 1

@@ -206,6 +206,13 @@ NORMALIZATIONS: dict[str, type[Normalization]] = {
 }  # fmt: skip
 
 
+def _with_gamma_and_beta(layer: keras.layers.BatchNormalization, outputs: Any) -> Any:
+    """Returns the outputs [..., units] after the gamma and beta that the layer has."""
+    if layer.scale:
+        outputs = outputs * layer.gamma
+    return outputs + layer.beta if layer.center else outputs
+
+
 @functools.cache
 def _batch_renormalization() -> type[keras.layers.BatchNormalization]:
     import keras
@@ -228,9 +235,7 @@ def _batch_renormalization() -> type[keras.layers.BatchNormalization]:
             self._move(self.moving_mean, mean)
             self._move(self.moving_variance, variance)
             outputs = (inputs - mean) / deviation * ops.stop_gradient(r) + ops.stop_gradient(d)
-            if self.scale:
-                outputs = outputs * self.gamma
-            return outputs + self.beta if self.center else outputs
+            return _with_gamma_and_beta(self, outputs)
 
         def _deviation(self, variance: Any) -> Any:
             return ops.sqrt(variance + self.epsilon)
@@ -317,10 +322,7 @@ def _ghost_batch_normalization() -> type[keras.layers.BatchNormalization]:
             self._move(self.moving_mean, mean)
             self._move(self.moving_variance, variance)
             outputs = (ghosts - mean) / ops.sqrt(variance + self.epsilon)
-            outputs = ops.reshape(outputs, inputs.shape)
-            if self.scale:
-                outputs = outputs * self.gamma
-            return outputs + self.beta if self.center else outputs
+            return _with_gamma_and_beta(self, ops.reshape(outputs, inputs.shape))
 
         def _move(self, moving: keras.Variable, of_ghosts: Any) -> None:
             """Takes in statistics [ghosts, 1, ..., units], the first of which counts least."""

@@ -82,7 +82,7 @@ def test_a_damaged_trial_is_as_good_as_none(content):
 @pytest.mark.usefixtures("kept")
 def test_networks_as_they_start_have_trials_of_their_own():
     assert KeptTrials(FOLDER, **MEASURES, untrained=True).read(TASK) is None
-    assert KeptTrials(FOLDER, **MEASURES, untrained=None).read(TASK) == KEPT
+    assert KeptTrials(FOLDER, **MEASURES, untrained=False).read(TASK) == KEPT
 
 
 @pytest.mark.usefixtures("kept")

@@ -10,6 +10,8 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from pipeline.training.names import is_kernel
+
 Weights = list[NDArray[np.float32]]
 
 
@@ -30,7 +32,7 @@ class Gradients:
         self.kernels = [
             index
             for index, variable in enumerate(model.trainable_variables)
-            if variable.path.endswith("/kernel")
+            if is_kernel(variable.path)
         ]
         # The state of a random generator is not among the weights.
         self._others = [

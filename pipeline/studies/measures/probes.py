@@ -24,6 +24,7 @@ from pipeline.params import Training
 from pipeline.studies.measures.attacks import Attacked
 from pipeline.studies.measures.depth import growth, stable_rank
 from pipeline.studies.measures.gradients import Gradients, cosine, difference, norm, stepped
+from pipeline.training.names import is_hidden_kernel, is_kernel
 
 Measured = Mapping[str, float | NDArray[np.floating]]
 
@@ -76,6 +77,11 @@ class Trained:
     def inputs_in_training(self, layer: str, batch: NDArray[Any]) -> list[NDArray[np.float32]]:
         """Returns what these layers are given, in training mode, for one batch."""
         return self._of_batch((layer, "input"), batch, training=True)
+
+    @property
+    def by_path(self) -> dict[str, NDArray[np.float32]]:
+        """The weights of this run, by their paths, in the order of `weights`."""
+        return dict(zip([each.path for each in self.model.weights], self.weights, strict=True))
 
     def with_weights(self, weights: Sequence[NDArray[np.float32]]) -> Trained:
         """Returns the network with other weights."""
@@ -133,7 +139,7 @@ def undone(trained: Trained) -> Measured:
         if isinstance(layer, keras.layers.BatchNormalization)
     ]
     inputs = trained.outputs("dense_", trained.dataset.test.inputs)
-    weights = _by_path(trained)
+    weights = trained.by_path
     worst = 0.0
     for layer, before in zip(layers, inputs, strict=False):
         mean, variance = (
@@ -228,7 +234,7 @@ def rank(trained: Trained) -> Measured:
 
 def small_gammas(trained: Trained) -> Measured:
     """Returns the share (0 to 1) of gammas that are closer to 0 than 0.01; nan without any."""
-    gammas = [weights for path, weights in _by_path(trained).items() if path.endswith("/gamma")]
+    gammas = [weights for path, weights in trained.by_path.items() if path.endswith("/gamma")]
     small = np.abs(np.concatenate(gammas)) < _SMALL if gammas else np.array([np.nan])
     return {"small_gammas": float(np.mean(small))}
 
@@ -239,7 +245,8 @@ def kernel_norms(trained: Trained) -> Measured:
     The second is the effective learning rate where the loss does not depend on the kernel's norm
     (van Laarhoven 2017; Hoffer et al. 2018).
     """
-    rate, kernels = trained.training.optimizer.learning_rate, _hidden_kernels(trained)
+    rate = trained.training.optimizer.learning_rate
+    kernels = [kernel for path, kernel in trained.by_path.items() if is_hidden_kernel(path)]
     squared = np.array([norm([kernel]) ** 2 for kernel in kernels])
     return {
         "squared_norm": float(np.mean(squared)),
@@ -254,7 +261,7 @@ def variance_shift(trained: Trained) -> Measured:
     inference mode, and its moving variance, the larger over the smaller (Li et al. 2019, figure 1);
     averaged over units, then layers. Units that never change are left out; nan without any.
     """
-    weights, by_layer = _by_path(trained), []
+    weights, by_layer = trained.by_path, []
     for place, before in enumerate(trained.inputs("norm_", trained.dataset.test.inputs)):
         moving = weights.get(f"norm_{place}/moving_variance", np.array([], np.float32))
         found = before.reshape(-1, before.shape[-1]).var(axis=0, dtype=np.float64)[: len(moving)]
@@ -279,7 +286,7 @@ def whole_set_statistics(trained: Trained) -> Measured:
         units = [before.reshape(-1, before.shape[-1]).astype(np.float64) for before in batches]
         moments = [np.stack([each.mean(axis=0), (each**2).mean(axis=0)]) for each in units]
         sums = list(map(np.add, sums, moments)) if sums else moments
-    weights = _by_path(trained)
+    weights = trained.by_path
     for place, total in enumerate(sums):
         mean, squared = total / len(starts)
         for name, value in (("moving_mean", mean), ("moving_variance", squared - mean**2)):
@@ -300,19 +307,21 @@ def switched_off(trained: Trained) -> Measured:
     `ablation_area` is the area under that curve, as a share of the accuracy with all units. It is
     for dense layers alone, one after the other.
     """
-    paths = [path for path in _by_path(trained) if path.endswith("/kernel")]
+    weights = trained.by_path
     # A unit is 0 for the next layer if its row of that layer's kernel is.
-    after = paths[1:]
-    units = [_by_path(trained)[path].shape[0] for path in after]
+    after = [path for path in weights if is_kernel(path)][1:]
+    units = [len(weights[path]) for path in after]
     curve = []
     for order in range(_ORDERS):
         at = np.random.default_rng(order).permutation(sum(units))
         for tenths in range(11):
             on = at >= round(tenths / 10 * sum(units))
-            weights = _by_path(trained)
-            for path, of_layer in zip(after, np.split(on, np.cumsum(units)[:-1]), strict=True):
-                weights[path] = weights[path] * of_layer[:, None].astype(np.float32)
-            curve.append(trained.with_weights(list(weights.values())).accuracy())
+            by_layer = zip(after, np.split(on, np.cumsum(units)[:-1]), strict=True)
+            cut = {
+                path: weights[path] * of_layer[:, None].astype(np.float32)
+                for path, of_layer in by_layer
+            }
+            curve.append(trained.with_weights(list((weights | cut).values())).accuracy())
     by_tenths = np.mean(np.reshape(curve, (_ORDERS, 11)), axis=0)
     area = (by_tenths[0] / 2 + by_tenths[1:-1].sum() + by_tenths[-1] / 2) / 10
     return {"ablation_area": float(area / by_tenths[0])}
@@ -380,16 +389,6 @@ def _training_batches(trained: Trained) -> list[tuple[NDArray[Any], NDArray[np.u
 
 def _batches(count: int) -> list[slice]:
     return [slice(start, start + _AT_ONCE) for start in range(0, count, _AT_ONCE)]
-
-
-def _hidden_kernels(trained: Trained) -> list[NDArray[np.float32]]:
-    kernels = [kernel for path, kernel in _by_path(trained).items() if path.endswith("/kernel")]
-    return kernels[:-1]
-
-
-def _by_path(trained: Trained) -> dict[str, NDArray[np.float32]]:
-    paths = [variable.path for variable in trained.model.weights]
-    return dict(zip(paths, trained.weights, strict=True))
 
 
 PROBES: dict[str, Probe] = {

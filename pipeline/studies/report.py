@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
@@ -22,6 +23,8 @@ from pipeline.studies.study import Rule, Study, short
 from pipeline.studies.words import EXPLAINED, headed, is_share, smaller_is_better, words
 
 QUICK = "Made with `--quick`: fewer seeds, shorter training. Its verdict is not reliable."
+# Smaller numbers are written with an exponent.
+_MOST_DECIMALS = 5
 _SIGNS = {"greater": ">", "smaller": "<", "equal": "="}
 
 
@@ -372,9 +375,9 @@ def _difference(rule: Rule, value: float | None) -> str:
 
 def _table(study: Study, table: pd.DataFrame, judged: Sequence[Judged]) -> Table:
     axes, related = [short(axis) for axis in study.axes], study.about.related
-    measures = list(
-        dict.fromkeys(["test_accuracy", *(judgement.rule.measure for judgement in judged)])
-    )
+    # Before training both say nothing.
+    accuracy, diverged = ([], []) if study.about.untrained else (["test_accuracy"], ["diverged"])
+    measures = list(dict.fromkeys([*accuracy, *(judgement.rule.measure for judgement in judged)]))
     confidence = study.params.comparison.confidence
     rows = []
     for name, variant in study.params.variants.items():
@@ -384,25 +387,30 @@ def _table(study: Study, table: pd.DataFrame, judged: Sequence[Judged]) -> Table
             cells = [_cell(group[measure].to_numpy(), measure, confidence) for measure in measures]
             if related:
                 cells.append(_correlation(*(group[measure].to_numpy() for measure in related)))
-            diverged = int(group["diverged"].sum())
-            rows.append([variant.label, *map(_value, values), *cells, str(diverged)])
+            cells += [str(int(group[name].sum())) for name in diverged]
+            rows.append([variant.label, *map(_value, values), *cells])
     header = ["", *map(words, axes)]
     header += [f"{words(name)}{', %' if is_share(name) else ''}" for name in measures]
     if related:
         header.append(f"Spearman's correlation of {' and '.join(map(words, related))}")
-    return Table([*header, "diverged"], rows)
+    return Table([*header, *diverged], rows)
 
 
 def _cell(values: NDArray[np.floating], measure: str, confidence: float) -> str:
     over_seeds = summary(values, confidence)
     if over_seeds.mean is None:
         return ABSENT
-    numbers = [over_seeds.mean]
-    if over_seeds.ci_high is not None:
-        numbers.append(over_seeds.ci_high - over_seeds.mean)
-    return " ± ".join(
-        number(100 * value, 2) if is_share(measure) else f"{value:.2g}" for value in numbers
-    )
+    mean, high = over_seeds.mean, over_seeds.ci_high
+    numbers = [mean] if high is None else [mean, high - mean]
+    if is_share(measure):
+        return " ± ".join(number(100 * value, 2) for value in numbers)
+    if high is None or high == mean:
+        return " ± ".join(f"{value:.3g}" for value in numbers)
+    # Two digits of the interval, and as many decimals of the mean.
+    decimals = max(0, 1 - math.floor(math.log10(high - mean)))
+    if decimals <= _MOST_DECIMALS:
+        return " ± ".join(f"{value:.{decimals}f}" for value in numbers)
+    return " ± ".join(f"{value:.2g}" for value in numbers)
 
 
 def _correlation(a: NDArray[np.floating], b: NDArray[np.floating]) -> str:

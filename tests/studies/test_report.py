@@ -110,6 +110,40 @@ def test_the_table_has_a_row_per_cell_with_its_diverged_runs(study, rows):
     assert half == pytest.approx(width, abs=0.005)
 
 
+@pytest.mark.parametrize(
+    ("mean", "half", "shown"),
+    [
+        (1.4312, 0.00553, "1.4312 ± 0.0055"),
+        (0.9899, 0.0172, "0.990 ± 0.017"),
+        (11.04, 0.25, "11.04 ± 0.25"),
+        (1234.5, 56.0, "1234 ± 56"),
+        (98765.0, 432.0, "98765 ± 432"),
+        (7.42e-8, 6.6e-9, "7.4e-08 ± 6.6e-09"),
+        (2.0, 0.0, "2 ± 0"),
+    ],
+)
+def test_a_mean_has_the_decimals_of_its_interval(study, rows, mean, half, shown):
+    # Eight values whose mean and interval are these: half = t * sd / sqrt(8).
+    signs = np.array([1, -1] * 4)
+    width = half * np.sqrt(8) / stats.t.ppf(0.975, 7) * np.sqrt(7 / 8)
+    alone = rows.query("learning_rate == 0.1").drop(columns="learning_rate")
+    alone = alone.assign(loss_range=np.concatenate([mean + width * signs] * 2))
+    rule = RULE.model_copy(update={"at": None, "measure": "loss_range"})
+    _, text = verdict_and_page(study(rule, axes={}), alone)
+
+    (line,) = [line for line in text.splitlines() if line.startswith("| A ")]
+    assert line.split("|")[3].strip() == shown
+
+
+def test_of_untrained_networks_the_table_has_neither_accuracy_nor_divergence(study, rows):
+    measured = rows.query("learning_rate == 0.1").drop(columns=["learning_rate", "diverged"])
+    rule = RULE.model_copy(update={"at": None, "measure": "dead_units"})
+    _, text = verdict_and_page(study(rule, axes={}, untrained=True), measured)
+
+    (header,) = [line for line in text.splitlines() if line.startswith("|  ")]
+    assert [cell.strip() for cell in header.strip("|").split("|")] == ["", "dead units, %"]
+
+
 def test_the_rank_correlation_of_two_measures_is_shown_per_cell(study, rows):
     related = ("dead_units", "test_accuracy")
     _, text = verdict_and_page(study(RULE, axes=AXES, related=related), rows)

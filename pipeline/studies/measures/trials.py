@@ -79,7 +79,8 @@ class Trials:
             row = _of_scores(of_splits) | _probed(network, self._followed or ())
             rows.append(row)
         measured = _means(rows[-1] | _probed(trained(), self._probes))
-        measured["diverged"] = self._diverged(measured["train_loss"])
+        classes = len(self._dataset.classes)
+        measured["diverged"] = float(is_diverged(measured["train_loss"], classes))
         if self._followed is None:
             return Trial(measured, [])
         ends = range(steps, (training.epochs + 1) * steps, steps)
@@ -89,11 +90,7 @@ class Trials:
     def _at_the_start(self, solver: Solver, network: Trained) -> Trial:
         """Returns the scores on the test set alone, and what the probes measure."""
         test = solver.evaluate(network.weights, *self._test)
-        measured = _means(_of_scores({"test": test}) | _probed(network, self._probes))
-        return Trial(measured | {"diverged": self._diverged(measured["test_loss"])}, [])
-
-    def _diverged(self, loss: float) -> float:
-        return float(is_diverged(loss, len(self._dataset.classes)))
+        return Trial(_means(_of_scores({"test": test}) | _probed(network, self._probes)), [])
 
 
 def _probed(trained: Trained, probes: Sequence[str]) -> dict[str, Any]:

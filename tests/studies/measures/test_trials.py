@@ -136,6 +136,5 @@ def test_without_training_a_network_is_measured_as_it_starts(dataset, cell, trai
         "test_loss": expected.loss,
         "test_accuracy": expected.accuracy,
         "dead_units": PROBES["dead_units"].measure(first)["dead_units"],
-        "diverged": 0,
     }
     assert trial.course == []

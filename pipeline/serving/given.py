@@ -31,6 +31,7 @@ class Given:
         path: of the file.
         inputs: [examples, ...], as in `Examples.inputs`.
         is_single: whether the file holds one example, as a picture does.
+        is_table: whether the examples are the rows of a table, which people count from 1.
         left_out: how many further examples it holds.
         unknown: the columns of a table that the model does not know.
     """
@@ -38,14 +39,17 @@ class Given:
     path: Path
     inputs: NDArray[np.uint8] | NDArray[np.float32]
     is_single: bool = False
+    is_table: bool = False
     left_out: int = 0
     unknown: tuple[str, ...] = ()
 
     @property
     def names(self) -> list[str]:
         """A name for each example, to show to people."""
-        name = printable_path(self.path)
-        return [name] if self.is_single else [f"{name}[{i}]" for i in range(len(self.inputs))]
+        name, places = printable_path(self.path), range(len(self.inputs))
+        if self.is_single:
+            return [name]
+        return [f"{name}, row {i + 1}" if self.is_table else f"{name}[{i}]" for i in places]
 
 
 def read_all(
@@ -78,7 +82,9 @@ def read_given(path: Path, first: int, data: TrainedOn) -> Given:
         return _of_arrays(path, first, data)
     if data.features:
         rows = read_rows(path, first, data.features)
-        return Given(path, rows.features, left_out=rows.left_out, unknown=rows.unknown)
+        return Given(
+            path, rows.features, is_table=True, left_out=rows.left_out, unknown=rows.unknown
+        )
     given = read_images(path, first, _mode(path, data))
     if given.is_picture:
         return Given(path, _example(given.images[0], data)[None], is_single=True)

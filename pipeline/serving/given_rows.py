@@ -124,7 +124,7 @@ def _numbers(path: Path, table: pd.DataFrame) -> NDArray[np.float32]:
         row, column = wrong[0]
         value = printable(repr(table.iloc[row, column]))
         raise DataError(
-            f"{printable_path(path)}[{row}] has {one_line(value, 60)} in the column "
-            f"{one_line(table.columns[column], 60)}, which is not a finite number"
+            f"{printable_path(path)} has {one_line(value, 60)} in row {row + 1} of the data, "
+            f"column {one_line(table.columns[column], 60)}, which is not a finite number"
         )
     return features

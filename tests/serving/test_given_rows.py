@@ -1,3 +1,5 @@
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -61,8 +63,8 @@ def test_what_is_no_finite_number_is_named(write, value):
     table = TABLE.astype({"b": str})
     table.loc[1, "b"] = value
     told = refusal(write(table))
-    assert told.startswith("[1] has '")
-    assert told.endswith(" in the column b, which is not a finite number")
+    assert told.startswith("has '")
+    assert told.endswith(" in row 2 of the data, column b, which is not a finite number")
     assert told.isprintable()
     assert len(told) < 200
 
@@ -70,7 +72,10 @@ def test_what_is_no_finite_number_is_named(write, value):
 def test_a_missing_number_is_named(write):
     table = TABLE.copy()
     table.loc[2, "b"] = None
-    assert refusal(write(table)).startswith("[2] has ")
+    told = refusal(write(table))
+    assert re.fullmatch(
+        r"has .+ in row 3 of the data, column b, which is not a finite number", told
+    )
 
 
 def test_a_table_without_rows_is_reported(write):

@@ -303,9 +303,9 @@ def table(trained):
 @pytest.mark.usefixtures("table")
 def test_rows_of_a_table_are_predicted_by_the_names_of_its_columns():
     assert predict("rows.csv", "--first", "2").output.splitlines() == [
-        "row          With BN                Without BN",
-        "rows.csv[0]  benign  >99.9 %        benign  >99.9 %",
-        "rows.csv[1]  malign | <b>  >99.9 %  malign | <b>  >99.9 %",
+        "row              With BN                Without BN",
+        "rows.csv, row 1  benign  >99.9 %        benign  >99.9 %",
+        "rows.csv, row 2  malign | <b>  >99.9 %  malign | <b>  >99.9 %",
         "",
         "rows.csv: 1 more left out; --first shows them.",
         "",

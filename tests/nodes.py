@@ -4,8 +4,10 @@ import os
 import shutil
 import tempfile
 from contextlib import contextmanager
+from pathlib import Path
 
 import psutil
+import pytest
 
 # Ray reads it when it is imported: that 127.0.0.1 is not replaced by an address for others.
 LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
@@ -21,14 +23,19 @@ def cluster(nodes=2):
     # Sockets are in it, whose paths may have a hundred characters.
     folder = tempfile.mkdtemp(prefix="ray-")
     head = {"num_cpus": 0, "include_dashboard": False, "temp_dir": folder, **LOCAL}
-    made = Cluster(initialize_head=True, head_node_args=head)
-    try:
-        for _ in range(nodes):
-            add(made)
-        yield made
-    finally:
-        made.shutdown()
-        shutil.rmtree(folder, ignore_errors=True)
+    with pytest.MonkeyPatch.context() as patch:
+        # Ray notes the address of the last cluster there: not where the user's own may be noted,
+        # nor where no folder is before Ray's first start.
+        patch.setenv("RAY_TMPDIR", folder)
+        Path(folder, "ray").mkdir()
+        made = Cluster(initialize_head=True, head_node_args=head)
+        try:
+            for _ in range(nodes):
+                add(made)
+            yield made
+        finally:
+            made.shutdown()
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def add(cluster, folder=None):

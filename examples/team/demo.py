@@ -219,8 +219,12 @@ def _ray(folder: Path) -> Iterator[Cluster]:
     from ray.cluster_utils import Cluster
 
     logging.getLogger("ray").setLevel(logging.ERROR)
-    local = {"node_ip_address": HOST}
-    head = {"num_cpus": 0, "include_dashboard": False, "temp_dir": str(folder / "ray"), **local}
+    local, of_head = {"node_ip_address": HOST}, folder / "ray"
+    # Ray notes the address of the last cluster there: not where the user's own may be noted, nor
+    # where no folder is before Ray's first start.
+    os.environ["RAY_TMPDIR"] = str(folder)
+    of_head.mkdir()
+    head = {"num_cpus": 0, "include_dashboard": False, "temp_dir": str(of_head), **local}
     cluster = Cluster(initialize_head=True, head_node_args=head)
     try:
         for name in ("one", "two"):

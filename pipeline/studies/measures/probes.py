@@ -11,13 +11,14 @@ import dataclasses
 import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from pipeline.errors import ParamsError
 from pipeline.evaluation.scores import BESIDES, measures
 from pipeline.examples.dataset import Dataset
 from pipeline.params import Training
@@ -99,22 +100,39 @@ class Trained:
     def _of_batch(
         self, ends: tuple[str, str], images: NDArray[Any], *, training: bool
     ) -> list[NDArray[np.float32]]:
+        start, _ = ends
+        if not any(layer.name.startswith(start) for layer in self.model.layers):
+            return []
         found = _values(self.model, ends, list(self.weights), images, training=training)
         return [values.numpy() for values in found]
 
 
+class Need(NamedTuple):
+    """What a probe needs: in words, and whether a network and its data have it."""
+
+    words: str
+    is_met: Callable[[Trained], bool]
+
+
 @dataclass(frozen=True)
 class Probe:
-    """The names of some measures, and the function that returns them."""
+    """The names of some measures, the function that returns them, and what it needs, if anything.
+
+    Of a network that lacks it, the function would fail, or measure something else.
+    """
 
     measures: tuple[str, ...]
     measure: Callable[[Trained], Measured]
+    needs: Need | None = None
 
 
 def dead_units(trained: Trained) -> Measured:
-    """Returns the share (0 to 1) of hidden units that are 0 or less for every test image."""
+    """Returns the share (0 to 1) of hidden units that are 0 or less for every test image.
+
+    Each place of a channel is a unit.
+    """
     hidden = trained.outputs("activation_", trained.dataset.test.inputs)
-    dead = np.concatenate([(units <= 0).all(axis=0) for units in hidden])
+    dead = np.concatenate([(units <= 0).all(axis=0).ravel() for units in hidden])
     return {"dead_units": float(np.mean(dead))}
 
 
@@ -133,15 +151,13 @@ def undone(trained: Trained) -> Measured:
     input (Ioffe & Szegedy 2015, section 3). The result is the largest difference over units and
     test images, as a share of the largest input; 0 for a network without such layers.
     """
-    layers = [
-        layer
-        for layer in trained.model.layers
-        if isinstance(layer, keras.layers.BatchNormalization)
-    ]
-    inputs = trained.outputs("dense_", trained.dataset.test.inputs)
+    layers = [layer for layer in trained.model.layers if layer.name.startswith("norm_")]
+    inputs = trained.inputs("norm_", trained.dataset.test.inputs)
     weights = trained.by_path
     worst = 0.0
-    for layer, before in zip(layers, inputs, strict=False):
+    for layer, before in zip(layers, inputs, strict=True):
+        if not isinstance(layer, keras.layers.BatchNormalization):
+            continue
         mean, variance = (
             weights[f"{layer.path}/{name}"] for name in ("moving_mean", "moving_variance")
         )
@@ -248,10 +264,10 @@ def kernel_norms(trained: Trained) -> Measured:
     rate = trained.training.optimizer.learning_rate
     kernels = [kernel for path, kernel in trained.by_path.items() if is_hidden_kernel(path)]
     squared = np.array([norm([kernel]) ** 2 for kernel in kernels])
-    return {
-        "squared_norm": float(np.mean(squared)),
-        "effective_rate": float(np.mean(rate / squared)),
-    }
+    # Infinite of a kernel of zeros.
+    with np.errstate(divide="ignore"):
+        effective = rate / squared
+    return {"squared_norm": float(np.mean(squared)), "effective_rate": float(np.mean(effective))}
 
 
 def variance_shift(trained: Trained) -> Measured:
@@ -391,20 +407,61 @@ def _batches(count: int) -> list[slice]:
     return [slice(start, start + _AT_ONCE) for start in range(0, count, _AT_ONCE)]
 
 
+def expect_measurable(probes: Sequence[str], trained: Trained) -> None:
+    """Refuses a network that lacks what one of the probes needs.
+
+    Raises:
+        ParamsError: naming the probe.
+    """
+    for name in probes:
+        needs = PROBES[name].needs
+        if needs is not None and not needs.is_met(trained):
+            raise ParamsError(
+                f"the probe `{name}` is for {needs.words}: remove it from the study's `probes` or "
+                "`course`, or choose another network"
+            )
+
+
+def _is_chain_of_dense(trained: Trained) -> bool:
+    kernels = [weights for path, weights in trained.by_path.items() if is_kernel(path)]
+    joins = any(
+        isinstance(layer.input, list) and len(layer.input) > 1 for layer in trained.model.layers
+    )
+    return not joins and all(kernel.ndim == 2 for kernel in kernels)
+
+
+def _has_layers_of_one_width(trained: Trained) -> bool:
+    kernels = [weights for path, weights in trained.by_path.items() if is_kernel(path)]
+    between = kernels[1:-1]
+    return len(between) > 1 and len({kernel.shape for kernel in between}) == 1
+
+
+_ACTIVATIONS = Need(
+    "networks whose activations are layers of their own, `keras.layers.Activation`",
+    lambda trained: any(layer.name.startswith("activation_") for layer in trained.model.layers),
+)
+_NORMALIZED = Need(
+    "networks that call `normalize`",
+    lambda trained: any(layer.name == "norm_0" for layer in trained.model.layers),
+)
+_IMAGES = Need("images", lambda trained: trained.dataset.has_images)
+_CHAIN_OF_DENSE = Need("dense layers that follow one another", _is_chain_of_dense)
+_ONE_WIDTH = Need("three or more hidden layers of one width", _has_layers_of_one_width)
+
 PROBES: dict[str, Probe] = {
     "test_scores": Probe(tuple(f"test_{name}" for name in BESIDES), test_scores),
-    "dead_units": Probe(("dead_units",), dead_units),
+    "dead_units": Probe(("dead_units",), dead_units, _ACTIVATIONS),
     "undone": Probe(("identity_error",), undone),
-    "percentiles": Probe(tuple(f"percentile_{at}" for at in PERCENTILES), percentiles),
+    "percentiles": Probe(tuple(f"percentile_{at}" for at in PERCENTILES), percentiles, _NORMALIZED),
     "covariate_shift": Probe(_SHIFTS, covariate_shift),
     "landscape": Probe(_LANDSCAPE, landscape),
-    "gradient_growth": Probe(("gradient_growth",), gradient_growth),
-    "rank": Probe(("stable_rank",), rank),
+    "gradient_growth": Probe(("gradient_growth",), gradient_growth, _ONE_WIDTH),
+    "rank": Probe(("stable_rank",), rank, _ACTIVATIONS),
     "small_gammas": Probe(("small_gammas",), small_gammas),
     "kernel_norms": Probe(("squared_norm", "effective_rate"), kernel_norms),
     "variance_shift": Probe(("variance_ratio",), variance_shift),
     "whole_set_statistics": Probe(("whole_set_accuracy", "whole_set_gain"), whole_set_statistics),
-    "switched_off": Probe(("ablation_area",), switched_off),
+    "switched_off": Probe(("ablation_area",), switched_off, _CHAIN_OF_DENSE),
     "robustness": Probe(
         tuple(
             f"{name}_{size:g}_accuracy"
@@ -412,5 +469,6 @@ PROBES: dict[str, Probe] = {
             for size in sizes
         ),
         robustness,
+        _IMAGES,
     ),
 }

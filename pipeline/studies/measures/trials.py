@@ -13,7 +13,7 @@ from pipeline.evaluation.divergence import is_diverged
 from pipeline.examples.dataset import Dataset
 from pipeline.runs.epochs import Scores
 from pipeline.studies.measures import course
-from pipeline.studies.measures.probes import PROBES, Trained
+from pipeline.studies.measures.probes import PROBES, Trained, expect_measurable
 from pipeline.training.solver import Solver
 from pipeline.training.trainer import Task, Trainer
 
@@ -67,6 +67,7 @@ class Trials:
             weights = [weight.numpy() for weight in solver.weights(state)]
             return Trained(solver.model, weights, self._dataset, training)
 
+        expect_measurable([*self._probes, *(self._followed or ())], trained())
         if self._untrained:
             return self._at_the_start(solver, trained())
         rows: list[dict[str, Any]] = []

@@ -1,13 +1,17 @@
+import dataclasses
+
 import numpy as np
 import pytest
 from sklearn import metrics
 
+from pipeline.errors import ParamsError
 from pipeline.examples.dataset import Dataset, Examples
 from pipeline.params import Optimizer, Training
 from pipeline.studies.measures import probes
 from pipeline.studies.measures.gradients import Gradients, stepped
 from pipeline.studies.measures.probes import PROBES, Trained
 from pipeline.training import network
+from pipeline.training.network_file import network_class
 from pipeline.training.normalization import BatchNorm, NoNorm
 from tests.networks import dense
 
@@ -367,3 +371,73 @@ def test_units_are_switched_off_until_the_bias_alone_is_left(monkeypatch):
     # even, so that none is off up to 2 tenths, one from 3 to 7, and both from 8.
     by_tenths = [1, 1, 1, 0.5, 0.5, 0.5, 0.5, 0.5, 0, 0, 0]
     assert measured["ablation_area"] == pytest.approx(np.trapezoid(by_tenths) / 10)
+
+
+def unusual(code, shape=(3, 3), **fields):
+    normalization = fields.pop("normalization", BATCH_NORM)
+    chosen = network_class(code)(code=code, **fields)
+    built = network.build(chosen, normalization, shape=shape, classes=3)
+    return trained(built, network.first_weights(built, 1))
+
+
+CONV = {"filters": [2], "kernel_size": 2, "units": 3, "activation": "relu", "dropout": 0.0}
+DEEP = {"width": 4, "activation": "relu", "initializer": "he_normal"}
+# Activations are part of layers, and nothing is normalised.
+PLAIN = """\
+import keras
+from pipeline.params import Network
+
+
+class Plain(Network):
+    def hidden(self, inputs, normalize):
+        return keras.layers.Dense(3, activation="relu")(keras.layers.Flatten()(inputs))
+"""
+
+
+@pytest.fixture
+def networks(tmp_path):
+    """Networks by name, each unlike the dense one in its own way."""
+    (tmp_path / "plain.py").write_text(PLAIN)
+    features = Examples(IMAGES.reshape(-1, 9).astype(np.float32)[:200], LABELS[:200])
+    built = network.build(
+        dense(hidden_dims=(6,), activation="relu"),
+        NoNorm(),
+        shape=(9,),
+        classes=3,
+        moments=network.moments_of(features.inputs),
+    )
+    of_features = dataclasses.replace(
+        trained(built, network.first_weights(built, 1)),
+        dataset=Dataset(features, features, features, tuple("abc"), tuple("abcdefghi")),
+    )
+    return {
+        "conv": unusual("networks/conv.py", **CONV),
+        "plain": unusual(str(tmp_path / "plain.py")),
+        "residual": unusual("networks/deep.py", depth=2, skip="zero", **DEEP),
+        "features": of_features,
+    }
+
+
+@pytest.mark.parametrize("name", PROBES)
+def test_a_probe_measures_any_network_or_refuses_it_by_name(networks, name):
+    refused = {
+        "conv": {"gradient_growth", "switched_off"},
+        "plain": {"dead_units", "gradient_growth", "percentiles", "rank"},
+        "residual": {"gradient_growth", "switched_off"},
+        "features": {"gradient_growth", "robustness"},
+    }
+    for kind, one in networks.items():
+        if name in refused[kind]:
+            with pytest.raises(ParamsError, match=f"^the probe `{name}` is for .*: remove it"):
+                probes.expect_measurable([name], one)
+        else:
+            probes.expect_measurable([name], one)
+            measured = PROBES[name].measure(one)
+            assert tuple(measured) == PROBES[name].measures
+
+
+def test_convolutions_too_can_be_undone():
+    one, rng = unusual("networks/conv.py", **CONV | {"filters": [32]}), np.random.default_rng(0)
+    # Statistics that differ from unit to unit.
+    other = [np.float32(rng.uniform(0.1, 2, weight.shape)) for weight in one.weights]
+    assert 0 < PROBES["undone"].measure(one.with_weights(other))["identity_error"] < 1e-6

@@ -57,8 +57,8 @@ test: setup  ## run the tests that are quick; ALL=1 runs those marked slow too, 
 	pytest -m "not drill$(if $(ALL),, and not slow)" --numprocesses 3 --dist loadfile --no-loadscope-reorder \
 		$(if $(MEASURED),$(COVERAGE))
 
-drills: setup  ## break things on purpose, and write the results to docs/RELIABILITY.md
-	pytest -m "" tests/faults tests/test_remotes.py --page docs/RELIABILITY.md
+drills: setup  ## break things on purpose, and write the results to docs/RELIABILITY.md (ONLY=file runs a part)
+	pytest -m "" $(or $(ONLY),tests/faults tests/test_remotes.py) --page docs/RELIABILITY.md
 
 coverage: setup  ## measure how far their own tests cover the rooms without side effects
 	pytest --numprocesses 2 --dist loadfile $(COVERAGE) $(COVERED:%=tests/%)

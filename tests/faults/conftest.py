@@ -2,10 +2,12 @@
 
 A drill is a test with a promise, `@pytest.mark.promise("...")`. Those that are too long for
 `make test` carry `@pytest.mark.drill`. `make drills` runs them all and writes what came out, with
-the figures that they counted, to docs/RELIABILITY.md.
+the figures that they counted, to docs/RELIABILITY.md; of a part of them, their sections alone.
 """
 
+import ast
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -71,5 +73,9 @@ def pytest_terminal_summary(terminalreporter, config):
                 drill = drills.setdefault(told, Drill(*told))
                 drill.add(outcome, report.duration, report.longrepr, properties)
     path.parent.mkdir(exist_ok=True)
-    path.write_text(page(drills.values()), encoding="utf-8")
+    before = path.read_text(encoding="utf-8") if path.exists() else ""
+    files = Path(__file__).parent.glob("test_*.py")
+    documents = [ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) for file in files]
+    areas = [document.partition("\n")[0] for document in documents]
+    path.write_text(page(drills.values(), before, areas), encoding="utf-8")
     terminalreporter.write_line(f"written: {path}")

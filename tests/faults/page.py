@@ -1,5 +1,6 @@
 """What came out of the drills, as a page."""
 
+import re
 from collections import Counter
 from itertools import groupby
 
@@ -7,9 +8,10 @@ from pipeline.reporting.pages import Heading, Paragraph, Table, markdown
 
 _HEAD = (
     "Each line is a promise and the drill that puts it to the test, with the figures that came out "
-    "when `make drills` last wrote this page. A drill makes the fault for real: a server that "
-    "misbehaves, a signal, a full file system, a lock. It lives in `tests/faults/`, under the name "
-    "given here; the short ones run in `make test ALL=1` as well."
+    "when `make drills` last ran it; `make drills ONLY=tests/faults/test_dvc.py` runs those of one "
+    "file, and leaves the other sections as they are. A drill makes the fault for real: a server "
+    "that misbehaves, a signal, a full file system, a lock. It lives in `tests/faults/`, under the "
+    "name given here; the short ones run in `make test ALL=1` as well."
 )
 
 
@@ -52,15 +54,23 @@ class Drill:
         return ", ".join(f"{value} {name.replace('_', ' ')}" for name, value in told.items())
 
 
-def page(drills):
-    """Returns the page as Markdown; `drills` come in the order of their areas."""
+def page(drills, before="", areas=()):
+    """Returns the page as Markdown, a section for each area.
+
+    Of the page `before`, the sections of those `areas` stay that no drill is of.
+    """
     ordered = sorted(drills, key=lambda drill: drill.area)
-    blocks = [Paragraph(_HEAD)]
+    _, *parts = re.split(r"(?m)^## (.+)\n", before)
+    kept = dict(zip(parts[::2], parts[1::2], strict=True))
+    sections = {area: f"## {area}\n{kept[area].rstrip()}\n" for area in areas if area in kept}
     for (area, about), group in groupby(ordered, lambda drill: (drill.area, drill.about)):
         rows = [[one.promise, one.result, one.figures, f"`{one.name}`"] for one in group]
-        blocks += [
-            Heading(area),
-            *([Paragraph(" ".join(about.split()))] if about.strip() else []),
-            Table(["Promise", "", "Figures", "Drill"], rows),
-        ]
-    return f"# Reliability\n\n{markdown(blocks)}"
+        sections[area] = markdown(
+            [
+                Heading(area),
+                *([Paragraph(" ".join(about.split()))] if about.strip() else []),
+                Table(["Promise", "", "Figures", "Drill"], rows),
+            ]
+        )
+    head = markdown([Paragraph(_HEAD)])
+    return "\n".join(["# Reliability\n", head, *(sections[area] for area in sorted(sections))])

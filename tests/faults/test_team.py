@@ -1,7 +1,6 @@
-"""Many machines
+"""A team
 
-Runs that train on two nodes of a Ray cluster, of which one is lost, or the process that watches.
-Whatever happens, `runs/` has the bytes of a training by threads in which nothing did.
+`make team-demo`, in which a node is lost while it trains, tracks into PostgreSQL and S3.
 """
 
 import importlib.util

@@ -394,10 +394,11 @@ class Plain(Network):
 """
 
 
-@pytest.fixture
-def networks(tmp_path):
+@pytest.fixture(scope="module")
+def networks(tmp_path_factory):
     """Networks by name, each unlike the dense one in its own way."""
-    (tmp_path / "plain.py").write_text(PLAIN)
+    plain = tmp_path_factory.mktemp("networks") / "plain.py"
+    plain.write_text(PLAIN)
     features = Examples(IMAGES.reshape(-1, 9).astype(np.float32)[:200], LABELS[:200])
     built = network.build(
         dense(hidden_dims=(6,), activation="relu"),
@@ -412,12 +413,13 @@ def networks(tmp_path):
     )
     return {
         "conv": unusual("networks/conv.py", **CONV),
-        "plain": unusual(str(tmp_path / "plain.py")),
+        "plain": unusual(str(plain)),
         "residual": unusual("networks/deep.py", depth=2, skip="zero", **DEEP),
         "features": of_features,
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PROBES)
 def test_a_probe_measures_any_network_or_refuses_it_by_name(networks, name):
     refused = {

@@ -24,7 +24,7 @@ from pipeline.studies.words import EXPLAINED, headed, is_share, smaller_is_bette
 
 QUICK = "Made with `--quick`: fewer seeds, shorter training. Its verdict is not reliable."
 # Smaller numbers are written with an exponent.
-_MOST_DECIMALS = 5
+_MOST_DECIMALS = 8
 _SIGNS = {"greater": ">", "smaller": "<", "equal": "="}
 
 
@@ -149,6 +149,7 @@ def page(
             for judgement in judged
         ),
         *([Paragraph(_not_tested(record))] if record["not_tested"] else []),
+        *([Paragraph(f"Limits: {about.limits}.")] if about.limits else []),
         Paragraph(_how(study, judged)),
         Heading("Measured"),
         _table(study, table, judged),

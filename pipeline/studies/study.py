@@ -96,6 +96,7 @@ class About(Section):
         plainly: the claim in a sentence that a student understands.
         source: who published it, and where.
         published: what was measured there, or that nothing was.
+        limits: what the protocol leaves open.
         probes: measures beyond `MEASURES`, by their names in `studies.measures.probes`.
         rules: together they decide the verdict.
         published_values: by variant, then measure, to draw beside ours; with `step`, a curve.
@@ -110,6 +111,7 @@ class About(Section):
     plainly: Text | None = None
     source: Text
     published: Text
+    limits: Text | None = None
     probes: Annotated[tuple[str, ...], BeforeValidator(_listed)]
     rules: Annotated[tuple[Rule, ...], BeforeValidator(_listed), Field(min_length=1)]
     published_values: (

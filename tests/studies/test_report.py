@@ -118,6 +118,7 @@ def test_the_table_has_a_row_per_cell_with_its_diverged_runs(study, rows):
         (11.04, 0.25, "11.04 ± 0.25"),
         (1234.5, 56.0, "1234 ± 56"),
         (98765.0, 432.0, "98765 ± 432"),
+        (0.00028, 1.23e-6, "0.0002800 ± 0.0000012"),
         (7.42e-8, 6.6e-9, "7.4e-08 ± 6.6e-09"),
         (2.0, 0.0, "2 ± 0"),
     ],
@@ -243,7 +244,9 @@ def test_the_gallery_says_each_claim_plainly_and_goes_by_verdict(study, rows):
     text = gallery(records)
     assert -1 < text.index("**supported") < text.index("**refuted")
     assert -1 < text.index("\nIt is better.\n") < text.index("\nIt is worse.\n")
-    _, page_text = verdict_and_page(study(RULE, axes=AXES, plainly="It is better"), rows)
+    told = {"plainly": "It is better", "limits": "it is one network"}
+    _, page_text = verdict_and_page(study(RULE, axes=AXES, **told), rows)
+    assert "\n\nLimits: it is one network.\n" in page_text
     assert "In plain words: It is better." in page_text
     assert "In plain words" not in verdict_and_page(study(RULE, axes=AXES), rows)[1]
 

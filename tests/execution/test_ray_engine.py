@@ -185,7 +185,7 @@ def test_a_run_that_is_finished_is_not_trained(by_ray, dataset):
 
 
 def test_trials_of_studies_are_those_of_threads(by_ray, dataset):
-    make = functools.partial(_trials, probes=("dead_units",), followed=None)
+    make = functools.partial(_trials, probes=("dead_units",), followed=None, untrained=False)
     tasks = [Task(variant(BATCH_NORM), seed) for seed in range(2)]
     with Threads(1) as threads:
         expected = dict(threads.results(make, dataset, tasks))

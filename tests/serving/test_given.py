@@ -84,7 +84,7 @@ def test_rows_have_names_by_their_places(tmp_path):
     path.write_text("y,who,x\n1,me,2\n3,you,4\n5,she,6\n", encoding="utf-8")
     given = read_given(path, 2, trained_on(2, features=("x", "y")))
     assert given.inputs.tolist() == [[2, 1], [4, 3]]
-    assert (given.names, given.left_out) == ([f"{path}[0]", f"{path}[1]"], 1)
+    assert (given.names, given.left_out) == ([f"{path}, row 1", f"{path}, row 2"], 1)
     assert given.unknown == ("who",)
 
 

@@ -1,6 +1,8 @@
 import pytest
 from PIL import Image
 
+pytestmark = pytest.mark.slow
+
 PHONE, DESKTOP = {"width": 390, "height": 844}, {"width": 1280, "height": 900}
 CURVES = [f"{split}-{measure}-chart" for split in ("train", "validation")
           for measure in ("loss", "accuracy")]  # fmt: skip

@@ -18,6 +18,8 @@ from tests.commands.repositories import (
 )
 from tests.networks import PARAMS
 
+pytestmark = pytest.mark.slow
+
 SEEDS = range(10)
 WITHOUT = np.array([0.90, 0.91, 0.92, 0.90, 0.91, 0.90, 0.93, 0.89, 0.90, 0.91])
 GAIN = np.array([3, 4, 5, 3, 4, 6, 2, 5, 4, 3]) / 100

@@ -29,6 +29,8 @@ from tests.commands.repositories import (
 )
 from tests.networks import PARAMS
 
+pytestmark = pytest.mark.slow
+
 WITHOUT = np.array([0.90, 0.91, 0.92, 0.90, 0.91, 0.90])
 WITHOUT_FIRST = WITHOUT - 0.03
 FIRST = np.array([0.95, 0.94, 0.97, 0.95, 0.96, 0.97])

@@ -24,6 +24,8 @@ from pipeline.studies.study import Rule
 from tests.commands.repositories import write_variant
 from tests.networks import DENSE, PARAMS
 
+pytestmark = pytest.mark.slow
+
 SEEDS = range(10)
 CASES = {
     # Wilcoxon's p is too large, though the interval and the share of pairs won are clear.

@@ -10,6 +10,8 @@ from pipeline.comparison.needed import Needed, needed_in_words, pairs_needed, se
 from pipeline.comparison.statistics import paired_comparison
 from pipeline.comparison.verdict import Looks, verdict
 
+pytestmark = pytest.mark.slow
+
 REPEATED = Looks(repeated=True)
 
 

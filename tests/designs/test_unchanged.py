@@ -10,6 +10,8 @@ from pipeline.designs.answers import Paired, Search, Trends, Unpaired, Values
 from tests.designs.invented import answered, noise, run
 from tests.designs.test_answer import blocks, folds, line, search, seeded, unpaired
 
+pytestmark = pytest.mark.slow
+
 STORES = {
     "pairs": seeded("ab"),
     "several": seeded("abc", gap=0.01),

@@ -51,6 +51,8 @@ from tests.faults.written import (
 )
 from tests.half_made import HALF_MADE
 
+pytestmark = pytest.mark.slow
+
 LINEAGE = Lineage({"threads": "2"}, b"diff")
 
 

@@ -16,6 +16,8 @@ from pipeline.tracking import track
 from tests.faults.servers import Server
 from tests.faults.written import EXPERIMENT, VARIANTS, write_runs
 
+pytestmark = pytest.mark.slow
+
 
 class InFolder:
     """Artifacts in a folder."""

@@ -18,6 +18,8 @@ from pipeline.tracking.records import run_record
 from pipeline.tracking.store import RunRecord, Store
 from pipeline.tracking.trained_on import TrainedOn
 
+pytestmark = pytest.mark.slow
+
 PARAMS = read_params()
 NAME = PARAMS.tracking.experiment
 COMPARISON = {

@@ -11,6 +11,8 @@ from pipeline.tracking.champion import CHAMPION_FILE, write_champion
 from pipeline.tracking.registry import Registry
 from tests.faults.written import EXPERIMENT, manifest_of, write_runs
 
+pytestmark = pytest.mark.slow
+
 CANDIDATE = manifest_of("batch_norm")
 
 

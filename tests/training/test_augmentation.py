@@ -11,6 +11,8 @@ from pipeline.training.normalization import BatchNorm, NoNorm
 from pipeline.training.solver import Solver
 from tests.networks import dense, training_with
 
+pytestmark = pytest.mark.slow
+
 RNG = np.random.default_rng(0)
 IMAGES = RNG.integers(0, 256, (6, 8, 8), np.uint8)
 LABELS = np.arange(6, dtype=np.uint8) % 3

@@ -405,13 +405,12 @@ def _cell(values: NDArray[np.floating], measure: str, confidence: float) -> str:
     numbers = [mean] if high is None else [mean, high - mean]
     if is_share(measure):
         return " ± ".join(number(100 * value, 2) for value in numbers)
-    if high is None or high == mean:
-        return " ± ".join(f"{value:.3g}" for value in numbers)
-    # Two digits of the interval, and as many decimals of the mean.
-    decimals = max(0, 1 - math.floor(math.log10(high - mean)))
-    if decimals <= _MOST_DECIMALS:
-        return " ± ".join(f"{value:.{decimals}f}" for value in numbers)
-    return " ± ".join(f"{value:.2g}" for value in numbers)
+    form = ".3g"
+    if high is not None and high > mean:
+        # Two digits of the interval, and as many decimals of the mean.
+        decimals = max(0, 1 - math.floor(math.log10(high - mean)))
+        form = f".{decimals}f" if decimals <= _MOST_DECIMALS else ".2g"
+    return " ± ".join(f"{value:{form}}" for value in numbers)
 
 
 def _correlation(a: NDArray[np.floating], b: NDArray[np.floating]) -> str:

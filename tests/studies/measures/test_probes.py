@@ -1,4 +1,5 @@
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,13 +14,14 @@ from pipeline.studies.measures.probes import PROBES, Trained
 from pipeline.training import network
 from pipeline.training.network_file import network_class
 from pipeline.training.normalization import BatchNorm, NoNorm
-from tests.networks import dense
+from tests.networks import DENSE, dense
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (5000, 3, 3), np.uint8)
 LABELS = np.random.default_rng(1).integers(0, 3, 5000).astype(np.uint8)
 ALL, FEW = Examples(IMAGES, LABELS), Examples(IMAGES[:200], LABELS[:200])
 BATCH_NORM = BatchNorm(momentum=0.9, epsilon=0.001, center=True, scale=True)
 RATE, BATCH = 0.3, 20
+NETWORKS = Path(DENSE).parent
 
 
 def trained(built, weights, test=FEW):
@@ -373,15 +375,16 @@ def test_units_are_switched_off_until_the_bias_alone_is_left(monkeypatch):
     assert measured["ablation_area"] == pytest.approx(np.trapezoid(by_tenths) / 10)
 
 
-def unusual(code, shape=(3, 3), **fields):
-    normalization = fields.pop("normalization", BATCH_NORM)
-    chosen = network_class(code)(code=code, **fields)
-    built = network.build(chosen, normalization, shape=shape, classes=3)
+def of_file(path, **fields):
+    chosen = network_class(str(path))(code=str(path), **fields)
+    built = network.build(chosen, BATCH_NORM, shape=(3, 3), classes=3)
     return trained(built, network.first_weights(built, 1))
 
 
 CONV = {"filters": [2], "kernel_size": 2, "units": 3, "activation": "relu", "dropout": 0.0}
-DEEP = {"width": 4, "activation": "relu", "initializer": "he_normal"}
+RESIDUAL = {
+    "depth": 2, "width": 4, "activation": "relu", "initializer": "he_normal", "skip": "zero",
+}  # fmt: skip
 # Activations are part of layers, and nothing is normalised.
 PLAIN = """\
 import keras
@@ -412,9 +415,9 @@ def networks(tmp_path_factory):
         dataset=Dataset(features, features, features, tuple("abc"), tuple("abcdefghi")),
     )
     return {
-        "conv": unusual("networks/conv.py", **CONV),
-        "plain": unusual(str(plain)),
-        "residual": unusual("networks/deep.py", depth=2, skip="zero", **DEEP),
+        "conv": of_file(NETWORKS / "conv.py", **CONV),
+        "plain": of_file(plain),
+        "residual": of_file(NETWORKS / "deep.py", **RESIDUAL),
         "features": of_features,
     }
 
@@ -439,7 +442,7 @@ def test_a_probe_measures_any_network_or_refuses_it_by_name(networks, name):
 
 
 def test_convolutions_too_can_be_undone():
-    one, rng = unusual("networks/conv.py", **CONV | {"filters": [32]}), np.random.default_rng(0)
+    one, rng = of_file(NETWORKS / "conv.py", **CONV | {"filters": [32]}), np.random.default_rng(0)
     # Statistics that differ from unit to unit.
     other = [np.float32(rng.uniform(0.1, 2, weight.shape)) for weight in one.weights]
     assert 0 < PROBES["undone"].measure(one.with_weights(other))["identity_error"] < 1e-6

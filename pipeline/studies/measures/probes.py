@@ -111,7 +111,7 @@ class Need(NamedTuple):
     """What a probe needs: in words, and whether a network and its data have it."""
 
     words: str
-    is_met: Callable[[Trained], bool]
+    is_met: Callable[[keras.Model, Dataset], bool]
 
 
 @dataclass(frozen=True)
@@ -407,44 +407,44 @@ def _batches(count: int) -> list[slice]:
     return [slice(start, start + _AT_ONCE) for start in range(0, count, _AT_ONCE)]
 
 
-def expect_measurable(probes: Sequence[str], trained: Trained) -> None:
-    """Refuses a network that lacks what one of the probes needs.
+def expect_measurable(probes: Sequence[str], model: keras.Model, dataset: Dataset) -> None:
+    """Refuses a network, or its data, that lacks what one of the probes needs.
 
     Raises:
         ParamsError: naming the probe.
     """
     for name in probes:
         needs = PROBES[name].needs
-        if needs is not None and not needs.is_met(trained):
+        if needs is not None and not needs.is_met(model, dataset):
             raise ParamsError(
                 f"the probe `{name}` is for {needs.words}: remove it from the study's `probes` or "
                 "`course`, or choose another network"
             )
 
 
-def _is_chain_of_dense(trained: Trained) -> bool:
-    kernels = [weights for path, weights in trained.by_path.items() if is_kernel(path)]
-    joins = any(
-        isinstance(layer.input, list) and len(layer.input) > 1 for layer in trained.model.layers
-    )
-    return not joins and all(kernel.ndim == 2 for kernel in kernels)
+def _is_chain_of_dense(model: keras.Model, _: Dataset) -> bool:
+    joins = any(isinstance(layer.input, list) and len(layer.input) > 1 for layer in model.layers)
+    return not joins and all(len(shape) == 2 for shape in _kernel_shapes(model))
 
 
-def _has_layers_of_one_width(trained: Trained) -> bool:
-    kernels = [weights for path, weights in trained.by_path.items() if is_kernel(path)]
-    between = kernels[1:-1]
-    return len(between) > 1 and len({kernel.shape for kernel in between}) == 1
+def _has_layers_of_one_width(model: keras.Model, _: Dataset) -> bool:
+    between = _kernel_shapes(model)[1:-1]
+    return len(between) > 1 and len(set(between)) == 1
+
+
+def _kernel_shapes(model: keras.Model) -> list[tuple[int, ...]]:
+    return [tuple(weight.shape) for weight in model.weights if is_kernel(weight.path)]
 
 
 _ACTIVATIONS = Need(
     "networks whose activations are layers of their own, `keras.layers.Activation`",
-    lambda trained: any(layer.name.startswith("activation_") for layer in trained.model.layers),
+    lambda model, _: any(layer.name.startswith("activation_") for layer in model.layers),
 )
 _NORMALIZED = Need(
     "networks that call `normalize`",
-    lambda trained: any(layer.name == "norm_0" for layer in trained.model.layers),
+    lambda model, _: any(layer.name == "norm_0" for layer in model.layers),
 )
-_IMAGES = Need("images", lambda trained: trained.dataset.has_images)
+_IMAGES = Need("images", lambda _, dataset: dataset.has_images)
 _CHAIN_OF_DENSE = Need("dense layers that follow one another", _is_chain_of_dense)
 _ONE_WIDTH = Need("three or more hidden layers of one width", _has_layers_of_one_width)
 

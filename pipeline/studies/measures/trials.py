@@ -67,7 +67,8 @@ class Trials:
             weights = [weight.numpy() for weight in solver.weights(state)]
             return Trained(solver.model, weights, self._dataset, training)
 
-        expect_measurable([*self._probes, *(self._followed or ())], trained())
+        probes = [*self._probes, *(self._followed or ())]
+        expect_measurable(probes, solver.model, self._dataset)
         if self._untrained:
             return self._at_the_start(solver, trained())
         rows: list[dict[str, Any]] = []

@@ -434,9 +434,9 @@ def test_a_probe_measures_any_network_or_refuses_it_by_name(networks, name):
     for kind, one in networks.items():
         if name in refused[kind]:
             with pytest.raises(ParamsError, match=f"^the probe `{name}` is for .*: remove it"):
-                probes.expect_measurable([name], one)
+                probes.expect_measurable([name], one.model, one.dataset)
         else:
-            probes.expect_measurable([name], one)
+            probes.expect_measurable([name], one.model, one.dataset)
             measured = PROBES[name].measure(one)
             assert tuple(measured) == PROBES[name].measures
 

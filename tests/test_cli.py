@@ -249,6 +249,7 @@ def test_params_says_that_seeds_are_too_few(start, project):
 
 
 # It ends where there is no data, and has said this before.
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("seeds", "told"),
     [
@@ -264,6 +265,7 @@ def test_train_says_beforehand_that_seeds_are_too_few(start, project, seeds, tol
     assert said == told
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scale", ["", "--quick"])
 def test_study_says_beforehand_that_seeds_are_too_few_unless_it_is_quick(start, project, scale):
     folder = project / "studies/notebook"
@@ -278,6 +280,7 @@ def test_study_says_beforehand_that_seeds_are_too_few_unless_it_is_quick(start, 
     assert said == ([] if scale else [told])
 
 
+@pytest.mark.slow
 def test_train_says_nothing_of_seeds_where_settle_adds_them(start, project):
     few_seeds(project, 5)
     repeated = (project / "params.yaml").read_text().replace("looks: once", "looks: repeated")

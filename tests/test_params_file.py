@@ -477,6 +477,7 @@ VALUES = st.recursive(
 )
 
 
+@pytest.mark.slow
 @given(
     changes=st.dictionaries(
         st.sampled_from([*PATHS, "variants.no_norm.training", "variants.no_norm.network"]),

@@ -67,6 +67,7 @@ def test_a_store_that_does_not_exist_yet_is_well_and_not_created(project, made):
     ] * made
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("old_store")
 def test_a_store_of_an_older_mlflow_is_reported_with_the_upgrade_command():
     before = Path("mlflow.db").read_bytes()

@@ -12,6 +12,8 @@ from pipeline.training.normalization import BatchNorm, NoNorm
 from pipeline.training.trainer import Task, Trainer
 from tests.networks import dense
 
+pytestmark = pytest.mark.slow
+
 IMAGES = np.random.default_rng(0).integers(0, 256, (50, 3, 3), np.uint8)
 LABELS = np.random.default_rng(1).integers(0, 3, 50).astype(np.uint8)
 LABELS[0] = 2

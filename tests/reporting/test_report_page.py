@@ -14,6 +14,8 @@ from pipeline.colors import COLORS
 from pipeline.reporting import report_page
 from pipeline.reporting.pictures import thumbnail_png
 
+pytestmark = pytest.mark.slow
+
 CSS = Path(report_page.__file__).with_name("templates") / "report.css"
 HOSTILE = [
     "BN & dropout",

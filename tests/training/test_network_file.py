@@ -229,6 +229,7 @@ def test_noise_and_early_stopping_give_the_same_bits_resumed_and_side_by_side(da
     assert scores == best.validation
 
 
+@pytest.mark.slow
 def test_a_seed_draws_the_same_kernels_whatever_the_normalization(normalizations):
     network = network_class(CONV["code"])(**CONV)
     kernels = []
@@ -265,6 +266,7 @@ def test_a_function_of_ones_own_in_place_of_kerass_is_refused(written):
         built(written(text)(code="networks/own.py", width=4))
 
 
+@pytest.mark.slow
 def test_a_penalty_of_the_network_is_part_of_what_is_minimised(written, dataset):
     text = PLAIN.replace("Dense(self.width)", "Dense(self.width, kernel_regularizer='l2')")
     trained = [

@@ -338,6 +338,7 @@ def assert_drawn_from(distribution, values):
     assert values.std() == pytest.approx(distribution.std(), rel=0.02)
 
 
+@pytest.mark.slow
 def test_each_step_draws_an_offset_and_a_factor_for_each_unit():
     factors, offsets = drawn_noise(300, (4, 50), jitter=0.0)
 

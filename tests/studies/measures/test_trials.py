@@ -10,6 +10,8 @@ from pipeline.training.normalization import BatchNorm
 from pipeline.training.trainer import Task, Trainer
 from tests.networks import dense
 
+pytestmark = pytest.mark.slow
+
 SEED, EPOCHS, STEPS = 5, 4, 3
 SCORES = [
     f"{split}_{score}"

@@ -42,11 +42,11 @@ def benchmarks(sections: tuple[str, ...], *, quick: bool) -> None:
     """Measure SECTIONS (all by default); the other sections of results.json stay as they are."""
     chosen = SECTIONS if not sections or "all" in sections else sections
     folder = QUICK_FOLDER if quick else FOLDER
+    here = machine.describe(contest.PEERS_PYTHON)
     with _prepared(quick=quick) as data:
         for section in chosen:
             click.echo(f"{section} …", err=True)
-            results.update(folder, section, _measure(section, data, quick=quick))
-    results.update(folder, "machine", machine.describe(contest.PEERS_PYTHON))
+            results.update(folder, section, _measure(section, data, quick=quick), here)
     _write(folder, results.read(folder))
 
 

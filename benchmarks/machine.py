@@ -11,6 +11,8 @@ from typing import Any
 
 import psutil
 
+from pipeline.provenance.processor import present_processor
+
 _OURS = ("tensorflow", "keras", "numpy", "dvc", "mlflow")
 _THEIRS = ("torch", "jax", "numpy")
 _PRINT_VERSIONS = (
@@ -20,8 +22,9 @@ _PRINT_VERSIONS = (
 
 def describe(peers_python: str) -> dict[str, Any]:
     """Returns processor, memory, system and versions."""
+    processor = present_processor()
     return {
-        "processor": _processor(),
+        "processor": ", ".join(filter(None, (processor.name, processor.model))),
         "cores": os.cpu_count(),
         "memory": psutil.virtual_memory().total,
         "system": f"{_system()}, {platform.machine()}",
@@ -29,13 +32,6 @@ def describe(peers_python: str) -> dict[str, Any]:
         "packages": {name: version(name) for name in _OURS},
         "peers": _versions(peers_python),
     }
-
-
-def _processor() -> str:
-    cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text(encoding="utf-8").splitlines() if cpuinfo.exists() else []
-    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(names, platform.processor() or platform.machine())
 
 
 def _system() -> str:

@@ -47,7 +47,12 @@ def page(results: Results) -> str:
         "growth": _growth,
         "stores": _stores,
     }
-    measured = [text for name, part in parts.items() if name in results for text in part(results)]
+    machines = {name: _machine(results["machines"][name]) for name in parts if name in results}
+    is_one = len(set(machines.values())) == 1
+    measured = []
+    for name, machine in machines.items():
+        heading, *texts = parts[name](results)
+        measured += [heading, *([] if is_one else [f"Measured on: {machine}"]), *texts]
     if parts.keys() <= results.keys():
         measured = [*_targets(results), *measured]
     head = [
@@ -57,7 +62,9 @@ def page(results: Results) -> str:
             "says what was tried, and how to read it. Values are medians, with the least and the "
             "greatest in brackets."
         ),
-        _machine(results["machine"]),
+        next(iter(machines.values()))
+        if is_one
+        else "Not all sections were measured on one machine: each says on which.",
     ]
     return "\n\n".join([*head, *measured]) + "\n"
 
@@ -134,9 +141,10 @@ def _machine(machine: Results) -> str:
         ", ".join(f"{name} {version}" for name, version in machine[side].items())
         for side in ("packages", "peers")
     )
+    peers = f"; peers: {theirs}" if theirs else ""
     return (
         f"{machine['processor']}, {machine['cores']} cores, {machine['memory'] / _GIGA:.0f} GB, "
-        f"{machine['system']}; Python {machine['python']}, {ours}; peers: {theirs}."
+        f"{machine['system']}; Python {machine['python']}, {ours}{peers}."
     )
 
 

@@ -28,9 +28,13 @@ def read(folder: Path) -> Results:
     return read_json(path) if path.exists() else {}
 
 
-def update(folder: Path, section: str, value: Mapping[str, Any]) -> None:
-    """Replaces one section; the file is complete at any time."""
-    write_json(folder / FILE, read(folder) | {section: rounded(value)})
+def update(
+    folder: Path, section: str, value: Mapping[str, Any], machine: Mapping[str, Any]
+) -> None:
+    """Replaces one section, and the machine that measured it; the file is complete at any time."""
+    before = read(folder)
+    machines = before.get("machines", {}) | {section: machine}
+    write_json(folder / FILE, before | {section: rounded(value), "machines": machines})
 
 
 def rounded(value: Any) -> Any:

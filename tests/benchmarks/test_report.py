@@ -1,4 +1,7 @@
+import re
+
 from benchmarks import report
+from benchmarks.__main__ import SECTIONS
 from benchmarks.results import spread
 
 MACHINE = {
@@ -31,12 +34,29 @@ CONTEST = {
 
 
 def test_page_has_what_was_measured_and_nothing_else():
-    page = report.page({"machine": MACHINE, "contest": CONTEST})
+    page = report.page({"machines": {"contest": MACHINE}, "contest": CONTEST})
     assert "Abacus, 2 cores, 8 GB" in page
     (row,) = [line for line in page.splitlines() if line.startswith("| JAX, scan")]
     cells = [cell.strip() for cell in row.strip("|").split("|")]
     assert cells == ["JAX, scan", "2 (2 to 2)", "2 (2 to 2)", "2.0", "1.50", "95.0 95.0"]
     assert "dvc repro" not in page
+
+
+def test_sections_of_other_machines_are_told_apart():
+    times = {"small": spread([1.0]), "large": spread([1.2]), "times": spread([1.2])}
+    page = report.page(
+        {
+            "machines": {"contest": MACHINE, "stores": MACHINE | {"processor": "Slide rule"}},
+            "contest": CONTEST,
+            "stores": {"SQLite": {"doctor": times}},
+        }
+    )
+
+    head, contest, stores = re.split(r"\n## .*\n", page)
+    assert "each says on which" in head
+    assert "Abacus" not in head
+    assert contest.startswith("\nMeasured on: Abacus, 2 cores")
+    assert stores.startswith("\nMeasured on: Slide rule, 2 cores")
 
 
 def test_figure_has_the_ratio_of_each_peer_the_fastest_on_top():
@@ -92,7 +112,7 @@ def test_page_says_which_targets_are_missed():
 
     page = report.page(
         {
-            "machine": MACHINE,
+            "machines": dict.fromkeys(SECTIONS, MACHINE),
             "contest": {"rounds": 5, "contestants": contestants},
             "convolutions": {"rounds": 5, "contestants": {"keras_fit": one("Keras", 0.1, 2.9)}},
             "floor": {"sizes": sizes},

@@ -19,9 +19,14 @@ def test_numbers_have_four_digits():
 
 
 def test_a_section_is_replaced_and_the_others_stay(tmp_path):
-    results.update(tmp_path, "floor", {"seconds": 1.0})
-    results.update(tmp_path, "growth", {"seconds": 2.0})
-    results.update(tmp_path, "floor", {"seconds": 3.0})
-    expected = {"floor": {"seconds": 3.0}, "growth": {"seconds": 2.0}}
+    old, new = {"processor": "Abacus"}, {"processor": "Slide rule"}
+    results.update(tmp_path, "floor", {"seconds": 1.0}, old)
+    results.update(tmp_path, "growth", {"seconds": 2.0}, old)
+    results.update(tmp_path, "floor", {"seconds": 3.0}, new)
+    expected = {
+        "floor": {"seconds": 3.0},
+        "growth": {"seconds": 2.0},
+        "machines": {"floor": new, "growth": old},
+    }
     assert results.read(tmp_path) == expected
     assert json.loads((tmp_path / "results.json").read_text()) == expected

@@ -100,6 +100,7 @@ def expect_all_is_well():
     assert list(RAW.parent.iterdir()) == [RAW]
 
 
+@pytest.mark.slow
 @pytest.mark.promise(
     "Whatever a mirror delivers in place of the file, the next one is tried: exit code 0, and one "
     "warning with the reason"
@@ -217,6 +218,7 @@ def temporaries():
     return set(RAW.parent.glob(".*.tmp"))
 
 
+@pytest.mark.slow
 @pytest.mark.promise("Four at once, one of them killed, do not get in each other's way")
 def test_four_at_once(serve, count):
     half, all_have_begun = len(BODY) // 2, threading.Event()

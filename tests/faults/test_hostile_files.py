@@ -225,6 +225,7 @@ def file(tmp_path_factory):
     return tmp_path_factory.mktemp("idx") / "file.gz"
 
 
+@pytest.mark.slow
 @pytest.mark.promise(
     "Whatever the header of an IDX file says, it is read as it says, or refused with 65"
 )
@@ -283,6 +284,7 @@ def drawn(examples, chance):
     return Examples(images, chance.integers(0, 10, examples, dtype=np.uint8))
 
 
+@pytest.mark.slow
 @pytest.mark.promise(
     "A flipped bit in the prepared file is either told (65) or changed nothing that is read"
 )

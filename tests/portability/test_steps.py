@@ -68,6 +68,7 @@ def test_a_hostile_environment_does_not_change_a_bit(compiled):
     assert compiled[1] == digest("batch")
 
 
+@pytest.mark.slow
 def test_a_users_style_does_not_change_a_figure(hostile):
     draw = (
         "from matplotlib.figure import Figure; from pipeline.reporting.pictures import png;"

@@ -1,6 +1,9 @@
+import pytest
+
 from pipeline.reporting.drawing import program
 
 
+@pytest.mark.slow
 def test_the_program_is_the_same_each_time_and_may_stand_in_a_page():
     text = program()
     assert program() == text

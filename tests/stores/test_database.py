@@ -103,6 +103,7 @@ def die_within_a_transaction(path):
     os._exit(0)
 
 
+@pytest.mark.slow
 def test_a_transaction_that_was_broken_off_is_taken_back_in_the_copy_only(path):
     process = multiprocessing.get_context("spawn").Process(
         target=die_within_a_transaction, args=(path,)

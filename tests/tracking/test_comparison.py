@@ -98,6 +98,7 @@ def test_it_holds_the_report_and_names_its_runs(mirrored, tmp_path):
     assert json.loads((folder / records.COMPARED).read_text()) == [one.info.run_id for one in runs]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("seeds", "variants", "length"), [(45, 2, 0), (8, 6, 4000), (8, 6, 6500), (2, 2, 7400)]
 )

@@ -81,6 +81,7 @@ def test_test_scores_are_those_of_the_networks_probabilities():
     assert 0 < measured["test_expected_calibration_error"] < 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("probe", PROBES.values(), ids=PROBES)
 def test_a_probe_does_not_change_the_shared_model(probe):
     built = model(BATCH_NORM)
@@ -94,6 +95,7 @@ def test_a_probe_does_not_change_the_shared_model(probe):
         np.testing.assert_array_equal(weight, same)
 
 
+@pytest.mark.slow
 def test_accuracy_under_attack_is_the_share_of_margins_that_are_wide_enough(monkeypatch):
     # A linear model of two classes has logits w·x and -w·x. An attack in the maximum norm lowers
     # them by its distance times the 1-norm of w.

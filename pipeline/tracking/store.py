@@ -43,7 +43,7 @@ from pipeline.provenance.places import database, project_root, tracking_uri
 from pipeline.runs.tables import ARCHITECTURE, WEIGHTS
 from pipeline.stores.postgresql import UnusableAddressError
 from pipeline.tracking import patience
-from pipeline.tracking.database import HalfMadeError, check, is_there, make
+from pipeline.tracking.database import HalfMadeError, analyze, check, is_there, make
 from pipeline.tracking.experiment_pages import NOTE
 from pipeline.tracking.patience import TakenBackError, patient
 from pipeline.tracking.trained_on import TRAINED_ON, TrainedOn
@@ -410,6 +410,13 @@ class Store:
         # Another writer may have finished it.
         if not is_finished(self._client.get_run(run.info.run_id)):
             self._client.set_terminated(run.info.run_id, status)
+
+    def analyze(self) -> None:
+        """Keeps searches in an SQLite file fast as it grows; other databases see to it."""
+        path = database()
+        if path is not None:
+            with self._lock:
+                analyze(path)
 
     def _outputs(self, run: Run) -> set[str]:
         """Returns the ids of the models that are logged as the run's outputs."""

@@ -74,6 +74,7 @@ def run(params: Params) -> None:
         points = comparison_records.points(comparison)
         comparison_records.mirror(store, record, points, report, list(mirrored.values()))
         crown_from_file(params.tracking.experiment, mirrored)
+        store.analyze()
     except TRACKING_ERRORS as error:
         pending = f"{len(runs) - len(mirrored)} of {len(runs)} runs and the comparison"
         raise PendingError(

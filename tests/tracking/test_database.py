@@ -228,3 +228,49 @@ def test_checkouts_that_share_a_database_share_its_lock(project, monkeypatch, tm
     assert names(shared.parent) == [".mlflow.lock", "mlflow.db"]
     assert not names(project)
     assert mlflow.MlflowClient(f"sqlite:///{shared}").get_experiment_by_name("digits")
+
+
+METRICS_OF_ONE = (
+    "SELECT * FROM metrics WHERE run_uuid = 'run 7' AND key = 'loss' ORDER BY timestamp"
+)
+
+
+def metrics_are_found_by_run(connection):
+    """Whether SQLite would look at those of one run alone."""
+    plan = connection.execute(f"EXPLAIN QUERY PLAN {METRICS_OF_ONE}").fetchall()
+    return "(run_uuid=? AND key=?)" in str(plan)
+
+
+@pytest.fixture
+def store_of_many(empty_store, tmp_path):
+    path = tmp_path / "mlflow.db"
+    path.write_bytes(empty_store.read_bytes())
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.executemany(
+            "INSERT INTO metrics (key, value, timestamp, run_uuid, step) VALUES (?, 0, ?, ?, ?)",
+            [
+                (key, step, f"run {run}", step)
+                for key in "ab"
+                for run in range(99)
+                for step in (1, 2)
+            ],
+        )
+    return path
+
+
+def test_metrics_are_found_without_looking_at_those_of_all_runs(store_of_many):
+    with closing(sqlite3.connect(store_of_many)) as connection:
+        assert not metrics_are_found_by_run(connection)
+
+    database.analyze(store_of_many)
+
+    with closing(sqlite3.connect(store_of_many)) as connection:
+        assert metrics_are_found_by_run(connection)
+
+
+def test_where_somebody_is_writing_the_analysis_waits_for_the_next_time(store_of_many):
+    with closing(sqlite3.connect(store_of_many)) as writer:
+        writer.execute("BEGIN IMMEDIATE")
+        database.analyze(store_of_many)
+        assert not metrics_are_found_by_run(writer)
+        writer.rollback()

@@ -3,6 +3,7 @@
 import json
 import shutil
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import mlflow
@@ -36,6 +37,14 @@ def recorded(client):
         return {run.info.run_name: run for run in found}
 
     return recorded
+
+
+def test_the_store_knows_how_its_indexes_are_filled(recorded):
+    recorded()
+
+    with closing(sqlite3.connect("mlflow.db")) as connection:
+        of_metrics = "SELECT count(*) FROM sqlite_stat1 WHERE tbl = 'metrics'"
+        assert connection.execute(of_metrics).fetchone() > (0,)
 
 
 def test_runs_are_recorded_whole(recorded, client):

@@ -206,10 +206,11 @@ def _verdict(rule: Rule, paired: PairedComparison, p: float | None, confidence: 
         low, high = paired.ci_low, paired.ci_high
         if low is None or high is None or paired.n < fewest_pairs(confidence):
             return "not settled"
-        # Two one-sided tests at the level of the interval.
-        if -rule.margin < low and high < rule.margin:
+        # Two one-sided tests at the level of the interval, or the lower one alone.
+        above = np.inf if rule.expected == "not_smaller" else rule.margin
+        if -rule.margin < low and high < above:
             return "supported"
-        return "refuted" if high < -rule.margin or low > rule.margin else "not settled"
+        return "refuted" if high < -rule.margin or low > above else "not settled"
     ahead = {"candidate_better": "greater", "baseline_better": "smaller"}.get(
         verdict(paired, p, confidence)
     )

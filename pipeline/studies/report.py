@@ -25,7 +25,11 @@ from pipeline.studies.words import EXPLAINED, headed, is_share, smaller_is_bette
 QUICK = "Made with `--quick`: fewer seeds, shorter training. Its verdict is not reliable."
 # Smaller numbers are written with an exponent.
 _MOST_DECIMALS = 8
-_SIGNS = {"greater": ">", "smaller": "<", "equal": "="}
+_SIGNS = {"greater": ">", "smaller": "<", "equal": "=", "not_smaller": "≥"}
+_BY_MARGIN = {
+    "equal": "Two variants are equal if the interval lies within the margin.",
+    "not_smaller": "One is not behind if the interval lies above the margin below 0.",
+}
 
 
 def verdict(study: Study, judged: Sequence[Judged], course: pd.DataFrame) -> dict[str, Any]:
@@ -211,10 +215,12 @@ def _not_tested(record: Mapping[str, Any]) -> str:
 def _how(study: Study, judged: Sequence[Judged]) -> str:
     family = max(outcome.effect.family for judgement in judged for outcome in judgement.outcomes)
     rule = rule_in_words(study.params.comparison.confidence, family)
+    expected = {judgement.rule.expected for judgement in judged}
+    by_margin = [text for asked, text in _BY_MARGIN.items() if asked in expected]
     return (
         "The unit is the seed: the runs of a pair share their initial weights and batches. "
-        f"{rule} Two variants are equal if the interval lies within the margin. The claim is "
-        "supported if every rule is, and refuted if any rule is."
+        f"{' '.join([rule, *by_margin])} The claim is supported if every rule is, and refuted if "
+        "any rule is."
     )
 
 

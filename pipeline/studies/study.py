@@ -54,11 +54,12 @@ class Rule(Section):
         largest: take the largest value of this axis at which `measure` is at least `reaching`, or
             at most, if less of it is better; 0 if there is none.
         reaching: see `largest`.
-        margin: with `expected: equal`, the largest difference that counts as equal.
+        margin: with `expected: equal`, the largest difference that counts as equal; with
+            `not_smaller`, the largest by which the candidate may be behind.
     """
 
     measure: Text
-    expected: Literal["greater", "smaller", "equal"]
+    expected: Literal["greater", "smaller", "equal", "not_smaller"]
     baseline: str | None = None
     candidate: str | None = None
     number: float | None = None
@@ -83,8 +84,10 @@ class Rule(Section):
             raise ValueError("give `number` or `baseline`, not both")
         if self.minus is not None and self.at is None:
             raise ValueError("give `minus` with `at` only")
-        if (self.expected == "equal") is (self.margin is None):
-            raise ValueError("give `margin` with `expected: equal`, and only there")
+        if (self.expected in ("equal", "not_smaller")) is (self.margin is None):
+            raise ValueError(
+                "give `margin` with `expected: equal` or `not_smaller`, and only there"
+            )
         return self
 
 

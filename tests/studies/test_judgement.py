@@ -63,6 +63,10 @@ def needed_of(rule, judged):
         (of(RULE, expected="equal", margin=0.05), "supported"),
         (of(RULE, expected="equal", margin=0.02), "not settled"),
         (of(RULE, expected="equal", margin=0.02, baseline="a", candidate="b"), "not settled"),
+        (of(RULE, expected="not_smaller", margin=0.001), "supported"),
+        (of(RULE, expected="not_smaller", margin=0.001, baseline="a", candidate="b"), "refuted"),
+        (of(RULE, expected="not_smaller", margin=0.02, baseline="a", candidate="b"), "not settled"),
+        (of(RULE, expected="not_smaller", margin=0.05, baseline="a", candidate="b"), "supported"),
     ],
 )
 def test_a_clear_difference_is_judged_by_the_expectation(study, rule, expected):

@@ -167,6 +167,8 @@ def test_the_rank_correlation_of_two_measures_is_shown_per_cell(study, rows):
          "largest learning rate with test accuracy ≥ 0.9 of A > B"),
         ({"expected": "equal", "margin": 0.03},
          "test accuracy of A = B within 3.00 points, at learning rate 0.1"),
+        ({"expected": "not_smaller", "margin": 0.03},
+         "test accuracy of A ≥ B within 3.00 points, at learning rate 0.1"),
         ({"minus": {RATE: 0.01}},
          "test accuracy of A > B, at learning rate 0.1 minus that at learning rate 0.01"),
     ],

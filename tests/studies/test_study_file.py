@@ -93,7 +93,7 @@ BROKEN = {
     "variant": ("greater, at", "greater, baseline: nobody, at", "got 'nobody'"),
     "two ways": ("greater, at", "greater, best_by: test_loss, chosen_on: 2, at", "give one of"),
     "half a way": ("greater, at: {", "greater, best_by: test_loss, ats: {", "`ats`"),
-    "margin": ("greater, at", "equal, at", "give `margin` with `expected: equal`"),
+    "margin": ("greater, at", "equal, at", "give `margin` with `expected: equal` or `not_smaller`"),
     "at": ("at: {learning_rate", "at: {momentum", "`at` must be one of"),
     "minus": (
         "greater, at: {learning_rate: 0.1, hidden_dims: [4]}",

@@ -249,8 +249,9 @@ def gallery(verdicts: Sequence[Mapping[str, Any]]) -> str:
         Paragraph(
             "Claims about batch normalisation, most of them published, each with a rule that was "
             "fixed before the runs. `make studies` runs them all again. Everything that defines a "
-            "study is in `studies/<name>/study.yaml`. Supported claims come first, then those that "
-            "are refuted, then those that are not settled."
+            "study is in `studies/<name>/study.yaml`; where that was changed after its first runs, "
+            "the study's page says why, and what had come out. Supported claims come first, then "
+            "those that are refuted, then those that are not settled."
         ),
         Table(
             ["Claim", "Verdict", "Measured", "Published"],

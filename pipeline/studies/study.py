@@ -99,7 +99,8 @@ class About(Section):
         plainly: the claim in a sentence that a student understands.
         source: who published it, and where.
         published: what was measured there, or that nothing was.
-        limits: what the protocol leaves open.
+        limits: what the protocol leaves open; if it was changed after its first runs, why, and what
+            had come out.
         probes: measures beyond `MEASURES`, by their names in `studies.measures.probes`.
         rules: together they decide the verdict.
         published_values: by variant, then measure, to draw beside ours; with `step`, a curve.

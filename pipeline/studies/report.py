@@ -28,7 +28,7 @@ _MOST_DECIMALS = 8
 _SIGNS = {"greater": ">", "smaller": "<", "equal": "=", "not_smaller": "≥"}
 _BY_MARGIN = {
     "equal": "Two variants are equal if the interval lies within the margin.",
-    "not_smaller": "One is not behind if the interval lies above the margin below 0.",
+    "not_smaller": "One is not behind the other if the whole interval lies above minus the margin.",
 }
 
 

@@ -56,8 +56,9 @@ EXPLAINED = {
         "the larger over the smaller, averaged over units and layers."
     ),
     frozenset({"whole_set_gain", "whole_set_accuracy"}): (
-        "The whole set gain is what test accuracy gains when moving averages give way to "
-        "statistics of the whole training set, the weights being as they are."
+        "The whole set accuracy is test accuracy with the statistics of the whole training set in "
+        "place of moving averages, the weights being as they are; the whole set gain is what that "
+        "adds."
     ),
     frozenset({"ablation_area"}): (
         "The ablation area is the accuracy averaged while more and more hidden units are set "

@@ -15,12 +15,12 @@ from mlflow.tracking import MlflowClient
 
 from pipeline.health.findings import Finding, Note
 from pipeline.health.store import is_made
-from pipeline.provenance.places import tracking_uri
 from pipeline.runs.manifest import read_manifest, trained_variants
 from pipeline.runs.tables import run_folder
 from pipeline.tracking.store import (
     FINGERPRINT,
     asking,
+    existing_client,
     is_finished,
     is_ready,
     model_order,
@@ -94,7 +94,7 @@ class TrackedExperiment:
         if not is_made():
             return
         with asking():
-            client = MlflowClient(tracking_uri())
+            client = existing_client()
             everywhere = [
                 experiment.experiment_id for experiment in paged(client.search_experiments)
             ]
@@ -141,12 +141,12 @@ class TrackedExperiment:
         if self.name is None or not is_made():
             return None
         with asking():
-            return MlflowClient(tracking_uri()).get_experiment_by_name(self.name)
+            return existing_client().get_experiment_by_name(self.name)
 
     @cached_property
     def runs(self) -> Mapping[str, list[Run]]:
         """What MLflow has of each run on disk, the one first that writers prefer."""
-        client = MlflowClient(tracking_uri()) if self._ids else None
+        client = existing_client() if self._ids else None
         with asking():
             return {
                 fingerprint: runs_of(client, self._ids, fingerprint) if client else []
@@ -158,7 +158,7 @@ class TrackedExperiment:
         """The complete models of the runs on disk, and the latest others."""
         if not self._ids:
             return []
-        client = MlflowClient(tracking_uri())
+        client = existing_client()
         with asking():
             of_runs = [models_of(client, run) for same in self.runs.values() for run in same[:1]]
             latest = client.search_logged_models(self._ids, max_results=_LATEST)
@@ -183,7 +183,7 @@ class TrackedExperiment:
             return []
         finished = "attributes.status = 'FINISHED'"
         with asking():
-            client = MlflowClient(tracking_uri())
+            client = existing_client()
             latest = client.search_runs(self._ids, finished, max_results=_LATEST)
         same: defaultdict[str, list[Run]] = defaultdict(list)
         for run in sorted(latest, key=run_order):
@@ -201,11 +201,11 @@ def listed(names: Sequence[str]) -> str:
 
 def _restore(experiment: Experiment) -> None:
     with asking():
-        MlflowClient(tracking_uri()).restore_experiment(experiment.experiment_id)
+        existing_client().restore_experiment(experiment.experiment_id)
 
 
 def _delete(runs: Iterable[Run], models: Iterable[LoggedModel]) -> None:
-    client = MlflowClient(tracking_uri())
+    client = existing_client()
     with asking():
         for run in runs:
             take_back(client, run)

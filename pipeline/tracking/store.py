@@ -35,7 +35,9 @@ from mlflow.models import Model, ModelSignature
 from mlflow.tracking import MlflowClient
 from mlflow.types import ColSpec, Schema, TensorSpec
 from numpy.typing import NDArray
+from sqlalchemy import create_engine
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.pool import NullPool
 
 from pipeline.errors import PendingError, PipelineError, one_line
 from pipeline.files import missing
@@ -581,7 +583,7 @@ def existing_client() -> MlflowClient:
         if not is_there(path):
             raise missing(path)
         check(path)
-    return MlflowClient(tracking_uri())
+    return _answering(tracking_uri())
 
 
 def made_client() -> MlflowClient:
@@ -624,7 +626,18 @@ def _client() -> MlflowClient:
         if not is_there(path):
             make(path)
         check(path)
-    return MlflowClient(tracking_uri())
+    return _answering(tracking_uri())
+
+
+def _answering(uri: str) -> MlflowClient:
+    """Returns a client of a store that is there.
+
+    A database of a server is asked whether it answers. MLflow would ask it ten times, for a hundred
+    seconds in all.
+    """
+    if uri.startswith("postgresql"):
+        create_engine(uri, poolclass=NullPool).connect().close()
+    return MlflowClient(uri)
 
 
 def _this_process() -> dict[str, str]:

@@ -13,7 +13,7 @@ import pytest
 from pipeline.errors import PendingError
 from pipeline.params_file import read_params
 from pipeline.provenance.lineage import Lineage, write_journal
-from pipeline.tracking import track
+from pipeline.tracking import patience, track
 from tests.faults.written import EPOCHS, SEEDS, VARIANTS, manifest_of, write_runs
 
 NAMES = [f"{variant}-seed-{seed:02d}" for variant in VARIANTS for seed in SEEDS]
@@ -149,7 +149,9 @@ def test_a_diverged_run_is_tagged_and_shows_finite_numbers_only(recorded, client
 
 
 @pytest.mark.slow
-def test_what_mlflow_did_not_take_is_pending(recorded):
+def test_what_mlflow_did_not_take_is_pending(recorded, monkeypatch):
+    # What a database refuses is tried again, as others may write to it.
+    monkeypatch.setattr(patience, "PATIENCE_SECONDS", 1)
     with sqlite3.connect("mlflow.db") as database:
         database.execute(
             "CREATE TRIGGER full BEFORE UPDATE ON runs"

@@ -19,6 +19,7 @@ from pipeline.errors import DataError
 from pipeline.files import write_text
 from pipeline.provenance.lineage import (
     Lineage,
+    git,
     read_journal,
     time_of,
     weights_sha256,
@@ -45,7 +46,9 @@ def exchange(manifests: Iterable[Manifest]) -> dict[str, Lineage]:
     """Brings journals and lineage file up to date with each other.
 
     The journals here get what only the file has, so that it can come back after the file has lost
-    it. The file then holds the lineage of these runs alone; what it has of them stays as it is.
+    it. The file then holds the lineage of these runs alone; what it has of them stays as it is, and
+    so does what the last commit has of them: an experiment took it out of the file, and the way
+    back from the experiment should end where it began.
 
     Returns:
         The lineage of the runs' training, by fingerprint, where it is known.
@@ -64,7 +67,7 @@ def exchange(manifests: Iterable[Manifest]) -> dict[str, Lineage]:
         if read_journal(fingerprint) is None:
             write_journal(fingerprint, lineage)
     here = {fingerprint: read_journal(fingerprint) for fingerprint in weights}
-    write_lineage_file(_first_of(weights, travelled, here))
+    write_lineage_file(_first_of(weights, travelled, _committed(), here))
     return _first_of(weights, here, travelled)
 
 
@@ -80,6 +83,18 @@ def read_lineage_file() -> dict[str, Lineage]:
         return {}
     except ValueError as error:
         raise _damaged(error) from None
+    return _read(text)
+
+
+def _committed() -> dict[str, Lineage]:
+    """Returns what the last commit's file has; nothing if there is none, or it is damaged."""
+    try:
+        return _read(git("show", f"HEAD:./{LINEAGE_FILE}") or '{"trainings": []}')
+    except DataError:
+        return {}
+
+
+def _read(text: str) -> dict[str, Lineage]:
     if _CONFLICT.search(text):
         raise DataError(
             f"{LINEAGE_FILE} has conflicts of a merge: take the same side as of dvc.lock "

@@ -1,4 +1,5 @@
 import json
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 
@@ -107,6 +108,41 @@ def test_what_the_file_has_stays_when_a_run_is_trained_again_to_the_same_weights
     # MLflow shows the training that its live view showed.
     assert exchange(MANIFESTS) == {ONE: again}
     assert there.read_bytes() == content
+
+
+def commit(file):
+    for command in (["init", "-q"], ["add", "-f", file], ["commit", "-qm", "Lineage"]):
+        subprocess.run(
+            ["git", "-c", "user.name=x", "-c", "user.email=x@localhost", *command], check=True
+        )
+
+
+@pytest.mark.usefixtures("file")
+def test_the_way_back_from_an_experiment_ends_with_the_committed_file(elsewhere):
+    write_journal(ONE, made(LINEAGE))
+    exchange(MANIFESTS)
+    there = elsewhere()
+    committed = there.read_bytes()
+    commit(there)
+    # Trained here once more, to the same weights; then an experiment has other runs.
+    write_journal(ONE, made(replace(LINEAGE, started=20.0, ended=30.0)))
+    exchange([one for one in MANIFESTS if one.variant != "no_norm"])
+    assert ONE not in read_lineage_file()
+
+    exchange(MANIFESTS)
+
+    assert there.read_bytes() == committed
+
+
+def test_a_damaged_file_in_the_last_commit_is_nobodys_lineage(file):
+    file.parent.mkdir(exist_ok=True)
+    file.write_text("{")
+    commit(file)
+    file.unlink()
+    write_journal(ONE, lineage := made(LINEAGE))
+
+    assert exchange(MANIFESTS) == {ONE: lineage}
+    assert list(read_lineage_file()) == [ONE]
 
 
 def test_a_run_that_came_out_with_other_weights_has_its_own_lineage(file, elsewhere):

@@ -82,7 +82,7 @@ first-hour: setup  ## walk the first hour in a clone, and write docs/first-hour.
 studies: setup  ## put published claims to the test; the gallery is studies/README.md
 	dvc repro studies/dvc.yaml
 
-independent: setup  ## check three studies against plain NumPy and an example against Keras, and write the results to studies/INDEPENDENT.md
+independent: setup  ## check six studies against plain NumPy and an example against Keras, and write the results to studies/INDEPENDENT.md
 	pytest -m "" tests/independent --page studies/INDEPENDENT.md
 
 bench: setup  ## measure its speed against peers; 15 minutes, and 3 GB of packages the first time

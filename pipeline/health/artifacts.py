@@ -16,7 +16,6 @@ from pathlib import Path, PurePosixPath
 from mlflow.entities import LoggedModel
 from mlflow.store.artifact.artifact_repo import ArtifactRepository
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
-from mlflow.tracking import MlflowClient
 
 from pipeline.errors import without_passwords
 from pipeline.examples.prepared import read_prepared
@@ -26,7 +25,7 @@ from pipeline.provenance.places import tracking_uri
 from pipeline.runs.manifest import read_manifest
 from pipeline.runs.tables import ARCHITECTURE, WEIGHTS
 from pipeline.tracking.records import MANIFEST
-from pipeline.tracking.store import Store, asking, is_finished, moving_files
+from pipeline.tracking.store import Store, asking, existing_client, is_finished, moving_files
 from pipeline.tracking.trained_on import TrainedOn
 
 # How many are asked for at once: most of the time goes into waiting for a server.
@@ -146,7 +145,7 @@ def _sizes(repository: ArtifactRepository, paths: Mapping[str, object]) -> dict[
 
 def _is_finished(run_id: str) -> bool:
     """Returns whether a run has all its files, and was not deleted."""
-    run = MlflowClient(tracking_uri()).get_run(run_id)
+    run = existing_client().get_run(run_id)
     return is_finished(run) and run.info.lifecycle_stage == "active"
 
 

@@ -94,7 +94,7 @@ class TrackedExperiment:
         if not is_made():
             return
         with asking():
-            client = existing_client()
+            client = self._client
             everywhere = [
                 experiment.experiment_id for experiment in paged(client.search_experiments)
             ]
@@ -141,12 +141,12 @@ class TrackedExperiment:
         if self.name is None or not is_made():
             return None
         with asking():
-            return existing_client().get_experiment_by_name(self.name)
+            return self._client.get_experiment_by_name(self.name)
 
     @cached_property
     def runs(self) -> Mapping[str, list[Run]]:
         """What MLflow has of each run on disk, the one first that writers prefer."""
-        client = existing_client() if self._ids else None
+        client = self._client if self._ids else None
         with asking():
             return {
                 fingerprint: runs_of(client, self._ids, fingerprint) if client else []
@@ -158,12 +158,17 @@ class TrackedExperiment:
         """The complete models of the runs on disk, and the latest others."""
         if not self._ids:
             return []
-        client = existing_client()
+        client = self._client
         with asking():
             of_runs = [models_of(client, run) for same in self.runs.values() for run in same[:1]]
             latest = client.search_logged_models(self._ids, max_results=_LATEST)
         by_id = {model.model_id: model for models in [*of_runs, latest] for model in models}
         return sorted(filter(is_ready, by_id.values()), key=model_order)
+
+    @cached_property
+    def _client(self) -> MlflowClient:
+        """A client of the store, which exists."""
+        return existing_client()
 
     @property
     def _ids(self) -> list[str]:
@@ -183,8 +188,7 @@ class TrackedExperiment:
             return []
         finished = "attributes.status = 'FINISHED'"
         with asking():
-            client = existing_client()
-            latest = client.search_runs(self._ids, finished, max_results=_LATEST)
+            latest = self._client.search_runs(self._ids, finished, max_results=_LATEST)
         same: defaultdict[str, list[Run]] = defaultdict(list)
         for run in sorted(latest, key=run_order):
             fingerprint = run.data.tags.get(FINGERPRINT)

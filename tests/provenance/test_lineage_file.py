@@ -1,5 +1,4 @@
 import json
-import subprocess
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +9,7 @@ from pipeline.files import sha256
 from pipeline.provenance.lineage import Lineage, present_lineage, read_journal, write_journal
 from pipeline.provenance.lineage_file import TRAVELLING, exchange, read_lineage_file
 from pipeline.runs.tables import WEIGHTS, run_folder
+from tests.commands.repositories import git
 from tests.faults.written import SEEDS, VARIANTS, manifest_of
 
 MANIFESTS = [manifest_of(variant) for variant in VARIANTS]
@@ -111,10 +111,9 @@ def test_what_the_file_has_stays_when_a_run_is_trained_again_to_the_same_weights
 
 
 def commit(file):
-    for command in (["init", "-q"], ["add", "-f", file], ["commit", "-qm", "Lineage"]):
-        subprocess.run(
-            ["git", "-c", "user.name=x", "-c", "user.email=x@localhost", *command], check=True
-        )
+    git("init")
+    git("add", "-f", str(file))
+    git("-c", "user.name=x", "-c", "user.email=x@localhost", "commit", "-m", "Lineage")
 
 
 @pytest.mark.usefixtures("file")

@@ -582,7 +582,7 @@ def test_a_password_of_the_store_is_not_among_the_arguments_of_the_ui(
 ):
     uri = "postgresql://anna:hunter2@127.0.0.1/mlflow"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
-    monkeypatch.setattr("pipeline.tracking.store.MlflowClient", lambda _: None)
+    monkeypatch.setattr("pipeline.tracking.store._answering", lambda _: None)
     called = []
     serving(called.extend)
 

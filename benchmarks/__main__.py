@@ -21,6 +21,7 @@ from benchmarks import (
     report,
     results,
     store_time,
+    waiting,
 )
 from benchmarks.job import Job
 from benchmarks.protocol import PeerError
@@ -33,20 +34,32 @@ from pipeline.reporting.pictures import write_figure
 
 FOLDER, QUICK_FOLDER = Path("benchmarks"), Path("benchmarks/quick")
 SECTIONS = ("contest", "convolutions", "floor", "growth", "pipeline", "stores")
+WAITING = "waiting"
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@click.argument("sections", nargs=-1, type=click.Choice(["all", *SECTIONS]))
+@click.argument("sections", nargs=-1, type=click.Choice(["all", *SECTIONS, WAITING]))
 @click.option("--quick", is_flag=True, help="Measure less, and write to benchmarks/quick.")
-def benchmarks(sections: tuple[str, ...], *, quick: bool) -> None:
-    """Measure SECTIONS (all by default); the other sections of results.json stay as they are."""
+@click.option("--before", metavar="REV", help="The commit that `waiting` compares the last with.")
+def benchmarks(sections: tuple[str, ...], before: str | None, *, quick: bool) -> None:
+    """Measure SECTIONS (all by default); the other sections of results.json stay as they are.
+
+    All are those that need no commit to compare with, so not `waiting`.
+    """
+    if (WAITING in sections) != (before is not None):
+        raise click.UsageError("`waiting` and --before need each other")
     chosen = SECTIONS if not sections or "all" in sections else sections
     folder = QUICK_FOLDER if quick else FOLDER
     here = machine.describe(contest.PEERS_PYTHON)
     with _prepared(quick=quick) as data:
         for section in chosen:
             click.echo(f"{section} …", err=True)
-            results.update(folder, section, _measure(section, data, quick=quick), here)
+            measured = (
+                waiting.run(before, quick=quick)
+                if before and section == WAITING
+                else _measure(section, data, quick=quick)
+            )
+            results.update(folder, section, measured, here)
     _write(folder, results.read(folder))
 
 

@@ -171,11 +171,14 @@ class Clone:
 
 
 @contextmanager
-def fresh_clone() -> Iterator[Clone]:
-    """Yields a clone of the last commit."""
+def fresh_clone(commit: str = "HEAD") -> Iterator[Clone]:
+    """Yields a clone of the last commit, or of another."""
     with TemporaryDirectory() as name:
         folder = Path(name) / "bnlab"
         subprocess.run(["git", "clone", "--quiet", ".", str(folder)], check=True)
+        there = ["git", "-C", str(folder), "reset", "--quiet", "--hard", commit]
+        if subprocess.run(there, check=False).returncode:
+            raise PeerError(f"{commit} cannot be checked out; name a commit of this repository")
         yield Clone(folder)
 
 

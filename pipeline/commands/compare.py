@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from pipeline.commands import waits
 from pipeline.comparison.measures import MEASURES
 
 if TYPE_CHECKING:
@@ -181,6 +182,7 @@ def command(  # noqa: PLR0913
     from pipeline.params_file import read_params
 
     params = read_params()
+    waits.tell("comparing, and drawing what comes out")
     if is_stage:
         from pipeline.reporting import compare as stage
 
@@ -209,6 +211,7 @@ def _compare_stored(  # noqa: PLR0913
     html: Path | None,
     **asked: Any,
 ) -> None:
+    waits.tell("reading the runs of the store")
     from pipeline.commands import stored_comparison
     from pipeline.designs.asked import Asked
 

@@ -4,6 +4,8 @@ import sys
 
 import click
 
+from pipeline.commands import waits
+
 
 @click.command()
 @click.option("--fix", is_flag=True, help="Mend what can safely be mended, keeping copies.")
@@ -17,6 +19,7 @@ def command(*, fix: bool, relocate: bool) -> None:
 
     Without options, changes nothing. The exit code is 1 while something is wrong, else 0.
     """
+    waits.tell("looking at files, DVC and MLflow")
     # Says so where only a part of bnlab is installed; else each check would fail for that.
     import dvc  # noqa: F401
 

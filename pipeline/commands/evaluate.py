@@ -2,6 +2,7 @@
 
 import click
 
+from pipeline.commands import waits
 from pipeline.commands.lean_tensorflow import lean_tensorflow
 
 
@@ -19,4 +20,5 @@ def command() -> None:
     with lean_tensorflow():
         from pipeline.evaluation.evaluate import run
 
+    waits.tell("scoring each run on the test set")
     run(params)

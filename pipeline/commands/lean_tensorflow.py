@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from pipeline.commands import waits
 from pipeline.portable import SET_ASIDE
 
 logger = logging.getLogger(__name__)
@@ -20,10 +21,11 @@ _NOT_FOR_TRAINING = ("sklearn", "matplotlib", "scipy", "PIL", "pyarrow")
 def lean_tensorflow() -> Iterator[None]:
     """Makes importing TensorFlow quiet, because its native code warns of absent GPUs, and faster.
 
-    Says which of the user's settings do not apply to it.
+    Says so, and which of the user's settings do not apply to it.
     """
     for setting in SET_ASIDE:
         logger.warning("%s is set aside, because it could change results", setting)
+    waits.tell("loading TensorFlow")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     # A study of many variants compiles once for each, as it should, but TensorFlow warns of it.
     logging.getLogger("tensorflow").setLevel(logging.ERROR)

@@ -9,6 +9,7 @@ from typing import NoReturn
 
 import click
 
+from pipeline.commands import waits
 from pipeline.commands.lean_tensorflow import lean_tensorflow
 from pipeline.errors import DataError
 
@@ -74,6 +75,7 @@ def command(  # noqa: PLR0913  They are its options.
         champion = None
         if registered:
             # MLflow takes three seconds to import.
+            waits.tell("fetching the champion from MLflow")
             from pipeline.tracking.registry import Registry
 
             registry = Registry(params.tracking.experiment)

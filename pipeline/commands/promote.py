@@ -2,6 +2,8 @@
 
 import click
 
+from pipeline.commands import waits
+
 
 @click.command()
 @click.option(
@@ -20,6 +22,7 @@ def command(*, force: bool) -> None:
     from pipeline.params_file import read_params
 
     params = read_params()
+    waits.tell("looking for the candidate's best model in MLflow")
     from pipeline.serving.promote import run
 
     run(params, force=force)

@@ -6,6 +6,7 @@ import sys
 
 import click
 
+from pipeline.commands import waits
 from pipeline.commands.lean_tensorflow import lean_tensorflow
 
 
@@ -41,6 +42,7 @@ def command(
     """
     if all_runs == bool(runs):
         raise click.UsageError("name a RUN, or give --all")
+    waits.tell("looking for the records of the runs")
     from pipeline.params_file import read_params
     from pipeline.reproduction import reproduce
 

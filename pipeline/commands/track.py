@@ -2,6 +2,8 @@
 
 import click
 
+from pipeline.commands import waits
+
 
 @click.command()
 def command() -> None:
@@ -16,6 +18,7 @@ def command() -> None:
     from pipeline.params_file import read_params
 
     params = read_params()
+    waits.tell("bringing MLflow up to date")
     from pipeline.tracking.track import run
 
     run(params)

@@ -9,6 +9,8 @@ PORT ?= 5000
 # Rooms without side effects: their own tests must cover them.
 COVERED := comparison designs evaluation examples reporting runs studies training
 COVERAGE := $(COVERED:%=--cov=pipeline.%) --cov-report=
+# Three, for two processors: one often waits, for a browser, a server or a lock.
+SIDE_BY_SIDE := --numprocesses 3 --dist loadfile --no-loadscope-reorder
 READY := .venv/.ready
 PEERS_READY := benchmarks/.venv/.ready
 # DVC's stages call `python`, which has to be the one in .venv.
@@ -52,16 +54,14 @@ tutorial: setup  ## run the tutorial's notebook and rewrite docs/tutorial.md
 	@test -d runs || { echo "error: there are no runs yet; make run first"; exit 66; }
 	python -m notebooks.export
 
-test: setup  ## run the tests that are quick; ALL=1 runs those marked slow too, MEASURED=1 measures coverage
-	@# Three, for two processors: one often waits, for a browser, a server or a lock.
-	pytest -m "not drill$(if $(ALL),, and not slow)" --numprocesses 3 --dist loadfile --no-loadscope-reorder \
-		$(if $(MEASURED),$(COVERAGE))
+test: setup  ## run the tests that are quick; ALL=1 runs those marked slow too, REST=1 leaves out what coverage runs
+	pytest -m "not drill$(if $(ALL),, and not slow)" $(SIDE_BY_SIDE) $(if $(REST),$(COVERED:%=--ignore=tests/%))
 
 drills: setup  ## break things on purpose, and write the results to docs/RELIABILITY.md (ONLY=file runs a part)
 	pytest -m "" $(or $(ONLY),tests/faults tests/test_remotes.py) --page docs/RELIABILITY.md
 
-coverage: setup  ## measure how far their own tests cover the rooms without side effects
-	pytest --numprocesses 2 --dist loadfile $(COVERAGE) $(COVERED:%=tests/%)
+coverage: setup  ## run the tests of the rooms without side effects, and measure how far they cover these
+	pytest $(SIDE_BY_SIDE) $(COVERAGE) $(COVERED:%=tests/%)
 
 mutants: setup  ## change an operator or number at a time, and list what no test notices (ROOMS="training runs"; ALL=1 tests all, not a sample)
 	@python -m tests.mutants $(if $(ALL),--all) $(ROOMS)

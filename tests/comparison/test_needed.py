@@ -147,9 +147,9 @@ def test_another_rule_can_be_asked():
 
 
 def test_it_takes_a_second_at_most():
-    started = time.perf_counter()
+    started = time.process_time()
     pairs_needed(normal(0.75), 0.95)
-    assert time.perf_counter() - started < 3
+    assert time.process_time() - started < 3
 
 
 def test_the_answer_in_words():

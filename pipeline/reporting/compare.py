@@ -49,7 +49,8 @@ def run(params: Params) -> None:
     # All intervals on a page have one confidence.
     confidence = level_of_look(pairs, over_all_looks, looks)
     all_cells = list(cells.values())
-    with ThreadPoolExecutor(max_workers=1) as aside:
+    with ThreadPoolExecutor(max_workers=2) as aside:
+        vega = aside.submit(program)
         # Resampling, which is most of the work, lets this thread draw meanwhile.
         labels = {candidate.data_sha256: dataset.test.labels}
         both = [(candidate, baseline)]
@@ -60,7 +61,7 @@ def run(params: Params) -> None:
             "confusion": png(figures.confusion_matrices(confused, dataset.classes, words)),
         }
         pictures |= _of_examples(dataset, candidate, baseline, words, scale)
-        (contrast,) = comparing.result()
+        (contrast,), javascript = comparing.result(), vega.result()
     pictures["paired_differences"] = png(figures.paired_differences(contrast))
     misread = misread_examples(dataset.test, all_cells, MOST_EXAMPLES)
     enclosed = Enclosed(
@@ -75,7 +76,7 @@ def run(params: Params) -> None:
             for example in misread.examples
         ],
         figures=pictures,
-        program=program(),
+        program=javascript,
     )
 
     for name, cell in cells.items():

@@ -21,7 +21,7 @@ unexport PYTHONSAFEPATH
 FIND_PIPELINE := import sys; sys.flags.safe_path and "pipeline" in sys.orig_argv and sys.path.append("")
 
 help:  ## show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(READY)  ## make .venv with the locked packages; does nothing the second time
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from difflib import get_close_matches
 from itertools import chain
 from pathlib import Path
 from typing import Any, TypeVar
@@ -263,7 +264,17 @@ def _message(error: ValidationError, cls: type[Section], where: str) -> str:
     rule = re.sub(r"^\w+ should (?=be|have|match)", "must ", first["msg"]).partition(" after ")[0]
     rule = rule.replace("a valid integer", "an integer").replace("a valid ", "a ")
     rule = rule.replace("a tuple", "a list")
+    if first["type"] == "literal_error":
+        # All of the choices are ours, and short.
+        hint = _nearest(first["input"], re.findall(r"'(.+?)'", rule))
+        return f"`{key}` {rule}, got {_shown(first['input'])}{hint} {place}"
     return f"`{key}` {_one_line(rule)}, got {_shown(first['input'])} {place}"
+
+
+def _nearest(value: object, choices: Sequence[str]) -> str:
+    """Returns a question, whether the choice was meant that is most like a value; '' if none is."""
+    near = get_close_matches(str(value).lower(), choices, n=1)
+    return f"; did you mean {near[0]!r}?" if near else ""
 
 
 def _mapping(value: object, where: str) -> Mapping[Any, Any]:

@@ -153,7 +153,24 @@ def test_a_bad_value_is_reported_with_key_rule_value_and_place(complaint, path, 
 
     place, _, key = path.rpartition(".")
     assert told.startswith(f"`{key}` must be {rule}")
-    assert told.endswith(f", got {value!r} (params.yaml, {place or 'top level'})")
+    told, _, place_told = told.partition(f", got {value!r}")
+    assert place_told.endswith(f" (params.yaml, {place or 'top level'})")
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "meant"),
+    [
+        ("network.activation", "Tanh", "tanh"),
+        ("network.activation", "ReLu", "relu"),
+        ("training.optimizer.name", "Adam", "adam"),
+    ],
+)
+def test_a_misspelt_choice_is_told_with_all_choices_and_the_nearest(complaint, path, value, meant):
+    told = complaint(changed((path, value)))
+    choices, _, hint = told.partition(", got ")
+    assert f"{meant!r}" in choices
+    assert "…" not in told
+    assert f"{value!r}; did you mean {meant!r}? (params.yaml, " in hint
 
 
 NO_NORM = TREE["variants"]["no_norm"]

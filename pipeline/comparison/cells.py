@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from pipeline.comparison.measures import MEASURES
 from pipeline.comparison.published import PublishedCurve
 from pipeline.comparison.statistics import Summary, summary
 from pipeline.errors import MissingInputError
@@ -73,7 +74,8 @@ class Cell:
     def summary(self, measure: str, confidence: float) -> Summary:
         """Returns mean and spread of a test score over the runs; of an unknown one, nothing."""
         unknown = pd.Series(np.nan, self.scores.index)
-        return summary(self.scores.get(measure, unknown).to_numpy(), confidence)
+        over_runs = summary(self.scores.get(measure, unknown).to_numpy(), confidence)
+        return MEASURES[measure].possible(over_runs)
 
     def curve(self, split: str, measure: str, confidence: float) -> pd.DataFrame:
         """Returns `mean, sd, ci_low, ci_high` over seeds, indexed by epoch.
@@ -82,7 +84,10 @@ class Cell:
         """
         held = self.held_history()
         rows = held[held["split"] == split].groupby("epoch")[measure]
-        by_epoch = {epoch: vars(summary(group.to_numpy(), confidence)) for epoch, group in rows}
+        by_epoch = {
+            epoch: vars(MEASURES[measure].possible(summary(group.to_numpy(), confidence)))
+            for epoch, group in rows
+        }
         columns = [field.name for field in fields(Summary)]
         return pd.DataFrame.from_dict(by_epoch, orient="index", columns=columns).astype(float)
 

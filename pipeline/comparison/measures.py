@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from pipeline.comparison.words import ABSENT, interval, number
@@ -46,6 +46,13 @@ class Measure:
     def unit(self) -> str:
         """The unit of differences."""
         return "percentage points" if self.is_share else "nats"
+
+    def possible(self, of: Summary) -> Summary:
+        """Returns a summary whose interval has no values that the measure cannot have."""
+        if of.ci_low is None or of.ci_high is None:
+            return of
+        high = min(1.0, of.ci_high) if self.is_share else of.ci_high
+        return replace(of, ci_low=max(0.0, of.ci_low), ci_high=high)
 
     def value(self, value: float | None) -> str:
         """Returns a value as shown, without `%`; None as a dash."""

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from pipeline.comparison.statistics import PairedComparison
+from pipeline.comparison.statistics import PairedComparison, tying_decimals
 from pipeline.comparison.verdict import (
     MEANINGFUL,
     ONCE,
@@ -90,7 +90,8 @@ def pairs_needed(  # noqa: PLR0913
         series: how many are simulated.
         seed: of the simulation.
     """
-    seen = np.asarray(differences, np.float64).round(9)
+    seen = np.asarray(differences, np.float64)
+    seen = seen.round(tying_decimals(seen))
     there, at_most = len(seen), max(at_most, len(seen))
     ahead = 0.5 + abs(float(np.sign(seen).mean())) / 2
     fewest = fewest_together(confidence, family, looks)

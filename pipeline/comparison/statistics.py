@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
+# Fewer are not resampled: their spread is not known.
+_FEWEST_PAIRS = 3
 # Resamples of the test set drawn per call: enough that calls cost little, few enough for memory.
 _DRAWN_AT_ONCE = 100
 # Values that the bootstrap over pairs holds at once: 10,000 resamples of a thousand pairs.
@@ -107,10 +109,7 @@ def paired_comparison(  # noqa: PLR0913
         resamples: how many the bootstrap draws.
         seed: of the bootstrap.
     """
-    with np.errstate(invalid="ignore"):  # inf - inf is nan: both runs diverged.
-        differences = np.asarray(candidate, np.float64) - np.asarray(baseline, np.float64)
-    # 0.97 - 0.95 and 0.93 - 0.91 must tie, not differ in the seventeenth digit.
-    differences = differences.round(9)
+    differences = _differences(candidate, baseline)
     finite = bool(np.isfinite(differences).all())
     won = differences < 0 if smaller_is_better else differences > 0
     n, wins, ties = len(differences), int(won.sum()), int((differences == 0).sum())
@@ -136,6 +135,25 @@ def paired_comparison(  # noqa: PLR0913
     )
 
 
+def _differences(
+    candidate: NDArray[np.floating], baseline: NDArray[np.floating]
+) -> NDArray[np.float64]:
+    sides = np.array([candidate, baseline], np.float64)
+    with np.errstate(invalid="ignore"):  # inf - inf is nan: both runs diverged.
+        differences = sides[0] - sides[1]
+    # 0.97 - 0.95 and 0.93 - 0.91 must tie, not differ in the seventeenth digit.
+    return differences.round(tying_decimals(sides))
+
+
+def tying_decimals(values: NDArray[np.floating]) -> int:
+    """Returns to how many decimals differences of such values are rounded, so that ties are ties.
+
+    Nine, or nine significant digits of the largest value where that is more.
+    """
+    largest = np.max(np.abs(values), initial=0, where=np.isfinite(values))
+    return max(9, 8 - math.floor(math.log10(largest))) if largest > 0 else 9
+
+
 def beyond_test_set(
     candidate_right: NDArray[np.bool_],
     baseline_right: NDArray[np.bool_],
@@ -147,8 +165,8 @@ def beyond_test_set(
     """Returns a percentile interval of the mean difference over other seeds and other images.
 
     Each resample draws seeds and, independently, test images. The interval covers other images from
-    the same source, whereas that of `paired_comparison` takes the test set as given. It is None
-    for a single pair, which says nothing about other seeds.
+    the same source, whereas that of `paired_comparison` takes the test set as given. Like that, it
+    is None for fewer than three pairs, which say little about other seeds.
 
     Args:
         candidate_right: [pairs, images], whether each run got each image right.
@@ -159,7 +177,7 @@ def beyond_test_set(
     """
     differences = candidate_right.astype(np.float64) - baseline_right.astype(np.float64)
     pairs, images = differences.shape
-    if pairs < 2:
+    if pairs < _FEWEST_PAIRS:
         return None
     rng = np.random.default_rng(seed)
     seed_weights = rng.multinomial(pairs, np.full(pairs, 1 / pairs), size=resamples)
@@ -179,7 +197,7 @@ def beyond_test_set(
 def _bca(
     differences: NDArray[np.float64], confidence: float, resamples: int, seed: int
 ) -> Interval | None:
-    if len(differences) < 3:
+    if len(differences) < _FEWEST_PAIRS:
         return None
     if np.ptp(differences) == 0:
         # Every resample has the same mean, so the acceleration of BCa would be 0 / 0.

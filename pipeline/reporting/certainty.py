@@ -55,7 +55,7 @@ def certainty(contrast: Contrast) -> list[tuple[str, str]]:
         *(beyond if measure.name == "accuracy" else []),
         ("Pairs won", f"{paired.wins} of {paired.n}"),
         (
-            "Probability of outperforming, that is, of winning a pair",
+            "Probability of outperforming, that is, of winning a pair, where a tie counts half",
             number(paired.probability_of_outperforming, 2),
         ),
         (f"{its} (Clopper–Pearson)", interval(chance, 1, 2)),  # noqa: RUF001

@@ -185,8 +185,9 @@ def learning_curve(results: Sequence[Cell], panel: tuple[str, str], confidence: 
     ]
 
     # With room at both ends, where marks would be cut in half.
-    last = max(1, *(int(cell.history["epoch"].max()) for cell in results))
-    epochs = {"domain": [-0.03 * last, 1.03 * last], "nice": False}
+    last = max(int(cell.history["epoch"].max()) for cell in results)
+    margin = 0.03 * last or 0.5
+    epochs = {"domain": [-margin, last + margin], "nice": False}
     limits = {"domain": list(most_of(used, *panel)), "nice": False, "zero": False}
     y = _axis("value", format="%" if measure == "accuracy" else "f", tickCount=6)
     scales = {
@@ -211,7 +212,8 @@ def learning_curve(results: Sequence[Cell], panel: tuple[str, str], confidence: 
     values = [row["value"] for row in [*runs, *means, *notebook] if row["value"] is not None]
     low, high = min(values, default=0.0), max(values, default=1.0)
     room = 0.04 * (high - low) or 0.01
-    return _chart(runs, _curve_layers(panel, scales, means, notebook), height=260) | {
+    layers = _curve_layers(panel, scales, means, notebook, is_line=last > 0)
+    return _chart(runs, layers, height=260) | {
         "params": [
             {"name": VARIANTS, "value": list(range(len(results)))},
             {"name": SEEDS, "value": sorted({row["seed"] for row in runs})},
@@ -222,9 +224,17 @@ def learning_curve(results: Sequence[Cell], panel: tuple[str, str], confidence: 
 
 
 def _curve_layers(
-    panel: tuple[str, str], scales: Spec, means: list[Spec], notebook: list[Spec]
+    panel: tuple[str, str],
+    scales: Spec,
+    means: list[Spec],
+    notebook: list[Spec],
+    *,
+    is_line: bool,
 ) -> list[Spec]:
-    """Returns the lines of a learning curve, and on top of them the points with tooltips."""
+    """Returns the lines of a learning curve, and on top of them the points with tooltips.
+
+    Of a single epoch there is no line (`is_line`), and what it would show are points.
+    """
     split, measure = panel
     digits = {"loss": ".5f", "accuracy": ".3%"}[measure]
     variant, epoch = _text("label", "variant"), _text("epoch", "epoch")
@@ -235,18 +245,19 @@ def _curve_layers(
     band = {"y": scales["y"] | {"field": "low"}, "y2": {"field": "high"}}
     # The wheel without a key scrolls the page.
     zoom = {"type": "interval", "zoom": "wheel![event.ctrlKey || event.metaKey]"}
-    # Of the runs' points only the one nearest to the pointer is visible.
+    # Of a line's points only the one nearest to the pointer is visible.
     nearest = {"type": "point", "nearest": True, "on": "pointerover", "clear": "pointerout"}
     pointed_at = {"param": "nearest", "empty": False}
     hidden = {
-        "opacity": {"condition": {**pointed_at, "value": 1}, "value": 0},
+        "opacity": {"condition": {**pointed_at, "value": 1}, "value": 0 if is_line else 0.6},
         "size": {"condition": {**pointed_at, "value": 110}, "value": 40},
         "tooltip": [variant, _text("seed", "seed"), epoch, value],
     }
     mean = {"tooltip": [variant, _text("runs", "mean of"), epoch, value, *ends]}
     printed_run = {"tooltip": [variant, epoch, value]}
+    interval, width = ("area", 0) if is_line else ("rule", 10)
     return [
-        _shown(MEAN, means, "area", scales | band, opacity=0.2),
+        _shown(MEAN, means, interval, scales | band, opacity=0.2, strokeWidth=width),
         _shown(RUNS, None, "line", run, strokeWidth=1, opacity=0.6)
         | {"params": [{"name": ZOOM, "bind": "scales", "select": zoom}]},
         _shown(MEAN, means, "line", scales, strokeWidth=3),

@@ -35,8 +35,7 @@ def learning_curves(cells: Sequence[Cell], confidence: float) -> Figure:
         for cell, of in zip(cells, used, strict=True):
             _draw_curve(axis, cell, of, (split, score), confidence)
         axis.set_title(f"{split.capitalize()} {score}", fontsize=11)
-        axis.set_xlabel("Epoch")
-        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+        _count_epochs(axis, cells)
         if score == "accuracy":
             axis.yaxis.set_major_formatter(PercentFormatter(1))
         else:
@@ -119,8 +118,7 @@ def _draw_contrast(part: SubFigure, contrast: Contrast) -> None:
         _draw_curve(last, side, side, ("validation", "accuracy"), contrast.confidence)
     last.set_ylim(*most_of((a, b), "validation", "accuracy"))
     last.set_title("Validation accuracy", fontsize=11)
-    last.set_xlabel("Epoch")
-    last.xaxis.set_major_locator(MaxNLocator(integer=True))
+    _count_epochs(last, (a, b))
     last.yaxis.set_major_formatter(PercentFormatter(1, decimals=1))
     last.legend(loc="lower right", framealpha=0.8, edgecolor="none")
     _tidy(last)
@@ -158,14 +156,14 @@ def _draw_differences(axis: Axes, contrast: Contrast) -> None:
     axis.yaxis.set_major_locator(MaxNLocator(integer=True))
     axis.set_ylabel("Seed")
     axis.set_xlabel(f"Difference in test {measure.words} ({measure.unit})")
-    axis.set_title(
-        _difference_title(candidate.label, baseline.label, contrast.confidence), fontsize=11
-    )
+    axis.set_title(_difference_title(candidate.label, baseline.label, contrast), fontsize=11)
     _tidy(axis)
 
 
-def _difference_title(candidate: str, baseline: str, confidence: float) -> str:
-    what, shown = f"{candidate} minus {baseline}:", f"mean and {100 * confidence:g} % interval"
+def _difference_title(candidate: str, baseline: str, contrast: Contrast) -> str:
+    what, shown = f"{candidate} minus {baseline}:", "mean"
+    if contrast.paired.ci_low is not None:
+        shown += f" and {100 * contrast.confidence:g} % interval"
     title = f"{what} {shown}"
     return title if len(title) <= _TITLE_WIDTH else f"{fill(what, _TITLE_WIDTH)}\n{shown}"
 
@@ -181,16 +179,35 @@ def _draw_curve(
     split, score = panel
     scores = cell.history[cell.history["split"] == split]
     by_seed = scores.pivot_table(index="epoch", columns="seed", values=score)
-    axis.plot(by_seed.index, by_seed, color=cell.color, linewidth=0.6, alpha=0.35)
+    # A line needs two epochs.
+    is_point = len(by_seed) == 1
+    marker = "o" if is_point else ""
+    axis.plot(
+        by_seed.index, by_seed, marker=marker, color=cell.color, linewidth=0.6,
+        markersize=3, alpha=0.35,
+    )  # fmt: skip
     curve = counted.curve(split, score, confidence)
     lost = f", {len(cell.diverged)} diverged" if cell.diverged else ""
     label = f"{cell.label} (mean of {cell.history['seed'].nunique()}{lost})"
-    axis.plot(curve.index, curve["mean"], color=cell.color, linewidth=2.2, label=label)
+    axis.plot(
+        curve.index, curve["mean"], marker=marker, color=cell.color, linewidth=2.2,
+        label=label,
+    )  # fmt: skip
     low, high = curve["ci_low"], curve["ci_high"]
     axis.fill_between(curve.index, low, high, color=cell.color, alpha=0.2, linewidth=0)
+    if is_point:
+        axis.vlines(curve.index, low, high, color=cell.color, alpha=0.2, linewidth=8)
     notebook = printed(cell, split, score)
     label = f"{cell.label}, as the notebook printed it" if notebook else None
     axis.plot(range(len(notebook)), notebook, ":", color=cell.color, linewidth=1.5, label=label)
+
+
+def _count_epochs(axis: Axes, cells: Sequence[Cell]) -> None:
+    axis.set_xlabel("Epoch")
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+    if all(cell.history["epoch"].max() == 0 for cell in cells):
+        axis.set_xlim(-0.5, 0.5)
+        axis.set_xticks([0])
 
 
 def _tidy(axis: Axes) -> None:

@@ -89,9 +89,12 @@ def _table(grid: Grid) -> Table:
 
 
 def _mean(measure: Measure, of: Summary) -> str:
-    if of.mean is None or of.ci_high is None:
+    if of.mean is None or of.ci_low is None or of.ci_high is None:
         return measure.value(of.mean)
-    return f"{measure.value(of.mean)} ± {measure.value(of.ci_high - of.mean)}"
+    below, above = measure.value(of.mean - of.ci_low), measure.value(of.ci_high - of.mean)
+    # An interval that ends where the measure does is not even.
+    half = f"± {above}" if above == below else f"({measure.interval(of)})"
+    return f"{measure.value(of.mean)} {half}"
 
 
 def _difference(row: Row) -> list[str]:
@@ -151,10 +154,16 @@ def _notes(grid: Grid) -> Iterator[str]:
     ):
         yield few
     if needed := [contrast.needed for _, contrast in grid.contrasts if contrast.needed]:
+        known = {one.is_spread_known for one in needed}
+        simulated = (
+            f"so many in all would do with a probability of {level(needed[0].power)}, by "
+            "simulation, if those to come vary like these"
+        )
+        fewest = "how much pairs vary is not known from so few; a verdict takes at least so many"
+        told = "; ".join([simulated] * (True in known) + [fewest] * (False in known))
         yield (
-            "Pairs to settle it: so many in all would do with a probability of "
-            f"{level(needed[0].power)}, by simulation, if those to come vary like these. With "
-            "`training.seeds` raised to that, an experiment trains only those that are missing."
+            f"Pairs to settle it: {told}. With `training.seeds` raised to that, an experiment "
+            "trains only those that are missing."
         )
 
 

@@ -146,6 +146,11 @@ def _drawn(given: Sequence[Given]) -> Iterator[tuple[str, str]]:
             yield name, "\n".join("".join(2 * _SHADES[i] for i in row).rstrip() for row in levels)
 
 
+def _share(share: float) -> str:
+    some = f"{100 * share:.1g} % of the test images are"
+    return some if share > 0 else "none of the test images is"
+
+
 def _text(
     predictors: Sequence[Predictor],
     data: TrainedOn,
@@ -177,8 +182,8 @@ def _text(
     ]
     page += [
         pages.Paragraph(
-            f"{name} is unlike the images trained on: of those in the test set {100 * share:.0f} % "
-            "are as unlike them. The models answer all the same."
+            f"{name} is unlike the images trained on: {_share(share)} as unlike them. The models "
+            "answer all the same."
         )
         for file in given
         if file.path in likeness

@@ -19,6 +19,7 @@ from pipeline.comparison.verdict import rule_in_words
 from pipeline.comparison.words import ABSENT, level, number
 from pipeline.reporting.pages import Heading, Paragraph, Picture, Table, markdown, text
 from pipeline.studies.judgement import Judged, Outcome, needed, overall
+from pipeline.studies.measures.course import DRIFT
 from pipeline.studies.study import Rule, Study, short
 from pipeline.studies.words import EXPLAINED, headed, is_share, smaller_is_better, words
 
@@ -136,7 +137,7 @@ def page(
         *(Paragraph(_distance_in_words(d)) for d in record.get("distance_from_published", ())),
         *([Paragraph(f"**{QUICK}**")] if study.is_quick else []),
         Picture(study.about.claim, "figure.png"),
-        Paragraph(_caption(study, [str(name) for name in table.columns])),
+        Paragraph(_caption(study, _measures(table, judged))),
         Heading("The claim"),
         Paragraph(f"{about.claim} ({about.source}). Published: {about.published}."),
         *([Paragraph(f"In plain words: {about.plainly}.")] if about.plainly else []),
@@ -184,6 +185,15 @@ def _with_more(study: Study, seeds: int) -> str:
         f"With `seeds: {seeds}` in `studies/{study.name}/study.yaml` only those that are missing "
         "are trained."
     )
+
+
+def _measures(table: pd.DataFrame, judged: Sequence[Judged]) -> list[str]:
+    """Returns the measures that a page shows; drifts are among them if a rule has them."""
+    columns = [str(name) for name in table.columns]
+    return [
+        *(name for name in columns if not name.endswith(DRIFT)),
+        *(one.rule.measure for one in judged),
+    ]
 
 
 def _caption(study: Study, measures: Sequence[str]) -> str:

@@ -15,13 +15,14 @@ _SMALLER_IS_BETTER = tuple(name for name, measure in MEASURES.items() if measure
 _NAMES = {
     "fgsm": "FGSM", "pgd": "PGD", "beta": "β", "f1": "F1", "roc": "ROC", "auc": "AUC",
 }  # fmt: skip
+_PERCENTILES = (15, 50, 85)
 # Measures whose name is not enough to understand them.
 _WHOLE = {
     "hidden_shift": "‖G - G'‖ of hidden layers",
     "output_shift": "‖G - G'‖ of the output layer",
     "hidden_cosine": "cos(G, G') of hidden layers",
     "output_cosine": "cos(G, G') of the output layer",
-    **{f"percentile_{at}": f"{at}th percentile of inputs" for at in (15, 50, 85)},
+    **{f"percentile_{at}": f"{at}th percentile of inputs" for at in _PERCENTILES},
 }
 # Measures that need an explanation, and the explanation.
 EXPLAINED = {
@@ -36,7 +37,12 @@ EXPLAINED = {
     ),
     frozenset({"identity_error"}): (
         "The identity error is the largest difference between the output and the input of a "
-        "normalising layer once gamma and beta are set to undo it, as a share of the largest input."
+        "normalising layer once gamma and beta are set to undo it, as a share of the largest "
+        "input; a layer that was trained without them is given both."
+    ),
+    frozenset(f"percentile_{at}{DRIFT}" for at in _PERCENTILES): (
+        "The drift of a percentile is its mean distance from its last value, over training and all "
+        "units."
     ),
     frozenset({"gradient_growth"}): (
         "The gradient growth is the factor of the squared norm of a kernel's gradient from a "

@@ -65,6 +65,15 @@ def test_the_epoch_that_is_scored_says_whether_a_run_diverged(make_cell):
     assert cell.diverged == ()
 
 
+@pytest.mark.parametrize("scores", [(0.9, 0.97), (0.03, 0.1)])
+def test_an_interval_ends_where_a_share_does(make_cell, scores):
+    told = make_cell("With", scores).summary("accuracy", 0.95)
+    # Student's t is 12.706 for one degree of freedom, and the error half of 0.07.
+    low, high = np.mean(scores) - 12.706 * 0.035, np.mean(scores) + 12.706 * 0.035
+    assert told.ci_low == pytest.approx(max(0, low), abs=1e-4)
+    assert told.ci_high == pytest.approx(min(1, high), abs=1e-4)
+
+
 def test_a_measure_that_is_not_known_has_no_summary(make_cell):
     cell = make_cell("With", [0.9, 0.8])
     del cell.scores["macro_f1"]

@@ -356,9 +356,17 @@ def test_a_column_says_how_many_pairs_would_settle_an_open_row(cell, result):
         "7",
     ]
     assert "if those to come vary like these" in words(both)
+    assert "is not known from so few" not in words(both)
     # Of no difference no number is enough.
     assert of(result, 0.01, 0.9).needed.pairs is None
     assert " > 1000 " in words(result)
+
+
+def test_of_two_pairs_it_says_the_fewest_that_the_rule_takes(cell):
+    two = [Experiment("a", {"bn": cell("bn", CLEAR[:2]), "no": cell("no", WITHOUT[:2])})]
+    told = words(grid(two, "no", ACCURACY, 0.95))
+    assert "how much pairs vary is not known from so few; a verdict takes at least so many" in told
+    assert "simulation" not in told
 
 
 def test_where_all_is_settled_there_is_no_such_column(cell):

@@ -176,8 +176,16 @@ def test_the_correlation_needs_three_pairs_and_a_spread_on_both_sides(
 
 @pytest.mark.parametrize(("difference", "wins", "ties"), [(4e-10, 0, 3), (4e-9, 3, 0)])
 def test_a_difference_counts_from_its_ninth_decimal(difference, wins, ties):
-    result = compare([difference] * 3)
+    result = paired_comparison(np.full(3, 0.5 + difference), np.full(3, 0.5), 0.95)
     assert (result.wins, result.ties) == (wins, ties)
+
+
+def test_differences_of_tiny_values_keep_their_digits():
+    tiny = np.array([7.323e-8, 7.863e-8, 9.05e-8])
+    result = paired_comparison(tiny, np.zeros(3), 0.95)
+    assert result.mean == pytest.approx(np.mean(tiny), rel=1e-8)
+    # Beside a huge value all others keep their ninth decimal.
+    assert compare([0.03, 0.04, 1e12]).wins == 3
 
 
 def test_a_diverged_run_leaves_no_interval_and_no_test():
@@ -240,8 +248,8 @@ def test_interval_beyond_the_test_set_is_reproducible():
     assert beyond_test_set(*runs, 0.95) != beyond_test_set(*runs, 0.95, seed=1)
 
 
-@pytest.mark.parametrize(("pairs", "told"), [(1, False), (2, True)])
-def test_an_interval_beyond_the_test_set_takes_two_pairs(pairs, told):
+@pytest.mark.parametrize(("pairs", "told"), [(1, False), (2, False), (3, True)])
+def test_an_interval_beyond_the_test_set_takes_three_pairs(pairs, told):
     found = beyond_test_set(*right_answers(pairs=pairs), 0.95, resamples=10)
     assert (found is not None) is told
 

@@ -1,5 +1,6 @@
 import json
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -54,6 +55,16 @@ def test_means_are_those_of_the_runs_with_students_interval(sides):
     assert row["low"] == pytest.approx(history.mean() - half, abs=1e-4)
     assert row["high"] == pytest.approx(history.mean() + half, abs=1e-4)
     assert row["runs"] == 8
+
+
+def test_a_single_epoch_is_drawn_as_points(sides):
+    first = [replace(one, history=one.history[one.history["epoch"] == 0]) for one in sides]
+    spec = charts.learning_curve(first, ("validation", "loss"), 0.95)
+    assert len(values(spec, "rule")) == 2
+    runs = next(one for one in spec["layer"] if "opacity" in one["encoding"])
+    assert runs["encoding"]["opacity"]["value"] > 0
+    low, high = runs["encoding"]["x"]["scale"]["domain"]
+    assert -1 < low < 0 < high < 1
 
 
 def test_a_tied_pair_has_the_colour_of_neither(make_cell):

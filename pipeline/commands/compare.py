@@ -44,7 +44,8 @@ _OF_A_STORE = (
         "--runs",
         metavar="STORE",
         help="Compare the runs of an MLflow store: a folder (mlruns), a database (mlflow.db, "
-        "sqlite:///…, postgresql://…) or a server (http://…). Nothing there is changed.",
+        "sqlite:///…, postgresql://…) or a server (http://…). "
+        "Without --log, nothing there is changed.",
     ),
     click.option(
         "--experiment",

@@ -11,7 +11,7 @@ from pipeline.comparison import contrast, grid
 from pipeline.comparison.contrast import Contrast, contrasts
 from pipeline.comparison.grid import Experiment, Grid
 from pipeline.comparison.looks import looks_of
-from pipeline.comparison.measures import MEASURES
+from pipeline.comparison.measures import MEASURES, Measure
 from pipeline.errors import ArgumentError
 from pipeline.lookup.names import find
 from pipeline.lookup.sources import Source, true_labels
@@ -41,7 +41,7 @@ def of_two(params: Params, a: str, b: str, form: Form, figure: Path | None) -> N
 
     path = None
     if not all(comparison.same_scores for comparison in comparisons):
-        path = figure or FOLDER / f"{safe(a)}-against-{safe(b)}.png"
+        path = figure or FOLDER / f"{safe(a)}-against-{safe(b)}{_by(measure)}.png"
         write_figure(path, figures.contrasts(comparisons))
     if form == "json":
         print(_json_of_two(left, right, comparisons, path), end="")
@@ -52,6 +52,11 @@ def of_two(params: Params, a: str, b: str, form: Form, figure: Path | None) -> N
     if path:
         page.append(pages.Picture(_ALT_OF_TWO.format(measure.words), str(path)))
     print(pages.markdown(page) if form == "md" else pages.text(page), end="")
+
+
+def _by(measure: Measure) -> str:
+    """Returns what sets a figure's name apart from that of the same comparison by accuracy."""
+    return "" if measure.name == "accuracy" else f"-by-{measure.name}"
 
 
 def _paired(left: Source, right: Source) -> list[tuple[str, str]]:
@@ -113,7 +118,7 @@ def of_many(
         looks_of(params.comparison),
     )
     stem = safe("-and-".join([*names, *([f"since-{since}"] if since is not None else [])]))
-    path = figure or FOLDER / f"{stem}.png"
+    path = figure or FOLDER / f"{stem}{_by(compared.measure)}.png"
     write_figure(path, grid_figure.figure(compared))
     if form == "json":
         print(_json_of_many(compared, sources, unfinished, path), end="")

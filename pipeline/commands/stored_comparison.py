@@ -52,7 +52,7 @@ def run(  # noqa: PLR0913
     into = _only_experiment(stored) if log else None
     found = answer(design(stored, asked), confidence)
     name = found.basis.metric.name
-    path = figure or FOLDER / f"{safe(f'{_stem(store)}-{name}')}.png"
+    path = figure or FOLDER / f"{safe(_stem(store, name, asked))}.png"
     drawn = png(answer_figure.figure(found))
     write_bytes(path, drawn)
     page = _page(found, stored)
@@ -104,6 +104,9 @@ def _only_experiment(stored: StoredRuns) -> str:
     return str(there.index[0])
 
 
-def _stem(store: str) -> str:
-    """Returns what a store is called in the name of a file: without its password."""
-    return Path(without_passwords(store)).stem
+def _stem(store: str, metric: str, asked: Asked) -> str:
+    """Returns the name of a figure: the store's, without its password, and what is compared."""
+    place = Path(without_passwords(store))
+    # Most stores are called mlruns or mlflow.db.
+    parts = [*place.parts[-2:-1], place.stem, metric, *asked.by]
+    return "-".join(part for part in parts if part.strip("/."))

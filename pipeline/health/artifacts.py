@@ -20,6 +20,7 @@ from mlflow.store.artifact.artifact_repository_registry import get_artifact_repo
 from pipeline.errors import without_passwords
 from pipeline.examples.prepared import read_prepared
 from pipeline.health.findings import Finding
+from pipeline.health.run_files import is_whole
 from pipeline.health.tracked_runs import TrackedExperiment, listed
 from pipeline.provenance.places import tracking_uri
 from pipeline.runs.manifest import read_manifest
@@ -74,7 +75,7 @@ def findings(experiment: TrackedExperiment, dataset: str | None) -> Iterator[Fin
             mend = partial(_mend, str(experiment.name), here)
             yield Finding(f"MLflow has {fault} files of {_names(here)}", remedy, mend)
         if gone := [one for one in faulty if not one.mend]:
-            remedy = "which runs/ lacks too: train again, or delete each: `mlflow runs delete"
+            remedy = "of which runs/ has no whole copy: train again, or `mlflow runs delete"
             uri = without_passwords(tracking_uri())
             yield Finding(
                 f"MLflow has {fault} files of {_names(gone)}",
@@ -96,10 +97,13 @@ def _of_runs(experiment: TrackedExperiment) -> Iterator[_Kept]:
 
 
 def _of_models(experiment: TrackedExperiment, dataset: str | None) -> Iterator[_Kept]:
+    # What is damaged here must not replace what may be whole there.
     folders = {
-        run.info.run_id: experiment.files[fingerprint].folder
+        run.info.run_id: files.folder
         for fingerprint, same in experiment.runs.items()
         for run in same[:1]
+        for files in [experiment.files[fingerprint]]
+        if is_whole(fingerprint, files.variant, files.seed)
     }
     names = {f"artifacts/{name}": name for name in (ARCHITECTURE, WEIGHTS)}
     for model in experiment.models:
@@ -107,7 +111,7 @@ def _of_models(experiment: TrackedExperiment, dataset: str | None) -> Iterator[_
         folder = folders.get(run_id)
         needed: dict[str, bytes | None] = dict.fromkeys(["MLmodel", *names])
         mend = None
-        if folder is not None and all((folder / name).is_file() for name in names.values()):
+        if folder is not None:
             needed |= {path: (folder / name).read_bytes() for path, name in names.items()}
             mend = partial(_write_model, model=model, folder=folder, dataset=str(dataset))
         name = f"the model of {model.name} ({run_id})"

@@ -63,12 +63,14 @@ def _examine() -> tuple[list[str], list[Finding | Note]]:
     checks: dict[str, _Check] = {
         "Python and packages": _environment,
         "DVC's files": _dvc,
+        "runs": partial(_run_files, params),
         "MLflow's store": partial(_store, params),
     }
     if params:
         checks["mirrors"] = partial(_mirrors, params)
     for name, check in checks.items():
-        remarks += _results(name, check)
+        # A damaged file may stop more than one check.
+        remarks += [remark for remark in _results(name, check) if remark not in remarks]
     return ["params.yaml", *checks], remarks
 
 
@@ -101,6 +103,12 @@ def _dvc() -> Iterator[Finding]:
     from pipeline.health import dvc_state
 
     return dvc_state.findings(at_work=dvc_state.is_at_work())
+
+
+def _run_files(params: Params | None) -> Iterator[Finding | Note]:
+    from pipeline.health import run_files
+
+    return run_files.findings(params.variants) if params else iter(())
 
 
 def _mirrors(params: Params) -> Iterator[Finding | Note]:

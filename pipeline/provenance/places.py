@@ -10,6 +10,9 @@ from urllib.parse import quote
 from pipeline.errors import without_passwords
 from pipeline.stores.postgresql import UnusableAddressError, with_driver
 
+# By which MLflow is told to take folders all the same.
+_TAKES_FOLDERS = "MLFLOW_ALLOW_FILE_STORE"
+
 
 def project_root() -> Path:
     """Returns the folder of the checkout that owns the tracking store.
@@ -35,7 +38,18 @@ def tracking_uri() -> str:
         raise UnusableAddressError(
             f"MLFLOW_TRACKING_URI={shown.removeprefix(scheme)} has no scheme: write {shown}"
         )
+    if given and _is_folder(given) and os.environ.get(_TAKES_FOLDERS, "").lower() != "true":
+        raise UnusableAddressError(
+            f"MLFLOW_TRACKING_URI={given} is a folder, which MLflow no longer writes to: name a "
+            "database instead, as in sqlite:///mlflow.db"
+        )
     return with_driver(given or own)
+
+
+def _is_folder(address: str) -> bool:
+    """Returns whether MLflow would take an address for a folder."""
+    scheme, has_scheme, _ = address.partition(":")
+    return scheme == "file" if has_scheme else not address.startswith("databricks")
 
 
 def _forgotten_scheme(address: str) -> str:

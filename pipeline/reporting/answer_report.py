@@ -466,6 +466,8 @@ def _(answer: Search) -> list[Block]:
         " To know whether it is better than another, run both again with the same new seeds, and "
         "compare these (--where)."
     )
+    if answer.settings > (listed_here := len(answer.best)):
+        told += f" The table has the best {listed_here} of them."
     return [
         Heading(f"{answer.factor}: the best of {answer.settings} settings, and no verdict"),
         Paragraph(told),
@@ -521,13 +523,14 @@ def _notes(basis: Basis) -> Iterator[str]:
     for factor, confounders in basis.confounders:
         always = [of.name for of in confounders if of.always]
         partly = [of.name for of in confounders if not of.always]
+        differs = f"{factor} differ" if " and " in factor else f"{factor} differs"
         if always:
             yield (
-                f"Wherever {factor} differs, so do these, and each may make the difference: "
+                f"Wherever {differs}, so do these, and each may make the difference: "
                 f"{listed(always)}."
             )
         if partly:
-            yield f"Not always the same where {factor} differs: {listed(partly)}."
+            yield f"Not always the same where {differs}: {listed(partly)}."
     if basis.copies:
         yield (
             f"{_runs(basis.copies)} counted as one with another, because all their metrics are the "

@@ -21,6 +21,8 @@ _WANTED = "a table (.csv or .parquet)"
 _MOST_UNPACKED = 2**30
 _COUNTED_AT_ONCE = 100_000
 _DAMAGED = (ValueError, OSError, pa.ArrowException, OverflowError, MemoryError)
+# As pandas writes and reads them.
+_TRUTH = {"True": "1", "TRUE": "1", "true": "1", "False": "0", "FALSE": "0", "false": "0"}
 # How many columns a message names.
 _NAMED = 3
 
@@ -116,7 +118,7 @@ def listed(names: Sequence[str]) -> str:
 
 def _numbers(path: Path, table: pd.DataFrame) -> NDArray[np.float32]:
     """Returns a table's values, of which all must be finite as float32."""
-    numbers = table.apply(pd.to_numeric, errors="coerce").to_numpy(np.float64)
+    numbers = table.replace(_TRUTH).apply(pd.to_numeric, errors="coerce").to_numpy(np.float64)
     with np.errstate(over="ignore"):
         features = numbers.astype(np.float32)
     wrong = np.argwhere(~np.isfinite(features))

@@ -79,7 +79,8 @@ def run(params: Params) -> None:
         pending = f"{len(runs) - len(mirrored)} of {len(runs)} runs and the comparison"
         raise PendingError(
             f"MLflow does not take the runs: {one_line(error)}; pending are {pending}: "
-            "`python -m pipeline track` adds them"
+            "`python -m pipeline track` adds them once it does; `python -m pipeline doctor` says "
+            "what is wrong"
         ) from None
 
     write_text(TRACKED, "\n".join([*mirrored, record.fingerprint]) + "\n")

@@ -103,7 +103,14 @@ def test_the_figure_is_a_png_where_the_output_says(compare):
     assert code == 0
     path = re.search(r"^Figure: (\S+)$", out, re.MULTILINE)[1]
     assert path == "comparisons/batch_norm-against-no_norm.png"
-    assert Path(path).read_bytes().startswith(b"\x89PNG")
+    drawn = Path(path).read_bytes()
+    assert drawn.startswith(b"\x89PNG")
+
+    assert (
+        "comparisons/batch_norm-against-no_norm-by-loss.png"
+        in compare("batch_norm", "no_norm", "--measure", "loss")[1]
+    )
+    assert Path(path).read_bytes() == drawn
 
 
 def test_markdown_links_the_figure(compare):

@@ -131,6 +131,14 @@ def test_json(command, store):
     assert Path(record["figure"]).read_bytes().startswith(b"\x89PNG")
 
 
+def test_each_store_and_question_has_a_figure_of_its_own(command, store):
+    out = command("--runs", str(store))[1]
+    (name,) = re.findall(r"^Figure: comparisons/(\S+)\.png$", out, re.MULTILINE)
+    assert name.startswith(f"{store.parent.name}-{store.stem}-")
+    asked = command("--runs", str(store), "--by", "seed")[1]
+    assert f"Figure: comparisons/{name}-seed.png" in asked
+
+
 def test_figure_and_page_go_where_they_are_wanted(command, store, tmp_path):
     code, out, err = command(
         "--runs",

@@ -10,6 +10,7 @@ from pipeline.errors import PendingError
 from pipeline.health import artifacts
 from pipeline.health.tracked_runs import TrackedExperiment, files_by_fingerprint
 from pipeline.params_file import read_params
+from pipeline.provenance.lineage import Lineage, weights_sha256, write_journal
 from pipeline.provenance.places import tracking_uri
 from pipeline.runs.tables import WEIGHTS
 from pipeline.tracking import track
@@ -133,6 +134,24 @@ def test_a_file_of_a_run_is_written_again(kept):
 
     assert finding.what.startswith("MLflow has damaged files of the run ")
     assert kept.read(path) == right
+    assert findings() == []
+
+
+@pytest.mark.parametrize("kept", ["folder"], indirect=True)
+def test_what_is_damaged_here_does_not_replace_what_is_whole_there(kept):
+    for fingerprint, files in files_by_fingerprint(VARIANTS).items():
+        sha256 = weights_sha256(files.variant, files.seed)
+        write_journal(fingerprint, Lineage({}, weights_sha256=sha256))
+    path = kept.find(in_mlflow(WEIGHTS))
+    right = kept.read(path)
+    for weights in Path("runs").rglob(WEIGHTS):
+        weights.write_bytes(weights.read_bytes()[:-1])
+
+    assert findings() == []
+    kept.remove(path)
+    (finding,) = findings()
+    assert finding.mend is None
+    kept.write(path, right)
     assert findings() == []
 
 

@@ -170,7 +170,9 @@ def test_a_healthy_project_is_reported_as_well_and_left_unchanged(healthy, exami
 
     (line,) = examine("--fix", "--relocate")
 
-    assert line.startswith("all is well: params.yaml, Python and packages, DVC's files, MLflow")
+    assert line.startswith(
+        "all is well: params.yaml, Python and packages, DVC's files, runs, MLflow"
+    )
     assert contents(healthy) == before
 
 

@@ -53,10 +53,18 @@ def test_an_address_without_its_scheme_is_refused_with_the_one_that_is_meant(
     assert str(refused.value) == f"MLFLOW_TRACKING_URI={told}"
 
 
-@pytest.mark.parametrize(
-    "given",
-    ["mlruns", "file:///a.db", "databricks", "databricks://profile", "uc:main", "C:/mlruns"],
-)
+@pytest.mark.parametrize("given", ["mlruns", "./some/store", "file:x", "file:///a.db"])
+def test_a_folder_is_refused_unless_mlflow_is_told_to_take_it(monkeypatch, given):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", given)
+    refused = f"MLFLOW_TRACKING_URI={given} is a folder, .* as in sqlite:///mlflow.db"
+    with pytest.raises(UnusableAddressError, match=refused):
+        places.tracking_uri()
+
+    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
+    assert places.tracking_uri() == given
+
+
+@pytest.mark.parametrize("given", ["databricks", "databricks://profile", "uc:main", "C:/mlruns"])
 def test_what_mlflow_takes_without_slashes_is_left_to_it(monkeypatch, given):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", given)
     assert places.tracking_uri() == given

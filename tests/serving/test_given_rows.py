@@ -42,6 +42,11 @@ def test_columns_are_found_by_name_and_others_are_told(write):
     assert (rows.left_out, rows.unknown) == (0, ("who",))
 
 
+def test_truth_values_are_1_and_0(write):
+    rows = read_rows(write(TABLE.assign(b=[True, False, True])), 10, FEATURES)
+    np.testing.assert_array_equal(rows.features, [[4, 1], [5, 0], [6, 1]])
+
+
 def test_the_first_rows_are_read_and_the_others_counted(write):
     many = pd.concat([TABLE] * 50)
     rows = read_rows(write(many.reset_index(drop=True)), 4, FEATURES)

@@ -293,6 +293,6 @@ def test_orthogonal_kernels_are_uniform_among_rotations():
     # (Mezzadri 2007); with a diagonal that is always positive it would not.
     network = dense(hidden_dims=(2,), activation="relu", initializer="orthogonal")
     model = build(network, NoNorm(), shape=(1, 2), classes=2)
-    drawn = np.array([kernels(model, seed)[0] for seed in range(400)])
-    np.testing.assert_allclose(drawn.mean(axis=0), 0, atol=0.15)
-    np.testing.assert_allclose((drawn**2).mean(axis=0), 0.5, atol=0.08)
+    drawn = np.array([kernels(model, seed)[0] for seed in range(100)])
+    np.testing.assert_allclose(drawn.mean(axis=0), 0, atol=0.3)
+    np.testing.assert_allclose((drawn**2).mean(axis=0), 0.5, atol=0.15)

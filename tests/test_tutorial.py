@@ -3,6 +3,7 @@
 That it runs, on other data too, is among the tests of the whole pipeline.
 """
 
+import json
 import re
 import tempfile
 from pathlib import Path
@@ -100,3 +101,10 @@ def test_links_lead_somewhere_from_notebook_and_page():
 def test_pictures_are_small():
     for path in export.PAGE.with_suffix("").iterdir():
         assert path.stat().st_size < 80_000
+
+
+def test_the_page_has_the_verdict_of_every_study():
+    page = export.PAGE.read_text(encoding="utf-8")
+    for path in Path().glob("studies/*/verdict.json"):
+        (told,) = re.findall(rf"\(\.\./studies/{path.parent.name}/README\.md\)\s*\|(.*)\|", page)
+        assert told.strip() == json.loads(path.read_text(encoding="utf-8"))["verdict"]

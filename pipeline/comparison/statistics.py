@@ -148,10 +148,11 @@ def _differences(
 def tying_decimals(values: NDArray[np.floating]) -> int:
     """Returns to how many decimals differences of such values are rounded, so that ties are ties.
 
-    Nine, or nine significant digits of the largest value where that is more.
+    Nine, or nine significant digits of the largest value where that is more. NumPy rounds to 300 at
+    most.
     """
     largest = np.max(np.abs(values), initial=0, where=np.isfinite(values))
-    return max(9, 8 - math.floor(math.log10(largest))) if largest > 0 else 9
+    return min(max(9, 8 - math.floor(math.log10(largest))), 300) if largest > 0 else 9
 
 
 def beyond_test_set(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 from dataclasses import replace
 from decimal import Decimal
 from itertools import combinations
@@ -39,8 +38,6 @@ from pipeline.designs.values import MISSING
 
 # Among more levels each is compared with one of them, not with each other.
 MOST_WITH_EACH_OTHER = 6
-# `paired_comparison` rounds differences to nine decimals; smaller values are scaled up for it.
-_SMALL = 1e-3
 # Each simulation takes up to a second; a longer one is not worth waiting for.
 _MOST_SIMULATED, _MOST_PAIRS = 6, 200
 
@@ -116,7 +113,9 @@ def _comparisons(
         differences = np.log(a) - np.log(b) if basis.metric.as_ratio else a - b
         if question.unit == "folds":
             corrected = corrected_test(differences, question.folds, basis.confidence)
-        paired = _scaled_comparison(a, b, basis)
+        paired = paired_comparison(
+            a, b, basis.confidence, smaller_is_better=basis.metric.smaller_is_better
+        )
         of_level = question.runs["cell"].isin([candidate, baseline])
         compared.append(
             (
@@ -167,29 +166,6 @@ def _ratio(
     if corrected is None:
         return of
     return Ratio(of.ratio, math.exp(corrected.ci_low), math.exp(corrected.ci_high), corrected.p)
-
-
-def _scaled_comparison(
-    a: NDArray[np.float64], b: NDArray[np.float64], basis: Basis
-) -> PairedComparison:
-    largest = max(np.abs(a).max(), np.abs(b).max())
-    places = -math.floor(math.log10(largest)) if 0 < largest < _SMALL else 0
-    # The smallest numbers there are would be scaled by more than a number can be.
-    scale = 10.0 ** min(places, sys.float_info.max_10_exp)
-    paired = paired_comparison(
-        a * scale, b * scale, basis.confidence, smaller_is_better=basis.metric.smaller_is_better
-    )
-    return replace(
-        paired,
-        mean=_scaled(paired.mean, scale),
-        sd=_scaled(paired.sd, scale),
-        ci_low=_scaled(paired.ci_low, scale),
-        ci_high=_scaled(paired.ci_high, scale),
-    )
-
-
-def _scaled(value: float | None, scale: float) -> float | None:
-    return None if value is None else value / scale
 
 
 def _verdict(of: Comparison, p: float | None, basis: Basis) -> Verdict:

@@ -82,7 +82,7 @@ def test_it_needs_no_project_and_nothing_of_the_extra(light, store, tmp_path, wh
     ended = light("compare", "--runs", str(store), *where, blocked=blocked)
     assert (ended.returncode, ended.stderr) == (0, "")
     assert "momentum" in ended.stdout
-    drawn = tmp_path / "comparisons" / "mlruns-accuracy.png"
+    drawn = tmp_path / "comparisons" / f"{store.parent.name}-mlruns-accuracy.png"
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == [drawn]
 
 

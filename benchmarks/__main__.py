@@ -35,6 +35,8 @@ from pipeline.reporting.pictures import write_figure
 FOLDER, QUICK_FOLDER = Path("benchmarks"), Path("benchmarks/quick")
 SECTIONS = ("contest", "convolutions", "floor", "growth", "pipeline", "stores")
 WAITING = "waiting"
+# Those that are told no more than whether to be quick.
+_ALIKE = {"floor": floor_time, "growth": growth, "pipeline": pipeline_time, "stores": store_time}
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -54,16 +56,12 @@ def benchmarks(sections: tuple[str, ...], before: str | None, *, quick: bool) ->
     with _prepared(quick=quick) as data:
         for section in chosen:
             click.echo(f"{section} …", err=True)
-            measured = (
-                waiting.run(before, quick=quick)
-                if before and section == WAITING
-                else _measure(section, data, quick=quick)
-            )
+            measured = _measure(section, data, before or "", quick=quick)
             results.update(folder, section, measured, here)
     _write(folder, results.read(folder))
 
 
-def _measure(section: str, data: Path, *, quick: bool) -> dict[str, Any]:
+def _measure(section: str, data: Path, before: str, *, quick: bool) -> dict[str, Any]:
     match section:
         case "contest":
             return contest.run(_job(data), rounds=2 if quick else 5)
@@ -71,14 +69,10 @@ def _measure(section: str, data: Path, *, quick: bool) -> dict[str, Any]:
             with _prepared(quick=True) as tenth:
                 job = replace(_job(tenth), filters=(16, 32), hidden_dims=(64,))
                 return contest.run(job, 2 if quick else 5, contest.WITH_CONVOLUTIONS)
-        case "floor":
-            return floor_time.run(quick=quick)
-        case "growth":
-            return growth.run(quick=quick)
-        case "stores":
-            return store_time.run(quick=quick)
+        case "waiting":
+            return waiting.run(before, quick=quick)
         case _:
-            return pipeline_time.run(quick=quick)
+            return _ALIKE[section].run(quick=quick)
 
 
 def _write(folder: Path, measured: results.Results) -> None:

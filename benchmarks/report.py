@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 from tabulate import tabulate
 
-from benchmarks.waiting import WHOLE
+from benchmarks.waiting import ABLATION, REPRO, WHOLE
 
 FIGURE, PAGE = "speed.png", "README.md"
 # From Okabe & Ito's palette, which every kind of colour vision can tell apart.
@@ -26,7 +26,7 @@ _GIGA = 1e9
 _TIMES_AS_FAST = {"keras_fit": 60, "tf1_session": 25, "torch_eager": 12, "jax_scan": 1.3}
 _TIMES_PRODUCTS = (2, 1.3)
 _TIMES_AS_LONG = 1.5
-_TIMES_BEFORE = {"dvc repro": 0.75, "an ablation of one variant": 0.6}
+_TIMES_BEFORE = {REPRO: 0.75, ABLATION: 0.6}
 Results = Mapping[str, Any]
 
 

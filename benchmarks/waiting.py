@@ -9,9 +9,10 @@ from typing import Any
 from benchmarks.pipeline_time import fresh_clone, stage_seconds
 from benchmarks.results import spread
 
+REPRO, ABLATION = "dvc repro", "an ablation of one variant"
 _COMMANDS = {
-    "dvc repro": ("dvc", "repro"),
-    "an ablation of one variant": (
+    REPRO: ("dvc", "repro"),
+    ABLATION: (
         "dvc", "exp", "run", "--set-param", "variants.batch_norm.momentum=0.9",
     ),
 }  # fmt: skip

@@ -19,9 +19,10 @@ from mlflow.store.artifact.artifact_repository_registry import get_artifact_repo
 
 from pipeline.errors import without_passwords
 from pipeline.examples.prepared import read_prepared
-from pipeline.health.findings import Finding
+from pipeline.health.findings import Finding, listed
 from pipeline.health.run_files import is_whole
-from pipeline.health.tracked_runs import TrackedExperiment, listed
+from pipeline.health.tracked_runs import TrackedExperiment
+from pipeline.provenance.lineage_file import read_lineage_file
 from pipeline.provenance.places import tracking_uri
 from pipeline.runs.manifest import read_manifest
 from pipeline.runs.tables import ARCHITECTURE, WEIGHTS
@@ -97,13 +98,14 @@ def _of_runs(experiment: TrackedExperiment) -> Iterator[_Kept]:
 
 
 def _of_models(experiment: TrackedExperiment, dataset: str | None) -> Iterator[_Kept]:
+    travelled = read_lineage_file()
     # What is damaged here must not replace what may be whole there.
     folders = {
         run.info.run_id: files.folder
         for fingerprint, same in experiment.runs.items()
         for run in same[:1]
         for files in [experiment.files[fingerprint]]
-        if is_whole(fingerprint, files.variant, files.seed)
+        if is_whole(fingerprint, files.variant, files.seed, travelled)
     }
     names = {f"artifacts/{name}": name for name in (ARCHITECTURE, WEIGHTS)}
     for model in experiment.models:

@@ -16,7 +16,7 @@ from pathlib import Path
 from ruamel.yaml import YAML
 
 from pipeline.health.backups import unused
-from pipeline.health.findings import Finding
+from pipeline.health.findings import Finding, listed
 
 DVC = Path(".dvc")
 LOCK = Path("dvc.lock")
@@ -86,9 +86,7 @@ def _take_away(damaged: list[Path], restored: list[Path]) -> None:
 
 
 def _names(paths: Iterable[Path]) -> str:
-    names = sorted(map(str, paths))
-    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    return ", ".join(names[:_NAMED]) + more
+    return listed(sorted(map(str, paths)), _NAMED)
 
 
 def _md5(path: Path) -> str:

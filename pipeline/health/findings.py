@@ -1,6 +1,6 @@
 """What `doctor` reports about a project: findings and notes."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,3 +28,9 @@ class Note:
     """Something worth knowing that is not wrong."""
 
     what: str
+
+
+def listed(names: Sequence[str], most: int = 5) -> str:
+    """Returns the first few names, and how many more there are."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more

@@ -13,7 +13,7 @@ import psutil
 from mlflow.entities import Experiment, LoggedModel, Run
 from mlflow.tracking import MlflowClient
 
-from pipeline.health.findings import Finding, Note
+from pipeline.health.findings import Finding, Note, listed
 from pipeline.health.store import is_made
 from pipeline.runs.manifest import read_manifest, trained_variants
 from pipeline.runs.tables import run_folder
@@ -33,7 +33,6 @@ from pipeline.tracking.store import (
 
 # Tags that say which process opened the run and works on it.
 HOST, PROCESS, STARTED = "process.host", "process.id", "process.started"
-_SHOWN = 5
 # How many of the latest runs and models are looked at whose files are not here.
 _LATEST = 100
 
@@ -195,12 +194,6 @@ class TrackedExperiment:
             if fingerprint is not None and fingerprint not in self.files:
                 same[fingerprint].append(run)
         return same.values()
-
-
-def listed(names: Sequence[str]) -> str:
-    """Returns the first few names, and how many more there are."""
-    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return ", ".join(names[:_SHOWN]) + more
 
 
 def _restore(experiment: Experiment) -> None:

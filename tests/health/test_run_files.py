@@ -30,7 +30,7 @@ def found():
 def test_whole_runs_are_well():
     assert found() == []
     assert all(
-        run_files.is_whole(fingerprint, variant, seed)
+        run_files.is_whole(fingerprint, variant, seed, {})
         for variant in VARIANTS
         for fingerprint, seed in read_manifest(variant).fingerprints().items()
     )
@@ -54,7 +54,7 @@ def test_weights_that_no_training_left_are_damaged():
     (finding,) = found()
     assert finding.what == f"files of runs are damaged: {cut}"
     fingerprint = read_manifest(VARIANTS[0]).fingerprint(SEEDS[-1])
-    assert not run_files.is_whole(fingerprint, VARIANTS[0], SEEDS[-1])
+    assert not run_files.is_whole(fingerprint, VARIANTS[0], SEEDS[-1], {})
 
 
 @pytest.mark.usefixtures("project")

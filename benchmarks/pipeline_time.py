@@ -118,11 +118,13 @@ class Clone:
     """A clone in which commands are run and watched."""
 
     def __init__(self, folder: Path) -> None:
-        """Prepares an environment in which this checkout's raw data are the mirror."""
+        """Prepares an environment whose mirror is `MNIST_MIRROR`, or this checkout's raw data."""
         self.folder = folder
         inherited = {k: v for k, v in os.environ.items() if not k.startswith(_OURS)}
         path = f"{Path(sys.executable).parent}{os.pathsep}{inherited['PATH']}"
-        mirror = str(RAW_FOLDER.resolve())
+        # Earlier commits take the files only as they were published.
+        mirror = os.environ.get("MNIST_MIRROR", str(RAW_FOLDER))
+        mirror = str(Path(mirror).resolve()) if Path(mirror).exists() else mirror
         settings = {"PATH": path, "MNIST_MIRROR": mirror, "PYTHONUNBUFFERED": "1"}
         self._environment = inherited | settings
 

@@ -107,7 +107,7 @@ def main(name: str = "bnlab") -> None:
         _end(
             PipelineError(
                 f"this command needs {error.name}, which is not installed: "
-                "pip install 'bnlab[pipeline]', or in a checkout `make setup`"
+                "in a checkout, `make setup` or pip install '.[pipeline]'"
             )
         )
     except OSError as error:

@@ -9,9 +9,7 @@ from pipeline.commands.lean_tensorflow import lean_tensorflow
 
 @click.command()
 @click.argument("name")
-@click.option(
-    "--quick", is_flag=True, help="Take less than a minute; the result is not to be trusted."
-)
+@click.option("--quick", is_flag=True, help="Take a minute or so; the result is not to be trusted.")
 @click.option("--workers", type=click.IntRange(min=1), envvar="BNLAB_WORKERS", help="As for train.")
 @click.option("--engine", type=click.Choice(["threads", "ray"]), help="As for train.")
 def command(name: str, workers: int | None, engine: str | None, *, quick: bool) -> None:

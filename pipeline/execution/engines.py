@@ -117,7 +117,8 @@ def engine(
         if (error.name or "").partition(".")[0] != "ray":
             raise
         raise PipelineError(
-            "Ray is not installed: pip install 'bnlab[team]', or train with --engine threads"
+            "Ray is not installed: in a checkout, pip install '.[pipeline,team]', or train with "
+            "--engine threads"
         ) from None
     check = asked.check if asked else lambda: None
     return RayEngine(address or "auto", networks, workers, check)

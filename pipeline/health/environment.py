@@ -76,7 +76,7 @@ def _packages() -> Iterator[Finding]:
         shown = ", ".join(differences[:_SHOWN])
         more = f" and {len(differences) - _SHOWN} more" if len(differences) > _SHOWN else ""
         what = f"packages differ from {LOCK}: {shown}{more}"
-        yield Finding(what, "`make setup` installs the locked ones")
+        yield Finding(what, "`rm -f .venv/.ready && make setup` installs the locked ones")
 
 
 def _locked() -> Iterator[Requirement]:

@@ -49,7 +49,7 @@ def log_comparison(address: str, experiment: str, name: str, report: str) -> str
         client.set_terminated(run.info.run_id)
     except ImportError:
         raise UnavailableError(
-            "--log into a database needs all of MLflow: pip install 'bnlab[pipeline]'"
+            "--log into a database needs all of MLflow: in a checkout, pip install '.[pipeline]'"
         ) from None
     except (MlflowException, OSError, SQLAlchemyError) as error:
         raise UnavailableError(

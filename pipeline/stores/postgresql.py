@@ -37,4 +37,6 @@ def _installed() -> str:
     for package in ("psycopg", "psycopg2"):
         if find_spec(package):
             return package
-    raise UnusableAddressError("PostgreSQL needs psycopg: pip install 'bnlab[postgresql]'")
+    raise UnusableAddressError(
+        "PostgreSQL needs psycopg: in a checkout, pip install '.[postgresql]'"
+    )

@@ -92,7 +92,7 @@ def test_a_command_of_the_pipeline_says_which_extra_it_lacks(light, name):
     ended = light(name)
     assert ended.returncode == 1
     (line,) = ended.stderr.splitlines()
-    assert "pip install 'bnlab[pipeline]'" in line
+    assert "pip install '.[pipeline]'" in line
 
 
 @pytest.mark.parametrize(

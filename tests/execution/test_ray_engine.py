@@ -284,5 +284,5 @@ def test_the_engine_is_ray_where_it_is_named_or_a_cluster_is(monkeypatch, name, 
 def test_without_ray_it_is_told_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     monkeypatch.delitem(sys.modules, "pipeline.execution.ray_engine")
-    with pytest.raises(PipelineError, match=re.escape("pip install 'bnlab[team]'")):
+    with pytest.raises(PipelineError, match=re.escape("pip install '.[pipeline,team]'")):
         engine("ray", 1, [])

@@ -73,7 +73,10 @@ def walk(clone, browser):
     with clone.ui() as (told, places):
         start = places["Runs"].partition("#")[0]
         yield "## 3. MLflow"
-        yield "`make ui` serves MLflow, and says where to look when it answers:"
+        yield (
+            "`make ui` serves MLflow until you press Ctrl-C, and says where to look when it "
+            "answers:"
+        )
         yield shown("make ui", told)
         yield (
             "MLflow's own start page is made for chat. The experiment's description there says how "
@@ -85,9 +88,9 @@ def walk(clone, browser):
         )
         yield "## 4. The runs"
         yield (
-            "A run is a variant trained on one seed, with its scores on the test set; a comparison "
-            "is a run too, with its verdict. Close MLflow's assistant, and there is room for more "
-            "columns."
+            "A run is a variant trained on one seed, with its scores on the test set. MLflow lists "
+            "the comparison, with its verdict, as a run too. Close MLflow's assistant, and there "
+            "is room for more columns."
         )
         yield photographed(
             browser, places["Runs"], "runs", "The runs in a table", until="no_norm-seed-00",
@@ -101,6 +104,7 @@ def walk(clone, browser):
         )  # fmt: skip
     yield "## 6. An ablation"
     yield (
+        "Open another terminal in the same folder, and type `source .venv/bin/activate` first. "
         "What if the moving averages forget faster? One flag, and only the variant that it touches "
         "is trained again:"
     )

@@ -60,7 +60,7 @@ def test_absent_and_differing_packages_are_reported_with_both_versions(project):
     (told,) = findings(project, lock=lock)
 
     assert f"click {CLICK} (locked ==0.1), no-such-package is absent (locked ==7)" in told
-    assert "`make setup`" in told
+    assert "`rm -f .venv/.ready && make setup`" in told
 
 
 def test_at_most_five_packages_are_named(project):

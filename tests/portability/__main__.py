@@ -107,19 +107,21 @@ def in_words(
         rows.append(f"| {name} | {marks} |")
     columns = [f"`{name}`" for name in NORMALIZATIONS] + ["report"] * bool(reported)
     of_shapes = ", ".join(f"{batch} by {inputs} by {units}" for batch, inputs, units in different)
+    of_report = (
+        """ It also makes the report of the
+present runs, and compares all its files with this machine's. For the report emulated processors do
+without NumPy's code for AVX2, in which qemu crashes."""
+        if reported
+        else ""
+    )
     return f"""\
 # Which processors give the same bits?
 
 Written by `make portability`. [docs/reproduce.md](reproduce.md#what-bit-identical-means) says what
 is promised, and how it is kept.
 
-Each row trains the notebook's networks for {STEPS} steps on made-up images and compares the SHA-256
-of all weights and scores with the committed one, for each normalisation{
-        "; and makes the report of the present runs, and compares all its files with this machine's"
-        " (in which qemu crashes in NumPy's code for AVX2, so the emulated ones go without it)"
-        if reported
-        else ""
-    }.
+Each row trains the notebook's networks for {STEPS} steps on made-up images, and compares the
+SHA-256 of all weights and scores with the committed one, for each normalisation.{of_report}
 
 | processor | {" | ".join(columns)} |
 |---|{"---|" * len(columns)}

@@ -30,7 +30,7 @@ def test_without_a_driver_the_extra_is_named_and_no_password(monkeypatch):
     with pytest.raises(UnusableAddressError) as told:
         with_driver("postgresql://me:secret@host/db")
 
-    assert str(told.value) == "PostgreSQL needs psycopg: pip install 'bnlab[postgresql]'"
+    assert str(told.value) == "PostgreSQL needs psycopg: in a checkout, pip install '.[postgresql]'"
 
 
 def test_a_password_that_is_not_quoted_is_told_and_not_shown():

@@ -107,4 +107,4 @@ lock: setup  ## resolve both requirements.lock again from pyproject.toml
 		--group peers --custom-compile-command "make lock" -o benchmarks/requirements.lock
 
 clean:  ## remove what the pipeline makes; MLflow's store, DVC's cache and .venv stay
-	rm -rf data runs evaluation .demo .team-demo .pytest_cache .ruff_cache .import_linter_cache .hypothesis .coverage
+	rm -rf data/raw data/prepared.npz runs evaluation .demo .team-demo .pytest_cache .ruff_cache .import_linter_cache .hypothesis .coverage

@@ -42,6 +42,8 @@ def command(
     """
     if all_runs == bool(runs):
         raise click.UsageError("name a RUN, or give --all")
+    if checkout and engine:
+        raise click.UsageError("--checkout goes by RAY_ADDRESS alone: leave --engine out")
     waits.tell("looking for the records of the runs")
     from pipeline.params_file import read_params
     from pipeline.reproduction import reproduce

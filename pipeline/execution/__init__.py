@@ -1,1 +1,1 @@
-"""How runs are made and watched: checkpoints, interruption, progress, live view."""
+"""How runs are made and watched: engines, checkpoints, interruption, progress."""

@@ -40,7 +40,7 @@ def dvc_process() -> psutil.Process | None:
         return None
     for process in psutil.Process().parents():
         try:
-            if _arguments(process.cmdline()) is not None:
+            if arguments_of_dvc(process.cmdline()) is not None:
                 return process
         except psutil.Error:
             continue
@@ -73,7 +73,7 @@ def made_meanwhile(message: str) -> str:
     if process is None or not _MADE.search(message):
         return ""
     with suppress(psutil.Error):
-        command = shlex.join(["dvc", *(_arguments(process.cmdline()) or [])])
+        command = shlex.join(["dvc", *(arguments_of_dvc(process.cmdline()) or [])])
         running = f"`{one_line(command, longest=100)}`, which is running now, "
         return f"{_MADE.sub(lambda _: running, message)}; try again when it has ended"
     return ""
@@ -90,14 +90,14 @@ def _at_work() -> psutil.Process | None:
         # One that was killed leaves its number, which another program may have by now.
         with suppress(psutil.Error):
             process = psutil.Process(number)
-            if _arguments(process.cmdline()) is not None:
+            if arguments_of_dvc(process.cmdline()) is not None:
                 return process
     return None
 
 
 def asks_for_force(command_line: Sequence[str]) -> bool:
     """Returns whether a command line is DVC's, with `--force`, in whatever form."""
-    arguments = _arguments(command_line) or []
+    arguments = arguments_of_dvc(command_line) or []
     if not any(_MAY_BE_FORCE.match(argument) for argument in arguments):
         return False
     # This takes half a second, for it imports all of DVC's commands.
@@ -106,7 +106,7 @@ def asks_for_force(command_line: Sequence[str]) -> bool:
     return bool(getattr(parse_args(arguments), "force", False))
 
 
-def _arguments(command_line: Sequence[str]) -> list[str] | None:
+def arguments_of_dvc(command_line: Sequence[str]) -> list[str] | None:
     """Returns the arguments in a command line of DVC's; None if it is another program's."""
     for place, part in enumerate(command_line):
         if Path(part).name == "dvc":

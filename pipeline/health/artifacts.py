@@ -53,12 +53,12 @@ class _Kept:
     mend: Callable[[Store], None] | None
 
 
-def findings(experiment: TrackedExperiment, dataset: str | None) -> Iterator[Finding]:
+def findings(experiment: TrackedExperiment, dataset: str) -> Iterator[Finding]:
     """Yields what is lost or damaged of the runs and models on disk here, and of the latest others.
 
     Args:
         experiment: has the runs and models.
-        dataset: as in `TrainedOn`; None if it is not known.
+        dataset: as in `TrainedOn`.
     """
     kept = [*_of_runs(experiment), *_of_models(experiment, dataset)]
     with asking(), ThreadPoolExecutor(_AT_ONCE) as pool:
@@ -97,7 +97,7 @@ def _of_runs(experiment: TrackedExperiment) -> Iterator[_Kept]:
             )
 
 
-def _of_models(experiment: TrackedExperiment, dataset: str | None) -> Iterator[_Kept]:
+def _of_models(experiment: TrackedExperiment, dataset: str) -> Iterator[_Kept]:
     travelled = read_lineage_file()
     # What is damaged here must not replace what may be whole there.
     folders = {
@@ -115,7 +115,7 @@ def _of_models(experiment: TrackedExperiment, dataset: str | None) -> Iterator[_
         mend = None
         if folder is not None:
             needed |= {path: (folder / name).read_bytes() for path, name in names.items()}
-            mend = partial(_write_model, model=model, folder=folder, dataset=str(dataset))
+            mend = partial(_write_model, model=model, folder=folder, dataset=dataset)
         name = f"the model of {model.name} ({run_id})"
         yield _Kept(name, run_id, model.artifact_location, needed, mend)
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from ruamel.yaml import YAML
 
+from pipeline.errors import DataError, one_line
 from pipeline.health.backups import unused
 from pipeline.health.findings import Finding, listed
 
@@ -53,9 +54,12 @@ def _cached() -> Iterator[Path]:
     if not DVC.is_dir():
         return
     # Importing DVC takes a third of a second.
-    from dvc.config import Config
+    from dvc.config import Config, ConfigError
 
-    folder = Path(Config(str(DVC))["cache"].get("dir", DVC / "cache"))
+    try:
+        folder = Path(Config(str(DVC))["cache"].get("dir", DVC / "cache"))
+    except ConfigError as error:
+        raise DataError(f"DVC's configuration cannot be read: {one_line(error)}") from None
     for path in sorted((folder / "files" / "md5").glob("??/*")):
         # A file that is still being written has a different name.
         if _OBJECT.fullmatch(path.name):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,11 +12,12 @@ import psutil
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from pipeline.execution.under_dvc import RWLOCK
+from pipeline.execution.under_dvc import RWLOCK, arguments_of_dvc
 from pipeline.files import replacing
 from pipeline.health import dvc_cache
 from pipeline.health.backups import unused
 from pipeline.health.findings import Finding
+from pipeline.provenance import lineage
 
 # DVC 3.67 stumbles over no others: `lock`, `rwlock.lock` and `btime` may be empty or damaged.
 LOCK = Path("dvc.lock")
@@ -42,16 +42,11 @@ def is_at_work() -> bool:
 def _works_here(process: psutil.Process) -> bool:
     try:
         # In this order, because the folder costs more to ask for and is refused more often.
-        if not _is_dvc(process.cmdline()):
+        if arguments_of_dvc(process.cmdline()) is None:
             return False
         return Path(process.cwd()).is_relative_to(Path.cwd())
     except (psutil.Error, OSError):
         return False
-
-
-def _is_dvc(words: list[str]) -> bool:
-    """Returns whether a command line is `dvc …`, `python …/dvc …` or `python -m dvc …`."""
-    return words[1:3] == ["-m", "dvc"] or "dvc" in {Path(word).name for word in words[:2]}
 
 
 def _rwlock() -> Finding | None:
@@ -117,14 +112,8 @@ def _fault(schema: Any, value: object) -> str:
 
 def _committed_lock() -> bytes | None:
     """Returns the dvc.lock of the last commit, if there is one and DVC would accept it."""
-    try:
-        # Without `./`, a project inside another checkout would get that checkout's file.
-        shown = subprocess.run(
-            ["git", "show", f"HEAD:./{LOCK}"], capture_output=True, check=True, timeout=30
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return None if _lock_fault(shown.stdout) else shown.stdout
+    content = lineage.committed(LOCK)
+    return None if content is None or _lock_fault(content) else content
 
 
 def _restore(committed: bytes | None) -> None:

@@ -12,13 +12,12 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
 from pipeline.errors import DataError
-from pipeline.health.findings import Finding, Note
+from pipeline.health.findings import Finding, Note, listed
 from pipeline.portable import SET_ASIDE
 from pipeline.provenance.processor import outside_promise, present_processor
 
 PROJECT = Path("pyproject.toml")
 LOCK = Path("requirements.lock")
-_SHOWN = 5
 # With what they usually hold, without white space; Keras writes its file by itself.
 _USERS_FILES = {
     Path("~/.keras/keras.json"): (
@@ -73,9 +72,7 @@ def _python() -> Iterator[Finding]:
 def _packages() -> Iterator[Finding]:
     differences = [text for requirement in _locked() if (text := _difference(requirement))]
     if differences:
-        shown = ", ".join(differences[:_SHOWN])
-        more = f" and {len(differences) - _SHOWN} more" if len(differences) > _SHOWN else ""
-        what = f"packages differ from {LOCK}: {shown}{more}"
+        what = f"packages differ from {LOCK}: {listed(differences)}"
         yield Finding(what, "`rm -f .venv/.ready && make setup` installs the locked ones")
 
 

@@ -50,7 +50,9 @@ def _server(uri: str) -> Iterator[Finding]:
         fault = "does not answer"
     if fault:
         what = f"the MLflow server {without_passwords(uri)} {fault}"
-        remedy = "start it or correct MLFLOW_TRACKING_URI, then `track` adds the runs"
+        remedy = (
+            "start it or correct MLFLOW_TRACKING_URI, then `python -m pipeline track` adds the runs"
+        )
         yield Finding(what, remedy)
 
 
@@ -72,7 +74,7 @@ def _database(path: Path) -> Iterator[Finding]:
         half_made = is_half_made(connection)
     if half_made:
         what = f"{path} is half made and holds no run: MLflow was stopped while making it"
-        remedy = "--fix sets it aside, and `track` makes a new one"
+        remedy = "--fix sets it aside, and `python -m pipeline track` makes a new one"
         yield Finding(what, remedy, lambda: _set_aside(path))
         return
     if "alembic_version" not in _tables(path):

@@ -19,6 +19,9 @@ from pipeline.runs.manifest import read_manifest, trained_variants
 from pipeline.runs.tables import run_folder
 from pipeline.tracking.store import (
     FINGERPRINT,
+    HOST,
+    PROCESS,
+    STARTED,
     asking,
     existing_client,
     is_finished,
@@ -31,8 +34,6 @@ from pipeline.tracking.store import (
     take_back,
 )
 
-# Tags that say which process opened the run and works on it.
-HOST, PROCESS, STARTED = "process.host", "process.id", "process.started"
 # How many of the latest runs and models are looked at whose files are not here.
 _LATEST = 100
 
@@ -202,8 +203,8 @@ def _restore(experiment: Experiment) -> None:
 
 
 def _delete(runs: Iterable[Run], models: Iterable[LoggedModel]) -> None:
-    client = existing_client()
     with asking():
+        client = existing_client()
         for run in runs:
             take_back(client, run)
         for model in models:

@@ -45,7 +45,7 @@ def find(text: str) -> Source | None:
     revision, colon, variant = text.rpartition(":")
     if colon and (commit := commit_called(revision)):
         whole = at(revision, commit)
-        return whole.only(variant, f"variant of {whole.description}")
+        return whole.only(variant)
     commit = commit_called(text)
     return at(text, commit) if commit else None
 

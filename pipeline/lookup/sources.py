@@ -38,7 +38,7 @@ class Source:
     whole: bool
     read: Callable[[str], Cell]
 
-    def only(self, variant: str, description: str) -> Source:
+    def only(self, variant: str) -> Source:
         """Returns one variant of this source.
 
         Raises:
@@ -48,7 +48,9 @@ class Source:
             variants = ", ".join(self.variants)
             raise ArgumentError(f"{self.name!r} has no variant {variant!r}; it has {variants}")
         name = f"{self.name}:{variant}"
-        return Source(name, description, (variant,), whole=False, read=self.read)
+        return Source(
+            name, f"variant of {self.description}", (variant,), whole=False, read=self.read
+        )
 
 
 def cell_of_run(run: RecordedRun) -> Cell:

@@ -19,7 +19,7 @@ from pipeline.errors import DataError
 from pipeline.files import write_text
 from pipeline.provenance.lineage import (
     Lineage,
-    git,
+    committed,
     read_journal,
     time_of,
     weights_sha256,
@@ -89,7 +89,7 @@ def read_lineage_file() -> dict[str, Lineage]:
 def _committed() -> dict[str, Lineage]:
     """Returns what the last commit's file has; nothing if there is none, or it is damaged."""
     try:
-        return _read(git("show", f"HEAD:./{LINEAGE_FILE}") or '{"trainings": []}')
+        return _read((committed(LINEAGE_FILE) or b'{"trainings": []}').decode("utf-8", "replace"))
     except DataError:
         return {}
 

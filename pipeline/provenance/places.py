@@ -12,6 +12,7 @@ from pipeline.stores.postgresql import UnusableAddressError, with_driver
 
 # By which MLflow is told to take folders all the same.
 _TAKES_FOLDERS = "MLFLOW_ALLOW_FILE_STORE"
+_RELATIVE = re.compile(r"(sqlite(?:\+\w+)?:///)(?!/|:memory:|file:)(.+)")
 
 
 def project_root() -> Path:
@@ -25,6 +26,8 @@ def project_root() -> Path:
 
 def tracking_uri() -> str:
     """Returns `MLFLOW_TRACKING_URI`, or the database in the checkout that owns the store.
+
+    A relative path to a database counts from that checkout.
 
     Raises:
         UnusableAddressError: if it is one of PostgreSQL that cannot be used (see `with_driver`), or
@@ -43,6 +46,8 @@ def tracking_uri() -> str:
             f"MLFLOW_TRACKING_URI={given} is a folder, which MLflow no longer writes to: name a "
             "database instead, as in sqlite:///mlflow.db"
         )
+    if given and (relative := _RELATIVE.fullmatch(given)):
+        given = f"{relative[1]}{quote(str(project_root()))}/{relative[2]}"
     return with_driver(given or own)
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Any
 
 from pipeline.comparison.measures import MEASURES
 from pipeline.comparison.statistics import Interval
-from pipeline.errors import PendingError, PipelineError
+from pipeline.errors import ParamsError, PendingError, PipelineError
 from pipeline.evaluation.results import read_test_scores, scored_epochs
 from pipeline.files import read_json
 from pipeline.params import Params
@@ -34,9 +35,16 @@ def run(params: Params, *, force: bool) -> None:
     set plays no part in the choice.
 
     Raises:
+        ParamsError: if MLflow takes no model of the experiment's name.
         PipelineError: if the verdict does not support it and `force` is not given.
         PendingError: if the comparison, the runs and MLflow do not belong together.
     """
+    name = params.tracking.experiment
+    if {"/", ":"} & set(name):
+        raise ParamsError(
+            f"MLflow takes no model with a / or : in its name: rename `experiment`, which is "
+            f"{name!r}, before a model is promoted (params.yaml, tracking)"
+        )
     comparison = read_json(_COMPARISON)
     verdict = comparison["verdict"]
     supported = verdict == "candidate_better"
@@ -55,7 +63,7 @@ def run(params: Params, *, force: bool) -> None:
     if tracked is None or model_id is None:
         raise PendingError(f"{candidate}, seed {seed}, is not in MLflow: `dvc repro` adds it")
 
-    registry = Registry(params.tracking.experiment)
+    registry = Registry(name)
     before = registry.champion()
     baseline, words = params.comparison.baseline, MEASURES[comparison["measure"]].words
     tags = {
@@ -81,9 +89,8 @@ def run(params: Params, *, force: bool) -> None:
     forced = "" if supported else f" by force: {_WHY_NOT[verdict]}"
     print(f"{tracked.info.run_name} is {CHAMPION} as version {version.version}{previous}{forced}")
     print(f"difference in test {words}: {_difference(comparison)}")
-    print(
-        f"serve it: mlflow models serve -m models:/{registry.name}@{CHAMPION} --env-manager local"
-    )
+    model = shlex.quote(f"models:/{registry.name}@{CHAMPION}")
+    print(f"serve it: mlflow models serve -m {model} --env-manager local")
 
 
 def _best_on_validation(variant: str, measure: str) -> int:

@@ -72,6 +72,7 @@ class Database:
         self._engine = engine
         self._name = name
         self._keeps = keeps
+        self._chosen = select(_RUNS.c.run_uuid)
 
     def experiments(self) -> list[Experiment]:
         """Returns all experiments."""
@@ -89,7 +90,7 @@ class Database:
         ids = [int(experiment.id) for experiment in experiments]
         with self._connection() as connection:
             runs = _read(connection, select(_RUNS).where(_RUNS.c.experiment_id.in_(ids)))
-            chosen = select(_RUNS.c.run_uuid).where(_RUNS.c.experiment_id.in_(ids))
+            chosen = self._chosen = select(_RUNS.c.run_uuid).where(_RUNS.c.experiment_id.in_(ids))
             params, tags = (
                 _read(connection, _entries(name, chosen)).fillna({"value": ""})
                 for name in ("params", "tags")
@@ -109,7 +110,7 @@ class Database:
     def history(self, metric: str, runs: Sequence[str]) -> pd.DataFrame:
         """Returns all values of a metric."""
         with self._connection() as connection:
-            points = _points(connection, "metrics", select(_RUNS.c.run_uuid), metric)
+            points = _points(connection, "metrics", self._chosen, metric)
         return points.loc[points["run"].isin(runs), POINT]
 
     @contextmanager

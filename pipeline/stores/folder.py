@@ -25,7 +25,7 @@ _NO_RUNS = {"tags", "datasets", "traces", "models"}
 _ENTRIES = ("params", "tags", "metrics")
 # Left by the file manager of macOS.
 _LITTER = ".DS_Store"
-_UNREADABLE = (OSError, ValueError, yaml.YAMLError)
+_UNREADABLE = (OSError, ValueError, LookupError, TypeError, yaml.YAMLError)
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
@@ -37,7 +37,7 @@ class Folder:
         if (path / _META).is_file():
             raise DataError(
                 f"{path} is the folder of one experiment; name the one above it, "
-                f"with --experiment {path.name}"
+                f"with --experiment {path.resolve().name}"
             )
         if (path / "mlruns").is_dir():
             raise DataError(f"{path} has a store in it: name {path / 'mlruns'}")
@@ -138,8 +138,7 @@ def _run(folder: Path, experiment_id: str) -> list[object]:
         experiment_id,
         _STATUS[int(meta.get("status", 1))],
         meta.get("lifecycle_stage") == "deleted",
-        meta.get("start_time"),
-        meta.get("end_time"),
+        *(float(meta.get(name) or "nan") for name in ("start_time", "end_time")),
     ]
 
 

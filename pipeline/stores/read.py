@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import quote, unquote, urlsplit
 from urllib.request import url2pathname
 
 from pipeline.errors import ArgumentError, DataError, MissingInputError, without_passwords
@@ -58,32 +58,39 @@ def read_store(
 
 def tracking_uri(address: str) -> str:
     """Returns the address of a store that could be read, as MLflow takes it."""
-    scheme = match[1].lower() if (match := _SCHEME.match(address)) else ""
-    if scheme in {"http", "https", "file"}:
-        return address
+    scheme = _scheme(address)
+    if scheme in {"http", "https"}:
+        # Of a page of MLflow's, the server alone.
+        return address.partition("#")[0].rstrip("/")
     if scheme.startswith("postgres"):
         return with_driver(address)
-    path = (_sqlite_path(address) if scheme.startswith("sqlite") else Path(address)).resolve()
-    return path.as_uri() if path.is_dir() else f"sqlite:///{path}"
+    path = _path(address, scheme).resolve()
+    # MLflow reads `%20` in a path as a space.
+    return path.as_uri() if path.is_dir() else f"sqlite:///{quote(str(path))}"
 
 
 def _store(address: str) -> Store:
     """Returns the store at an address; each kind imports only what it needs."""
-    scheme = match[1].lower() if (match := _SCHEME.match(address)) else ""
-    kind = scheme.partition("+")[0]
-    if kind in {"http", "https"}:
+    scheme = _scheme(address)
+    if (kind := scheme.partition("+")[0]) in {"http", "https"}:
         from pipeline.stores.server import Server
 
         return Server(address)
     if kind in {"postgresql", "postgres"}:
         return _postgresql(address)
-    if kind == "sqlite":
-        return _file(_sqlite_path(address))
-    if kind == "file":
-        return _file(Path(url2pathname(urlsplit(address).path)))
-    if "://" in address:
+    if "://" in address and kind not in {"sqlite", "file"}:
         raise ArgumentError(f"{without_passwords(address)} is no store; a store is {_ALLOWED}")
-    return _file(Path(address))
+    return _file(_path(address, scheme))
+
+
+def _scheme(address: str) -> str:
+    return match[1].lower() if (match := _SCHEME.match(address)) else ""
+
+
+def _path(address: str, scheme: str) -> Path:
+    if scheme.startswith("sqlite"):
+        return _sqlite_path(address)
+    return Path(url2pathname(urlsplit(address).path)) if scheme == "file" else Path(address)
 
 
 def _postgresql(address: str) -> Store:
@@ -108,7 +115,7 @@ def _sqlite_path(address: str) -> Path:
             f"{address} names no file: sqlite:///mlflow.db, or sqlite:////home/me/mlflow.db "
             "from the root"
         )
-    return Path(path[1])
+    return Path(unquote(path[1]))
 
 
 def _file(path: Path) -> Store:

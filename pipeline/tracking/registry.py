@@ -26,8 +26,10 @@ class Registry:
 
         Raises:
             MissingInputError: if it is a file that does not exist.
+            PendingError: if MLflow does not answer.
         """
-        self._client = existing_client()
+        with asking():
+            self._client = existing_client()
         self.name = name
         # MLflow needs this to resolve the `models:/` address of a version.
         mlflow.set_tracking_uri(tracking_uri())

@@ -69,6 +69,8 @@ TRACKING_ERRORS = (
     TakenBackError, OSError, ImportError,
 )  # fmt: skip
 FINGERPRINT = "bnlab.fingerprint"
+# Which process opened the run and works on it.
+HOST, PROCESS, STARTED = "process.host", "process.id", "process.started"
 # The most points that MLflow takes in one call.
 _POINTS_PER_CALL = 1000
 _LINEAGE_PREFIXES = ("git.", "dvc.", "lineage.", "mlflow.source.git.")
@@ -644,9 +646,9 @@ def _this_process() -> dict[str, str]:
     """Returns tags by which `doctor` can tell whether this process still works on a run."""
     process = psutil.Process()
     return {
-        "process.host": platform.node(),
-        "process.id": str(process.pid),
-        "process.started": str(process.create_time()),
+        HOST: platform.node(),
+        PROCESS: str(process.pid),
+        STARTED: str(process.create_time()),
     }
 
 

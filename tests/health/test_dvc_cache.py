@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.errors import DataError
 from pipeline.health import dvc_cache, dvc_state
 from tests.health.dvc import dvc
 
@@ -30,6 +31,14 @@ def flip(path):
 def test_a_whole_cache_is_well():
     assert len(list(Path(".dvc/cache/files/md5").glob("*/*"))) == 3
     assert dvc_cache.finding() is None
+
+
+@pytest.mark.usefixtures("repository")
+def test_a_damaged_configuration_is_told_in_a_line():
+    Path(".dvc/config").write_text("<<<<<<< ours\n[core]\n")
+
+    with pytest.raises(DataError, match="DVC's configuration cannot be read: "):
+        dvc_cache.finding()
 
 
 def test_without_dvc_nothing_is_reported(project):

@@ -174,7 +174,7 @@ def test_dvc_is_at_work_while_its_process_lives_in_this_checkout(project, tmp_pa
     for folder in (project / "below", tmp_path_factory.mktemp("elsewhere")):
         folder.mkdir(exist_ok=True)
         (folder / "dvc.py").write_text("print(flush=True); input()")
-        program = [sys.executable, "-m", "dvc", "repro"]
+        program = [sys.executable, "-X", "utf8", "-m", "dvc", "repro"]
         with subprocess.Popen(
             program, cwd=folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE
         ) as process:

@@ -49,7 +49,8 @@ def test_labels_are_those_of_the_same_data_alone(project):
 def test_a_source_gives_the_variants_that_it_has():
     whole = sources.Source("HEAD", "commit 1234567", ("a", "b"), whole=True, read=pytest.fail)
 
-    one = whole.only("b", "variant of it")
+    one = whole.only("b")
     assert (one.name, one.variants, one.whole) == ("HEAD:b", ("b",), False)
+    assert one.description == "variant of commit 1234567"
     with pytest.raises(ArgumentError, match="'HEAD' has no variant 'c'; it has a, b"):
-        whole.only("c", "")
+        whole.only("c")

@@ -30,6 +30,28 @@ def test_runs_are_tracked_in_the_root_unless_told_otherwise(project, monkeypatch
 
 
 @pytest.mark.parametrize(
+    ("given", "taken"),
+    [
+        ("sqlite:///mlflow.db", "sqlite:////home/my%20self/mlflow.db"),
+        (
+            "sqlite+pysqlite:///a/b.db?timeout=9",
+            "sqlite+pysqlite:////home/my%20self/a/b.db?timeout=9",
+        ),
+        ("sqlite:////elsewhere/mlflow.db", "sqlite:////elsewhere/mlflow.db"),
+        ("sqlite:///:memory:", "sqlite:///:memory:"),
+        ("sqlite:///file:a.db?uri=true", "sqlite:///file:a.db?uri=true"),
+    ],
+)
+def test_a_relative_database_is_in_the_root(project, monkeypatch, given, taken):
+    # As in an experiment that DVC queued, whose folder is deleted afterwards.
+    monkeypatch.chdir(project)
+    monkeypatch.setenv("DVC_ROOT", "/home/my self")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", given)
+
+    assert places.tracking_uri() == taken
+
+
+@pytest.mark.parametrize(
     ("given", "told"),
     [
         ("127.0.0.1:5999", "127.0.0.1:5999 has no scheme: write http://127.0.0.1:5999"),

@@ -197,5 +197,5 @@ def test_an_interrupted_reading_leaves_the_store_as_it_was(path, tmp_path, monke
 
 def test_postgresql_without_its_package_says_which_to_install(monkeypatch):
     monkeypatch.setattr(postgresql, "find_spec", lambda _: None)
-    with pytest.raises(ArgumentError, match=r"pip install 'bnlab\[postgresql\]'"):
+    with pytest.raises(ArgumentError, match=r"pip install '.\[postgresql\]'"):
         read_store("postgresql://me:secret@127.0.0.1/mlflow")

@@ -11,6 +11,7 @@ from pipeline.stores.read import read_store
 from tests.stores.conftest import state
 
 RUN = "a" * 31
+META = f"run_id: {RUN}1\nexperiment_id: '1'\n".encode()
 
 
 @pytest.fixture
@@ -61,6 +62,9 @@ def damaged(folder, path, content):
         ("meta.yaml", b"run_id: [unfinished"),
         ("meta.yaml", b"run_id: somebody-elses"),
         ("meta.yaml", None),
+        ("meta.yaml", META + b"status: 7\n"),
+        ("meta.yaml", META + b"status:\n"),
+        ("meta.yaml", META + b"start_time: noon\n"),
         ("metrics/loss", b""),
         ("metrics/loss", b"5 0.5 0\n6 0.2"),
         ("metrics/loss", b"5 0.5 0\n6\n"),

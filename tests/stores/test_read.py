@@ -11,7 +11,7 @@ import sqlalchemy
 from mlflow.tracking import MlflowClient
 
 from pipeline.errors import ArgumentError, DataError, MissingInputError
-from pipeline.stores.read import read_store
+from pipeline.stores.read import read_store, tracking_uri
 from tests.stores.conftest import START, state, write
 
 NAN = float("nan")
@@ -175,6 +175,33 @@ def test_an_address_as_people_type_it_and_nothing_is_changed(copied, monkeypatch
     stored.history("loss")
     assert list(stored.runs["name"]) == ["first", "second", "third", "fourth"]
     assert state(top) == before
+
+
+@pytest.mark.parametrize(
+    ("typed", "taken"),
+    [
+        ("mlruns", "file://{top}/mlruns"),
+        ("file:mlruns", "file://{top}/mlruns"),
+        ("mlflow.db", "sqlite:///{top}/mlflow.db"),
+        ("file:mlflow.db", "sqlite:///{top}/mlflow.db"),
+        ("sqlite:///mlflow.db", "sqlite:///{top}/mlflow.db"),
+        ("a b.db", "sqlite:///{top}/a%20b.db"),
+        ("sqlite:///a%20b.db", "sqlite:///{top}/a%20b.db"),
+        ("http://host:5000/#/experiments/1", "http://host:5000"),
+    ],
+)
+def test_what_could_be_read_is_named_as_mlflow_takes_it(copied, monkeypatch, typed, taken):
+    top, _ = copied
+    monkeypatch.chdir(top)
+    assert tracking_uri(typed) == taken.format(top=top)
+
+
+def test_a_name_with_a_space_can_be_given_as_mlflow_prints_it(copied, monkeypatch):
+    top, _ = copied
+    monkeypatch.chdir(top)
+    (top / "mlflow.db").rename(top / "a b.db")
+    for typed in ("a b.db", "sqlite:///a%20b.db", tracking_uri("a b.db")):
+        assert len(read_store(typed).runs) == 4
 
 
 @pytest.mark.parametrize(

@@ -108,6 +108,9 @@ def asks_for_force(command_line: Sequence[str]) -> bool:
 
 def arguments_of_dvc(command_line: Sequence[str]) -> list[str] | None:
     """Returns the arguments in a command line of DVC's; None if it is another program's."""
+    # An editor or a copy may name a file or folder called dvc.
+    if not re.match("dvc$|python", Path(*command_line[:1]).name):
+        return None
     for place, part in enumerate(command_line):
         if Path(part).name == "dvc":
             return list(command_line[place + 1 :])

@@ -16,11 +16,11 @@ from pipeline.execution.under_dvc import RWLOCK, arguments_of_dvc
 from pipeline.files import replacing
 from pipeline.health import dvc_cache
 from pipeline.health.backups import unused
+from pipeline.health.dvc_cache import LOCK
 from pipeline.health.findings import Finding
 from pipeline.provenance import lineage
 
 # DVC 3.67 stumbles over no others: `lock`, `rwlock.lock` and `btime` may be empty or damaged.
-LOCK = Path("dvc.lock")
 _CONFLICT = re.compile(rb"^<{7} ", re.MULTILINE)
 
 

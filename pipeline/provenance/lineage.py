@@ -122,6 +122,7 @@ def present_versions() -> dict[str, str]:
 
 def committed(path: Path) -> bytes | None:
     """Returns what a file of the current folder has in the commit that is checked out, or None."""
+    # Without `./`, a project inside another checkout would get that checkout's file.
     return _git_bytes("show", f"HEAD:./{path.as_posix()}")
 
 

@@ -33,22 +33,21 @@ def tracking_uri() -> str:
         UnusableAddressError: if it is one of PostgreSQL that cannot be used (see `with_driver`), or
             MLflow would take it for a folder, though it is a server's or a database's.
     """
-    # Quoted, because MLflow reads `%20` in a path as a space.
-    own = f"sqlite:///{quote(str(project_root() / 'mlflow.db'))}"
-    given = os.environ.get("MLFLOW_TRACKING_URI")
-    if given and (scheme := _forgotten_scheme(given)):
+    given = os.environ.get("MLFLOW_TRACKING_URI") or "sqlite:///mlflow.db"
+    if scheme := _forgotten_scheme(given):
         shown = without_passwords(f"{scheme}{given}")
         raise UnusableAddressError(
             f"MLFLOW_TRACKING_URI={shown.removeprefix(scheme)} has no scheme: write {shown}"
         )
-    if given and _is_folder(given) and os.environ.get(_TAKES_FOLDERS, "").lower() != "true":
+    if _is_folder(given) and os.environ.get(_TAKES_FOLDERS, "").lower() != "true":
         raise UnusableAddressError(
             f"MLFLOW_TRACKING_URI={given} is a folder, which MLflow no longer writes to: name a "
             "database instead, as in sqlite:///mlflow.db"
         )
-    if given and (relative := _RELATIVE.fullmatch(given)):
-        given = f"{relative[1]}{quote(str(project_root()))}/{relative[2]}"
-    return with_driver(given or own)
+    if relative := _RELATIVE.fullmatch(given):
+        # Quoted, because MLflow reads `%20` in a path as a space.
+        return f"{relative[1]}{quote(str(project_root()))}/{relative[2]}"
+    return with_driver(given)
 
 
 def _is_folder(address: str) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 
 from pipeline.comparison.measures import MEASURES
 from pipeline.comparison.statistics import Interval
-from pipeline.errors import ParamsError, PendingError, PipelineError
+from pipeline.errors import PendingError, PipelineError
 from pipeline.evaluation.results import read_test_scores, scored_epochs
 from pipeline.files import read_json
 from pipeline.params import Params
@@ -35,16 +35,10 @@ def run(params: Params, *, force: bool) -> None:
     set plays no part in the choice.
 
     Raises:
-        ParamsError: if MLflow takes no model of the experiment's name.
+        ParamsError: if MLflow takes no model of the experiment's name; see `Registry.crown`.
         PipelineError: if the verdict does not support it and `force` is not given.
         PendingError: if the comparison, the runs and MLflow do not belong together.
     """
-    name = params.tracking.experiment
-    if {"/", ":"} & set(name):
-        raise ParamsError(
-            f"MLflow takes no model with a / or : in its name: rename `experiment`, which is "
-            f"{name!r}, before a model is promoted (params.yaml, tracking)"
-        )
     comparison = read_json(_COMPARISON)
     verdict = comparison["verdict"]
     supported = verdict == "candidate_better"
@@ -63,7 +57,7 @@ def run(params: Params, *, force: bool) -> None:
     if tracked is None or model_id is None:
         raise PendingError(f"{candidate}, seed {seed}, is not in MLflow: `dvc repro` adds it")
 
-    registry = Registry(name)
+    registry = Registry(params.tracking.experiment)
     before = registry.champion()
     baseline, words = params.comparison.baseline, MEASURES[comparison["measure"]].words
     tags = {

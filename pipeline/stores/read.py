@@ -75,7 +75,7 @@ def _store(address: str) -> Store:
     if (kind := scheme.partition("+")[0]) in {"http", "https"}:
         from pipeline.stores.server import Server
 
-        return Server(address)
+        return Server(tracking_uri(address))
     if kind in {"postgresql", "postgres"}:
         return _postgresql(address)
     if "://" in address and kind not in {"sqlite", "file"}:

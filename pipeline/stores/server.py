@@ -29,11 +29,9 @@ class Server:
     """A server of MLflow, of any version since 1.0."""
 
     def __init__(self, address: str) -> None:
-        """Takes the address, as one would type it in a browser."""
-        # What follows is a page of MLflow's UI.
-        host = address.partition("#")[0].rstrip("/")
-        self._name = without_passwords(host)
-        self._credentials = get_default_host_creds(host)
+        """Takes its address, as MLflow does."""
+        self._name = without_passwords(address)
+        self._credentials = get_default_host_creds(address)
 
     def experiments(self) -> list[Experiment]:
         """Returns all experiments."""

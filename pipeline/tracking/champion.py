@@ -42,6 +42,7 @@ def crown_from_file(name: str, runs: Mapping[str, Run]) -> None:
 
     Raises:
         DataError: if the file is damaged.
+        ParamsError: if MLflow takes no model of that name.
         PendingError: if MLflow does not answer.
     """
     try:

@@ -10,7 +10,7 @@ from pathlib import Path
 import mlflow
 from mlflow.entities.model_registry import ModelVersion
 
-from pipeline.errors import MissingInputError
+from pipeline.errors import MissingInputError, ParamsError
 from pipeline.provenance.places import tracking_uri
 from pipeline.tracking.patience import persistent
 from pipeline.tracking.store import asking, existing_client, moving_files, paged, store_lock
@@ -81,7 +81,16 @@ class Registry:
             run_id: of the run that made the model.
             tags: of the version; earlier values are replaced.
             description: of the version, likewise.
+
+        Raises:
+            ParamsError: if MLflow takes no model of this name.
+            PendingError: if MLflow does not answer.
         """
+        if {"/", ":"} & set(self.name):
+            raise ParamsError(
+                f"MLflow takes no model with a / or : in its name: rename `experiment`, which is "
+                f"{self.name!r}, before a model is promoted (params.yaml, tracking)"
+            )
         with asking(), self._lock:
             return self._crowned(model_id, run_id, tags, description)
 

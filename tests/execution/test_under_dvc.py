@@ -47,6 +47,9 @@ def test_by_hand_there_is_no_stage_no_dvc_and_no_force(monkeypatch):
         ("dvc exp run -Sform=1 -n f", False),
         ("dvc exp exec-run --infofile .dvc/tmp/exps/run/f.run", False),
         ("sh -c dvc-of-mine --force", False),
+        ("/usr/bin/python3.11 -X utf8 -m dvc repro -f", True),
+        ("cp --force dvc elsewhere", False),
+        ("", False),
     ],
 )
 def test_a_command_line_is_read_as_dvc_reads_it(told, forced):

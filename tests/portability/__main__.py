@@ -108,9 +108,9 @@ def in_words(
     columns = [f"`{name}`" for name in NORMALIZATIONS] + ["report"] * bool(reported)
     of_shapes = ", ".join(f"{batch} by {inputs} by {units}" for batch, inputs, units in different)
     of_report = (
-        """ It also makes the report of the
-present runs, and compares all its files with this machine's. For the report emulated processors do
-without NumPy's code for AVX2, in which qemu crashes."""
+        """ It also makes the
+report of the present runs, and compares all its files with this machine's. For the report emulated
+processors do without NumPy's code for AVX2, in which qemu crashes."""
         if reported
         else ""
     )

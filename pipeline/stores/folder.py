@@ -6,6 +6,7 @@ into what it reads.
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -138,8 +139,12 @@ def _run(folder: Path, experiment_id: str) -> list[object]:
         experiment_id,
         _STATUS[int(meta.get("status", 1))],
         meta.get("lifecycle_stage") == "deleted",
-        *(float(meta.get(name) or "nan") for name in ("start_time", "end_time")),
+        *(_time(meta.get(name)) for name in ("start_time", "end_time")),
     ]
+
+
+def _time(written: Any) -> float:
+    return math.nan if written is None else float(written)
 
 
 def _values(folder: Path, kind: str) -> Iterator[tuple[str, str, object]]:

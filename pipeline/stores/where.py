@@ -34,7 +34,8 @@ def matching(rows: Rows, where: str | None) -> Rows:
                 row["experiment_id"],
                 tags[row["run"]].get(_USER, ""),
                 row["status"],
-                _whole(row["started"]),
+                # MLflow has no runs without one.
+                _whole(row["started"]) or 0,
                 _whole(row["ended"]),
                 "deleted" if row["deleted"] else "active",
                 run_name=row["name"] or tags[row["run"]].get(RUN_NAME),

@@ -171,3 +171,12 @@ def test_runs_from_before_there_was_a_run_id_or_status(folder):
     (old / "meta.yaml").write_text(yaml.safe_dump(meta))
     row = read_store(str(folder)).runs.loc[f"{RUN}6"]
     assert (row["name"], row["status"], row["deleted"]) == ("old one", "RUNNING", False)
+
+
+def test_a_filter_takes_runs_whose_start_is_unknown_or_0(folder):
+    for number, start in ((7, None), (8, 0)):
+        meta = {"run_id": f"{RUN}{number}", "experiment_id": "1", "start_time": start}
+        (run(folder / "1", f"{RUN}{number}") / "meta.yaml").write_text(yaml.safe_dump(meta))
+    stored = read_store(str(folder), where="attributes.status = 'RUNNING'")
+    assert stored.damaged == ()
+    assert dict(stored.runs["started"].fillna(-1)) == {f"{RUN}7": -1, f"{RUN}8": 0}

@@ -55,7 +55,6 @@ PROJECT = Contestant(
     "bnlab",
     "bnlab",
     sys.executable,
-    {"TF_NUM_INTRAOP_THREADS": "1"},
     seeds=2 * _CORES,
     epochs=5,
 )

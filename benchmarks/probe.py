@@ -59,7 +59,7 @@ def beside_floor(point: Point) -> dict[str, Any]:
 
 
 def _in_a_process(kind: str, point: Point) -> dict[str, Any]:
-    one_thread = {"TF_NUM_INTRAOP_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    one_thread = {"OPENBLAS_NUM_THREADS": "1"}
     ended = subprocess.run(
         [sys.executable, "-m", "benchmarks.probe", kind, json.dumps(asdict(point))],
         env=os.environ | one_thread | {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""},
@@ -87,8 +87,12 @@ def _growth(point: Point) -> dict[str, Any]:
 
 
 def _beside_floor(point: Point) -> dict[str, Any]:
+    import tensorflow as tf
+
     from benchmarks.engine import train_seconds
 
+    # Training in threads allows one for each processor.
+    tf.config.threading.set_intra_op_parallelism_threads(1)
     epochs = train_seconds(*_inputs(point))
     products = floor.products(point.widths, point.batch_size)
     parameters = floor.parameters(point.widths)

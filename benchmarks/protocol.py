@@ -12,12 +12,17 @@ import os
 import resource
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
 from benchmarks.job import Job, Scores, TrainMany
+from pipeline.portable import SETTINGS
 
+# Set for this project's own results when `pipeline` is imported, here and, with the job, in the
+# processes of its peers. Those run as their users have them, but for the backend and the GPU.
+_OWN_SETTINGS = {"XLA_FLAGS", *SETTINGS} - {"CUDA_VISIBLE_DEVICES", "KERAS_BACKEND"}
 # Of `ru_maxrss`: kilobytes, but on a Mac bytes.
 _MEMORY_UNIT = 1 if sys.platform == "darwin" else 1024
 
@@ -39,8 +44,15 @@ class PeerError(Exception):
     """A contestant failed at its job."""
 
 
-def serve(make: Callable[[Job], TrainMany]) -> None:
-    """Answers the tasks on standard input until it ends, with the function that `make` returns."""
+def serve(make: Callable[[Job], TrainMany], *, is_peer: bool = True) -> None:
+    """Answers the tasks on standard input until it ends, with the function that `make` returns.
+
+    Args:
+        make: returns what trains.
+        is_peer: whether it runs without this project's settings.
+    """
+    for name in _OWN_SETTINGS if is_peer else ():
+        os.environ.pop(name, None)
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
     # Libraries that print must not disturb the answers.
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
@@ -68,13 +80,16 @@ class Process:
         """Starts `python -m module` with `settings` in its environment."""
         self.module = module
         # Without GPU, so that all contestants have the same processor.
-        environment = os.environ | {"CUDA_VISIBLE_DEVICES": "", "TF_CPP_MIN_LOG_LEVEL": "3"}
+        environment = {"CUDA_VISIBLE_DEVICES": "", "TF_CPP_MIN_LOG_LEVEL": "3"}
+        inherited = {k: v for k, v in os.environ.items() if k not in _OWN_SETTINGS}
+        # What a library prints may be more than a pipe holds.
+        self._errors = tempfile.TemporaryFile("w+", encoding="utf-8")  # noqa: SIM115
         self._process = subprocess.Popen(
             [python, "-m", module],
-            env=environment | settings,
+            env=inherited | environment | settings,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stderr=self._errors,
             text=True,
         )
 
@@ -86,6 +101,7 @@ class Process:
         """Kills the process."""
         self._process.kill()
         self._process.communicate()
+        self._errors.close()
 
     def prepare(self, job: Job) -> None:
         """Sends the job, without waiting."""
@@ -118,5 +134,6 @@ class Process:
         return json.loads(line)
 
     def _failed(self) -> PeerError:
-        _, stderr = self._process.communicate()
-        return PeerError(f"{self.module} ended:\n{stderr[-4000:]}")
+        self._process.communicate()
+        self._errors.seek(0)
+        return PeerError(f"{self.module} ended:\n{self._errors.read()[-4000:]}")

@@ -17,13 +17,14 @@ XLA_FLAGS = (
     "--xla_cpu_experimental_ynn_fusion_type=",
     "--xla_backend_extra_options=xla_cpu_disable_platform_dependent_math",
     "--xla_cpu_multi_thread_eigen=false",
+    # It would cut loops by the number of threads.
+    "--xla_disable_hlo_passes=cpu-parallel-task-assigner",
 )
 SETTINGS = {
     "ONEDNN_MAX_CPU_ISA": "AVX2",
-    # Products on several threads are cut by their number. Seeds train side by side instead.
+    # Products on several threads are cut by their number. Seeds train side by side instead:
+    # `training.workers` allows as many threads as there are processors, and a product one of them.
     "TF_NUM_INTRAOP_THREADS": "1",
-    # Each logical device has a thread of its own (see `training.workers`).
-    "TF_OVERRIDE_GLOBAL_THREADPOOL": "true",
     "KERAS_BACKEND": "tensorflow",
     # Keras reads keras.json from this folder; there is none.
     "KERAS_HOME": os.devnull,

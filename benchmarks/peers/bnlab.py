@@ -49,4 +49,4 @@ def _scores(epoch: EpochScores) -> Scores:
 
 
 if __name__ == "__main__":
-    serve(make)
+    serve(make, is_peer=False)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from pipeline.comparison.statistics import PairedComparison, tying_decimals
+from pipeline.comparison.statistics import FEWEST_PAIRS, PairedComparison, tying_decimals
 from pipeline.comparison.verdict import (
     MEANINGFUL,
     ONCE,
@@ -26,8 +26,6 @@ from pipeline.comparison.words import level
 # Whether a comparison is settled, by its statistics, its p adjusted over the family, and the
 # confidence of its intervals.
 Settles = Callable[[PairedComparison, float, float], bool]
-# With fewer pairs their spread is not known.
-_FEWEST_SEEN = 3
 # The exact distribution of Wilcoxon's statistic is that of scipy up to so many pairs.
 _MOST_EXACT = 50
 
@@ -95,7 +93,7 @@ def pairs_needed(  # noqa: PLR0913
     there, at_most = len(seen), max(at_most, len(seen))
     ahead = 0.5 + abs(float(np.sign(seen).mean())) / 2
     fewest = fewest_together(confidence, family, looks)
-    if there < _FEWEST_SEEN:
+    if there < FEWEST_PAIRS:
         return Needed(there, fewest, False, ahead, power, at_most)  # noqa: FBT003
     drawn = np.random.default_rng(seed).integers(there, size=(series, at_most - there))
     simulated = np.hstack([np.broadcast_to(seen, (series, there)), seen[drawn]])

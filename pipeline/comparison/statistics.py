@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-# Fewer are not resampled: their spread is not known.
-_FEWEST_PAIRS = 3
+# Of fewer the spread is not known.
+FEWEST_PAIRS = 3
 # Resamples of the test set drawn per call: enough that calls cost little, few enough for memory.
 _DRAWN_AT_ONCE = 100
 # Values that the bootstrap over pairs holds at once: 10,000 resamples of a thousand pairs.
@@ -178,7 +178,7 @@ def beyond_test_set(
     """
     differences = candidate_right.astype(np.float64) - baseline_right.astype(np.float64)
     pairs, images = differences.shape
-    if pairs < _FEWEST_PAIRS:
+    if pairs < FEWEST_PAIRS:
         return None
     rng = np.random.default_rng(seed)
     seed_weights = rng.multinomial(pairs, np.full(pairs, 1 / pairs), size=resamples)
@@ -198,7 +198,7 @@ def beyond_test_set(
 def _bca(
     differences: NDArray[np.float64], confidence: float, resamples: int, seed: int
 ) -> Interval | None:
-    if len(differences) < _FEWEST_PAIRS:
+    if len(differences) < FEWEST_PAIRS:
         return None
     if np.ptp(differences) == 0:
         # Every resample has the same mean, so the acceleration of BCa would be 0 / 0.

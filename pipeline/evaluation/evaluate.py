@@ -33,10 +33,9 @@ def _score_runs(name: str, variant: Variant, test: Examples) -> tuple[pd.DataFra
     scorer = Scorer(model)
     for seed in range(variant.training.seeds):
         weights = read_weights(model, run_folder(name, seed))
-        probabilities = scorer.predict(weights, test.inputs)
+        probabilities, scores = scorer.predict_and_score(weights, test.inputs, test.labels)
         predicted.append(probabilities.argmax(axis=1).astype(np.uint8))
         confidence.append(probabilities.max(axis=1))
-        scores = scorer.evaluate(weights, test.inputs, test.labels)
         recalls = recall(confusion_matrix(test.labels, predicted[-1], probabilities.shape[1]))
         rows.append(
             {"seed": seed, "epoch": epochs[seed]}

@@ -14,6 +14,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from pipeline.colors import COLORS
 from pipeline.comparison.cells import Cell
 from pipeline.comparison.contrast import Contrast
+from pipeline.comparison.words import level
 from pipeline.reporting.confusion import Confusions
 from pipeline.reporting.curves import PANELS, counted, most_of, printed
 from pipeline.reporting.labels import literal, room_for, shown_names
@@ -156,14 +157,14 @@ def _draw_differences(axis: Axes, contrast: Contrast) -> None:
     axis.yaxis.set_major_locator(MaxNLocator(integer=True))
     axis.set_ylabel("Seed")
     axis.set_xlabel(f"Difference in test {measure.words} ({measure.unit})")
-    axis.set_title(_difference_title(candidate.label, baseline.label, contrast), fontsize=11)
+    axis.set_title(_difference_title(contrast), fontsize=11)
     _tidy(axis)
 
 
-def _difference_title(candidate: str, baseline: str, contrast: Contrast) -> str:
-    what, shown = f"{candidate} minus {baseline}:", "mean"
+def _difference_title(contrast: Contrast) -> str:
+    what, shown = f"{contrast.a.label} minus {contrast.b.label}:", "mean"
     if contrast.paired.ci_low is not None:
-        shown += f" and {100 * contrast.confidence:g} % interval"
+        shown += f" and {level(contrast.confidence)} interval"
     title = f"{what} {shown}"
     return title if len(title) <= _TITLE_WIDTH else f"{fill(what, _TITLE_WIDTH)}\n{shown}"
 

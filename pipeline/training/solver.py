@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
@@ -35,26 +36,45 @@ class Scorer:
         self.model = portable(model)
 
     def evaluate(
-        self, weights: Sequence[Any], inputs: Any, labels: Any, batch_size: int | None = None
+        self,
+        weights: Sequence[Any],
+        inputs: Any,
+        labels: Any,
+        batch_size: int = _CACHE_FRIENDLY,
+        rows: range | None = None,
     ) -> Scores:
-        """Returns the scores over all examples, each with the same weight.
+        """Returns the scores over examples, each with the same weight.
 
         Args:
             weights: for the model, whose own weights stay as they are.
             inputs: [examples, ...], as they were prepared.
             labels: [examples].
-            batch_size: how many examples pass through the network at once, by default the fastest.
-                The last batch may be smaller. It affects speed and memory, and the scores only by
-                rounding.
+            batch_size: how many examples pass through the network at once; the last batch is filled
+                up with examples that do not count. It affects speed and memory, and the scores
+                only by rounding.
+            rows: which examples, one after the other; by default all. Sets that are parts of the
+                same inputs share what is compiled.
         """
-        examples = len(inputs)
-        batch_size = min(batch_size or _CACHE_FRIENDLY, examples)
+        rows = range(len(inputs)) if rows is None else rows
         loss, correct = self._sums(
-            list(weights), inputs, labels, examples=examples, batch_size=batch_size
+            list(weights),
+            inputs,
+            labels,
+            tf.constant([rows.start, rows.stop]),
+            batch_size=min(batch_size, len(inputs)),
         )
-        # float32 has seven significant digits: the files should not show more.
-        mean_loss = float(f"{float(loss) / examples:.7g}")
-        return Scores(mean_loss, float(f"{int(correct) / examples:.7g}"))
+        return _means(float(loss), int(correct), len(rows))
+
+    def predict_and_score(
+        self, weights: Sequence[Any], inputs: Any, labels: Any
+    ) -> tuple[NDArray[np.float32], Scores]:
+        """Returns what `predict` does, and the scores over all examples.
+
+        All pass through the network at once. The arguments are those of `evaluate`.
+        """
+        probabilities, losses, correct = self._predicted(list(weights), inputs, labels)
+        scores = _means(math.fsum(losses.numpy()), int(correct), len(inputs))
+        return probabilities.numpy(), scores
 
     def predict(self, weights: Sequence[Any], inputs: NDArray[Any]) -> NDArray[np.float32]:
         """Returns the probability of each class: [examples, classes]."""
@@ -70,35 +90,38 @@ class Scorer:
         weights: list[tf.Tensor],
         inputs: tf.Tensor,
         labels: tf.Tensor,
+        within: tf.Tensor,
         *,
-        examples: int,
         batch_size: int,
     ) -> list[tf.Tensor]:
-        """Returns the summed loss and the number of correct answers."""
-        whole = examples // batch_size
+        """Returns the summed loss and the number of correct answers, within [start, stop)."""
+        size: Any = inputs.shape[0]
+        shape, (start, stop) = inputs.shape[1:], tf.unstack(within)
 
-        def add_batch(i: tf.Tensor, loss: tf.Tensor, correct: tf.Tensor) -> list[tf.Tensor]:
-            start, shape = i * batch_size, inputs.shape[1:]
-            more = self._batch_sums(
-                weights,
-                tf.slice(inputs, [start, *[0] * len(shape)], [batch_size, *shape]),
-                tf.slice(labels, [start], [batch_size]),
+        def add_batch(place: tf.Tensor, loss: tf.Tensor, correct: tf.Tensor) -> list[tf.Tensor]:
+            # The last batch may reach beyond `stop`, or back to where examples were counted before.
+            begin = tf.minimum(place, size - batch_size)
+            here = begin + tf.range(batch_size)
+            counts = (here >= place) & (here < stop)
+            of_batch = tf.slice(labels, [begin], [batch_size])
+            logits = self._logits(
+                weights, tf.slice(inputs, [begin, *[0] * len(shape)], [batch_size, *shape])
             )
-            return [i + 1, loss + more[0], correct + more[1]]
+            loss += tf.reduce_sum(tf.where(counts, _losses(logits, of_batch), 0.0))
+            correct += tf.reduce_sum(tf.cast(counts & _is_correct(logits, of_batch), tf.int32))
+            return [place + batch_size, loss, correct]
 
-        _, loss, correct = tf.while_loop(lambda i, *_: i < whole, add_batch, [0, 0.0, 0])
-        rest = whole * batch_size
-        if rest < examples:
-            more = self._batch_sums(weights, inputs[rest:], labels[rest:])
-            loss, correct = loss + more[0], correct + more[1]
+        _, loss, correct = tf.while_loop(lambda place, *_: place < stop, add_batch, [start, 0.0, 0])
         return [loss, correct]
 
-    def _batch_sums(
+    @_compiled
+    def _predicted(
         self, weights: list[tf.Tensor], inputs: tf.Tensor, labels: tf.Tensor
-    ) -> tuple[tf.Tensor, tf.Tensor]:
+    ) -> list[tf.Tensor]:
+        """Returns the probabilities, the losses, and the number of correct answers."""
         logits = self._logits(weights, inputs)
-        correct = tf.argmax(logits, axis=1, output_type=tf.int32) == tf.cast(labels, tf.int32)
-        return tf.reduce_sum(_losses(logits, labels)), tf.reduce_sum(tf.cast(correct, tf.int32))
+        correct = tf.reduce_sum(tf.cast(_is_correct(logits, labels), tf.int32))
+        return [tf.nn.softmax(logits), _losses(logits, labels), correct]
 
     def _logits(self, weights: list[tf.Tensor], inputs: tf.Tensor) -> tf.Tensor:
         with keras.StatelessScope(zip(self.model.weights, weights, strict=True)):
@@ -155,9 +178,12 @@ class Solver(Scorer):
         )
         return tf.nest.map_structure(tf.Variable, state)
 
-    @_compiled
     def weights(self, state: State) -> list[tf.Tensor]:
-        """Returns the model's weights in that state, in the order of `model.get_weights()`."""
+        """Returns the model's weights in that state, in the order of `model.get_weights()`.
+
+        They stay as they are when the state goes on.
+        """
+        state = tf.nest.map_structure(tf.convert_to_tensor, state)
         weights = _by_path(self.model.trainable_variables, self._kernels(state))
         weights |= _by_path(self._learner.non_trainable_variables, state.statistics)
         return [weights[variable.path] for variable in self.model.weights]
@@ -202,7 +228,7 @@ class Solver(Scorer):
 
         Args:
             state: variables, updated in place. If the state were passed in and returned as a value,
-                it would be copied, by a thread that all runs share.
+                it would be copied, by threads that all runs share.
             inputs: [examples, ...], as they were prepared.
             labels: [examples].
             batches: [steps, batch], the examples that each step sees.
@@ -249,6 +275,15 @@ def _by_path(variables: Iterable[keras.Variable], values: Iterable[Any]) -> dict
 
 def _as_vector(kernel: Any) -> tf.Tensor:
     return tf.reshape(tf.transpose(kernel), [-1])
+
+
+def _is_correct(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+    return tf.argmax(logits, axis=1, output_type=tf.int32) == tf.cast(labels, tf.int32)
+
+
+def _means(loss: float, correct: int, examples: int) -> Scores:
+    # float32 has seven significant digits: the files should not show more.
+    return Scores(float(f"{loss / examples:.7g}"), float(f"{correct / examples:.7g}"))
 
 
 def _losses(logits: tf.Tensor, labels: tf.Tensor, smoothing: float = 0) -> tf.Tensor:

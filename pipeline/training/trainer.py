@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from pipeline.examples.dataset import Dataset, Examples
+from pipeline.examples.dataset import Dataset
 from pipeline.params import Network, Normalization, Optimizer, Variant
 from pipeline.runs.epochs import EpochScores, best_epoch, is_over
 from pipeline.training import network
@@ -100,8 +100,11 @@ class Trainer:
         self._shape = dataset.train.inputs.shape[1:]
         self._classes = len(dataset.classes)
         self._moments = None if dataset.has_images else network.moments_of(dataset.train.inputs)
-        self._train = _tensors(dataset.train)
-        self._validation = _tensors(dataset.validation)
+        # In one place, so that both sets are scored by the same compiled function.
+        both = dataset.train, dataset.validation
+        self._inputs = tf.constant(np.concatenate([split.inputs for split in both]))
+        self._labels = tf.constant(np.concatenate([split.labels for split in both]))
+        self._rows = range(len(dataset.train)), range(len(dataset.train), len(self._labels))
         self._hooks = hooks or Hooks()
         self._solvers: dict[tuple[str, ...], Solver] = {}
         self._lock = threading.Lock()
@@ -148,15 +151,16 @@ class Trainer:
             batches = epoch_batches(
                 task.seed,
                 place,
-                examples=len(self._train[1]),
+                examples=len(self._rows[0]),
                 batch_size=training.batch_size,
                 steps=training.steps_per_epoch,
             )
             rates = epoch_rates(training, place, len(batches))
-            solver.train_epoch(state, *self._train, tf.constant(batches), tf.constant(rates))
+            examples = self._inputs, self._labels
+            solver.train_epoch(state, *examples, tf.constant(batches), tf.constant(rates))
             weights = solver.weights(state)
             train, validation = (
-                solver.evaluate(weights, *split) for split in (self._train, self._validation)
+                solver.evaluate(weights, *examples, rows=rows) for rows in self._rows
             )
             yield EpochScores(task.seed, place, train, validation)
 
@@ -210,10 +214,6 @@ class Trainer:
                 model = self._network(variant.network, variant.normalization)
                 self._solvers[key] = Solver(model, variant.training)
             return self._solvers[key]
-
-
-def _tensors(examples: Examples) -> tuple[tf.Tensor, tf.Tensor]:
-    return tf.constant(examples.inputs), tf.constant(examples.labels)
 
 
 def _values(variables: Iterable[Any]) -> Weights:

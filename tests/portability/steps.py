@@ -35,6 +35,8 @@ def digest(normalization: str) -> str:
     import numpy as np  # noqa: PLC0415
     import tensorflow as tf  # noqa: PLC0415
 
+    # As in training, with a thread of TensorFlow's for each processor.
+    from pipeline.training import workers  # noqa: F401, PLC0415
     from pipeline.training.network import build  # noqa: PLC0415
     from pipeline.training.solver import Solver  # noqa: PLC0415
 

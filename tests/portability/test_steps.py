@@ -1,6 +1,7 @@
 """Training has the same bits everywhere: what a hundred steps make is committed."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -60,6 +61,25 @@ def compiled(hostile, tmp_path_factory):
         capture_output=True,
     )
     return folder, json.loads(ended.stdout)["batch"]
+
+
+@pytest.mark.slow
+def test_what_is_compiled_does_not_depend_on_the_number_of_processors(tmp_path):
+    def object_code(processors):
+        folder = tmp_path / str(processors)
+        script = (
+            f"import os; os.cpu_count = lambda: {processors};"
+            "from tests.portability.steps import digest; digest('batch')"
+        )
+        subprocess.run(
+            [sys.executable, "-c", script],
+            env=os.environ | {"XLA_FLAGS": f"--xla_dump_to={folder}"},
+            check=True,
+            capture_output=True,
+        )
+        return sorted(path.read_bytes() for path in folder.glob("*.o"))
+
+    assert object_code(1) == object_code(8) != []
 
 
 @pytest.mark.slow

@@ -1,5 +1,3 @@
-from multiprocessing.pool import ThreadPool
-
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -9,6 +7,7 @@ from pipeline.params import Optimizer
 from pipeline.training.network import build, first_weights
 from pipeline.training.normalization import BatchNorm, NoNorm
 from pipeline.training.solver import Scorer, Solver
+from pipeline.training.workers import worker_pool
 from tests.networks import dense, training_with
 
 RNG = np.random.default_rng(0)
@@ -292,16 +291,38 @@ def test_gradients_agree_with_finite_differences(normalization, noise):
         np.testing.assert_allclose(before[name] - after, expected[name], atol=2e-6, err_msg=name)
 
 
-@pytest.mark.parametrize("batch_size", [1, 3, 4, 11, 500, None])
-def test_evaluation_weighs_every_example_whatever_the_batch_size(scorer, weights, batch_size):
-    z = IMAGES.reshape(11, 4) / 255 @ weights["dense_0/kernel"]
+def logits_of(images, weights):
+    """Returns what NumPy makes of the scorer's network."""
+    z = images.reshape(-1, 4) / 255 @ weights["dense_0/kernel"]
     z = (z - [0.1, -0.2, 0.3, 0]) / np.sqrt(np.array([0.5, 1, 2, 0.1]) + 0.01)
-    logits = np.maximum(z, 0) @ weights["logits/kernel"]
+    return np.maximum(z, 0) @ weights["logits/kernel"]
 
-    scores = scorer.evaluate(weights.values(), IMAGES, LABELS, batch_size)
 
-    assert scores.loss == pytest.approx(cross_entropy(logits, LABELS).mean(), rel=1e-5)
-    assert scores.accuracy == pytest.approx((logits.argmax(1) == LABELS).mean(), abs=1e-7)
+def assert_scores(scores, logits, labels):
+    assert scores.loss == pytest.approx(cross_entropy(logits, labels).mean(), rel=1e-5)
+    assert scores.accuracy == pytest.approx((logits.argmax(1) == labels).mean(), abs=1e-7)
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 4, 11, 500])
+@pytest.mark.parametrize("rows", [None, range(8), range(8, 11), range(4, 9), range(10, 11)])
+def test_evaluation_weighs_every_example_whatever_the_batch_size(scorer, weights, rows, batch_size):
+    scores = scorer.evaluate(weights.values(), IMAGES, LABELS, batch_size, rows)
+    chosen = slice(None) if rows is None else slice(rows.start, rows.stop)
+    assert_scores(scores, logits_of(IMAGES, weights)[chosen], LABELS[chosen])
+
+
+def test_sets_of_the_same_inputs_share_what_is_compiled(scorer, weights):
+    scorer.evaluate(weights.values(), IMAGES, LABELS, rows=range(8))
+    before = scorer._sums.experimental_get_tracing_count()
+    scorer.evaluate(weights.values(), IMAGES, LABELS, rows=range(8, 11))
+    assert scorer._sums.experimental_get_tracing_count() == before > 0
+
+
+def test_predictions_come_with_their_scores(scorer, weights):
+    probabilities, scores = scorer.predict_and_score(weights.values(), IMAGES, LABELS)
+    logits = logits_of(IMAGES, weights)
+    np.testing.assert_allclose(probabilities, softmax(logits), rtol=1e-4)
+    assert_scores(scores, logits, LABELS)
 
 
 def test_evaluation_and_prediction_leave_the_model_unchanged(scorer, weights):
@@ -384,7 +405,7 @@ def test_threads_share_what_is_compiled(batch_norm_solver):
     for state in alone:
         solver.train_epoch(state, IMAGES, LABELS, BATCHES, RATES)
     together = [solver.start(seed) for seed in range(4)]
-    with ThreadPool(4) as pool:
+    with worker_pool(4) as pool:
         pool.map(lambda state: solver.train_epoch(state, IMAGES, LABELS, BATCHES, RATES), together)
     for state, expected in zip(together, alone, strict=True):
         assert_same(state, expected)

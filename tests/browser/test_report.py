@@ -210,6 +210,8 @@ def test_where_nothing_was_misread_all_else_is_there(visit, write_page):
 def test_the_page_fits_the_window_and_its_theme(visit, tmp_path, viewport, scheme):
     page = visit(viewport=viewport, color_scheme=scheme)
     assert page.evaluate("document.documentElement.scrollWidth") == viewport["width"]
+    scores = page.get_by_role("region", name="Test set")
+    assert scores.evaluate("element => element.scrollWidth - element.clientWidth") <= 0
     for chart in page.locator(".chart svg").all():
         box = chart.bounding_box()
         assert box["x"] >= 0

@@ -11,6 +11,7 @@ import sys
 from collections.abc import MutableMapping
 from contextlib import suppress
 from importlib import import_module
+from pathlib import Path
 from types import FrameType
 
 import click
@@ -104,12 +105,7 @@ def main(name: str = "bnlab") -> None:
         # One of this project's own would be a fault, and wants its traceback.
         if (error.name or "pipeline").partition(".")[0] == "pipeline":
             raise
-        _end(
-            PipelineError(
-                f"this command needs {error.name}, which is not installed: "
-                "in a checkout, `make setup` or pip install '.[pipeline]'"
-            )
-        )
+        _end(PipelineError(f"this command needs {error.name}, which is not installed: {_remedy()}"))
     except OSError as error:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         _end((WriteError if full else PipelineError)(one_line(error, longest=1000)))
@@ -147,6 +143,14 @@ def _as_of_now(error: PipelineError) -> PipelineError:
         if told := under_dvc.made_meanwhile(str(error)):
             return PendingError(told)
     return error
+
+
+def _remedy() -> str:
+    """Returns how to come to the packages of a checkout."""
+    environment = Path(".venv")
+    if environment.is_dir() and environment.resolve() != Path(sys.prefix).resolve():
+        return "`source .venv/bin/activate` first"
+    return "in a checkout, `make setup` or pip install '.[pipeline]'"
 
 
 def _end(error: PipelineError) -> None:

@@ -109,4 +109,7 @@ def _stem(store: str, metric: str, asked: Asked) -> str:
     place = Path(without_passwords(store))
     # Most stores are called mlruns or mlflow.db.
     parts = [*place.parts[-2:-1], place.stem, metric, *asked.by]
+    # Other answers about the same have pictures of their own.
+    parts += [f"by-{name}" for name in asked.pair_by]
+    parts += [part for part in (asked.against and f"against-{asked.against}", asked.at) if part]
     return "-".join(part for part in parts if part.strip("/."))

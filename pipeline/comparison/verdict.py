@@ -224,13 +224,19 @@ def rule_in_words(confidence: float, family: int = 1, fewest: int | None = None)
         family: how many p values were adjusted together.
         fewest: pairs that a verdict takes, if they are not those of one look.
     """
+    alone, together = fewest_pairs(confidence), fewest_together(confidence, max(family, 1))
+    fewer = (
+        f", and with fewer than {together} in each of the {family} there is none either"
+        if fewest is None and together > alone
+        else ""
+    )
     adjusted = f", adjusted over the {family} comparisons made here (Holm)," if family > 1 else ""
     return (
         "The rule, fixed beforehand: one is better than the other if the interval of the mean "
         f"difference excludes 0, its probability of outperforming is at least {MEANINGFUL} with an "
         "interval that excludes 0.5 (Bouthillier et al. 2021), and the p value of Wilcoxon's "
         f"signed-rank test{adjusted} is at most {1 - confidence:.2g}. With fewer than "
-        f"{fewest or fewest_pairs(confidence)} pairs there is no verdict."
+        f"{fewest or alone} pairs there is no verdict{fewer}."
     )
 
 

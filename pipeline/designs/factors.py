@@ -144,7 +144,8 @@ def _inferred(columns: Columns, pair_by: Sequence[str]) -> tuple[list[str], list
         return _instead(columns), inferences
     following = _following(columns.varying[names])
     inferences += [
-        Inference(f"{name} goes with {leader}.", "--by") for name, leader in following.items()
+        Inference(f"{name} follows from {leader}: not compared by itself.", "--by")
+        for name, leader in following.items()
     ]
     names = [name for name in names if name not in following]
     blocks = columns.of_role("seed", "fold", "data")
@@ -155,7 +156,9 @@ def _inferred(columns: Columns, pair_by: Sequence[str]) -> tuple[list[str], list
             _combinations(columns, [*rest, *blocks]) == _combinations(columns, [*names, *blocks])
         )
         if idle or (columns.varying[name] == MISSING).any():
-            inferences.append(Inference(f"{name} goes with {other} {shown(value)} only.", "--by"))
+            inferences.append(
+                Inference(f"{name} was varied only where {other} is {shown(value)}.", "--by")
+            )
         names = rest if idle else names
     return names, inferences
 

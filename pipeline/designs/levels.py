@@ -79,7 +79,8 @@ def _with_needed(
 ) -> list[Comparison]:
     """Returns the same, with how many pairs would settle what is open, unless that takes long."""
     is_open = [
-        of.verdict in {"not_settled", "too_few_pairs"} and np.ptp(of_pairs) > 0
+        # How fewer pairs than any verdict takes vary says too little about those to come.
+        of.verdict == "not_settled" and np.ptp(of_pairs) > 0
         for of, of_pairs in zip(judged, differences, strict=True)
     ]
     if sum(is_open) > _MOST_SIMULATED or max(map(len, differences), default=0) > _MOST_PAIRS:

@@ -17,6 +17,8 @@ from pipeline.stores.stored_runs import StoredRuns
 # Which of a run's values counts, if not that of a step.
 WORDS_FOR_AT = ("last", "best", "mean")
 _LISTED = 12
+# Of metrics nothing else says what there is to choose from.
+_METRICS_LISTED = 60
 # What counts how far a run came, or what the machine did, is seldom what is compared.
 _COUNTERS = frozenset({"epoch", "epochs", "step", "steps", "iteration", "iterations"})
 _SYSTEM = "system/"
@@ -84,8 +86,8 @@ def _may_decide(name: str) -> bool:
 def _listed(counts: pd.Series) -> str:
     """Returns metrics with how many runs have each, the most frequent first."""
     told = [f"{name} ({count} run{'s' if count != 1 else ''})" for name, count in counts.items()]
-    more = len(told) - _LISTED
-    return ", ".join(told[:_LISTED]) + (f", and {more} more" if more > 0 else "")
+    more = len(told) - _METRICS_LISTED
+    return ", ".join(told[:_METRICS_LISTED]) + (f", and {more} more" if more > 0 else "")
 
 
 def values_at(

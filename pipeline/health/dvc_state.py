@@ -26,8 +26,9 @@ _CONFLICT = re.compile(rb"^<{7} ", re.MULTILINE)
 
 def findings(*, at_work: bool) -> Iterator[Finding]:
     """Yields what stops DVC or misleads it; offers no mend while DVC is at work here."""
-    stopping = [finding for finding in (_rwlock(), _lock()) if finding]
-    for finding in stopping or filter(None, [dvc_cache.finding()]):
+    lock = _lock()
+    # Which files were restored from a damaged cache, only dvc.lock can tell.
+    for finding in filter(None, (_rwlock(), lock or dvc_cache.finding())):
         if finding.mend and at_work:
             yield Finding(finding.what, "DVC is at work here: wait until it ends, then try again")
         else:
@@ -73,17 +74,19 @@ def _lock() -> Finding | None:
     fault = _lock_fault(content)
     if not fault:
         return None
-    what = f"{LOCK} is damaged ({fault}): every `dvc repro` stops"
+    what = (
+        f"{LOCK} is damaged ({fault}): every `dvc repro` stops, and DVC's cache cannot be checked"
+    )
     if _CONFLICT.search(content):
         return Finding(
             f"{LOCK} contains an unfinished merge", "`git checkout --ours dvc.lock` resolves it"
         )
     committed = _committed_lock()
     if committed is None:
-        remedy = "DVC writes a new one and takes results from its run cache"
+        remedy = "and DVC writes a new one and takes results from its run cache"
     else:
-        remedy = "restores the committed one"
-    return Finding(what, f"--fix keeps it as {LOCK}.damaged; {remedy}", lambda: _restore(committed))
+        remedy = "and restores the committed one"
+    return Finding(what, f"--fix keeps it as {LOCK}.damaged, {remedy}", lambda: _restore(committed))
 
 
 def _lock_fault(content: bytes) -> str:

@@ -12,7 +12,8 @@ from pipeline.stores.postgresql import UnusableAddressError, with_driver
 
 # By which MLflow is told to take folders all the same.
 _TAKES_FOLDERS = "MLFLOW_ALLOW_FILE_STORE"
-_RELATIVE = re.compile(r"(sqlite(?:\+\w+)?:///)(?!/|:memory:|file:)(.+)")
+_RELATIVE = re.compile(r"(sqlite(?:\+\w+)?:///)(?!/|file:)(.+)")
+_IN_MEMORY = re.compile(r"sqlite(\+\w+)?:/{0,3}(:memory:.*)?")
 
 
 def project_root() -> Path:
@@ -31,7 +32,8 @@ def tracking_uri() -> str:
 
     Raises:
         UnusableAddressError: if it is one of PostgreSQL that cannot be used (see `with_driver`), or
-            MLflow would take it for a folder, though it is a server's or a database's.
+            MLflow would take it for a folder, though it is a server's or a database's, or keeps
+            nothing of what is written to it.
     """
     given = os.environ.get("MLFLOW_TRACKING_URI") or "sqlite:///mlflow.db"
     if scheme := _forgotten_scheme(given):
@@ -43,6 +45,11 @@ def tracking_uri() -> str:
         raise UnusableAddressError(
             f"MLFLOW_TRACKING_URI={given} is a folder, which MLflow no longer writes to: name a "
             "database instead, as in sqlite:///mlflow.db"
+        )
+    if _IN_MEMORY.fullmatch(given):
+        raise UnusableAddressError(
+            f"MLFLOW_TRACKING_URI={given} is a database in memory, of which nothing would be left: "
+            "name a file, as in sqlite:///mlflow.db"
         )
     if relative := _RELATIVE.fullmatch(given):
         # Quoted, because MLflow reads `%20` in a path as a space.
@@ -73,5 +80,5 @@ def database() -> Path | None:
         return None
     from sqlalchemy.engine import make_url
 
-    name = make_url(uri).database or ":memory:"
-    return None if name.startswith((":memory:", "file:")) else Path(name)
+    name = make_url(uri).database or ""
+    return None if name.startswith("file:") else Path(name)

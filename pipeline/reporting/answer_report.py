@@ -235,7 +235,7 @@ def _on_pairs(answer: Paired) -> Iterator[str]:
         of = answer.friedman
         yield (
             f"Friedman's test of all {of.cells} on the {of.blocks} blocks that have every one: "
-            f"p = {p_value(of.p)}."
+            f"p = {p_value(of.p)}, by the chi-square distribution."
         )
     if most := max(of.without_partner for of in answer.comparisons):
         yield f"Runs without a partner are left out, up to {most} of a comparison."
@@ -275,7 +275,10 @@ def _rule(answer: Paired) -> Iterator[str]:
     else:
         yield rule_in_words(confidence, family)
     if answer.basis.metric.as_ratio:
-        yield "Of a ratio the interval must exclude 1."
+        yield (
+            "Of a ratio the interval, Student's of the logarithms, must exclude 1; Wilcoxon's test "
+            "is of the differences all the same."
+        )
     most, needed = max(of.paired.n for of in comparisons), comparisons[0].fewest
     if answer.unit == "folds" or most >= needed:
         return
@@ -385,6 +388,8 @@ def _(answer: Trends) -> list[Block]:
         f"at is whether {name} rises or falls with it, not each value against each. A correlation "
         "is no proof of a cause."
     )
+    if len(answer.trends) > 1:
+        told += " Each p is for itself: none is adjusted for the others."
     if answer.elsewhere:
         told += (
             f" {answer.elsewhere} runs are not in the table, because too few others were made with "

@@ -135,15 +135,16 @@ def pairing(result: PairedComparison) -> str:
     correlation = result.pairing_correlation
     if correlation is None:
         return f"{shared} Whether their results are correlated cannot be determined here."
+    told = f"(r = {correlation:.2f} over {result.n} pairs)"
     if correlation > _CORRELATED:
         return (
-            f"{shared} Here their results are correlated, which makes the intervals narrower than "
-            "those of independent runs."
+            f"{shared} Here their results are correlated {told}, which makes the interval of the "
+            "difference narrower than that of independent runs."
         )
     if correlation < -_CORRELATED:
         return (
-            f"{shared} Here their results are negatively correlated, which makes the intervals "
-            "wider than those of independent runs."
+            f"{shared} Here their results are negatively correlated {told}, which makes the "
+            "interval of the difference wider than that of independent runs."
         )
     return (
         f"{shared} Here their results are hardly correlated, so pairing gained next to nothing: "

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import wraps
 from typing import ParamSpec, TypeVar
 
 import requests
 from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError, SQLAlchemyError
+
+from pipeline.tracking.causes import causes
 
 # How long to wait for a store that others keep busy: longer than any of them should take.
 PATIENCE_SECONDS = 60
@@ -49,12 +51,12 @@ def is_conflict(error: BaseException) -> bool:
         exists = error.error_code == "RESOURCE_ALREADY_EXISTS"
         if exists or any(told in str(error) for told in _TOLD):
             return True
-    return any(_is_refused(cause) for cause in _causes(error))
+    return any(_is_refused(cause) for cause in causes(error))
 
 
 def is_outage(error: BaseException) -> bool:
     """Returns whether the store did not answer, as while its server restarts."""
-    return any(_is_gone(cause) for cause in _causes(error))
+    return any(_is_gone(cause) for cause in causes(error))
 
 
 def is_taken_back(error: BaseException) -> bool:
@@ -105,13 +107,6 @@ def _repeated(
             time.sleep(_RETRY_SECONDS)
 
     return repeat
-
-
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    """Yields an error and those that led to it: MLflow wraps what its libraries raise."""
-    while error is not None:
-        yield error
-        error = error.__cause__ or error.__context__
 
 
 def _is_refused(error: BaseException) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import platform
+import shutil
 import tempfile
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
@@ -39,12 +40,12 @@ from sqlalchemy import create_engine
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
-from pipeline.errors import PendingError, PipelineError, one_line
+from pipeline.errors import PendingError, PipelineError
 from pipeline.files import missing
 from pipeline.provenance.places import database, project_root, tracking_uri
 from pipeline.runs.tables import ARCHITECTURE, WEIGHTS
 from pipeline.stores.postgresql import UnusableAddressError
-from pipeline.tracking import patience
+from pipeline.tracking import causes, patience
 from pipeline.tracking.database import HalfMadeError, analyze, check, is_there, make
 from pipeline.tracking.experiment_pages import NOTE
 from pipeline.tracking.patience import TakenBackError, patient
@@ -338,6 +339,8 @@ class Store:
                 raise missing(path)
         with moving_files(), tempfile.TemporaryDirectory() as temporary:
             saved = f"{temporary}/model"
+            # DVC may have made the files links into its cache, which MLflow does not follow.
+            copies = [shutil.copy(folder / name, temporary) for name in _MODEL_FILES]
             mlflow.pyfunc.save_model(
                 saved,
                 mlflow_model=Model(
@@ -347,7 +350,7 @@ class Store:
                     model_id=model.model_id,
                 ),
                 python_model=str(_SERVED_MODEL),
-                artifacts={name: str(folder / name) for name in _MODEL_FILES},
+                artifacts=dict(zip(_MODEL_FILES, copies, strict=True)),
                 signature=ModelSignature(
                     _input_schema(data),
                     Schema([TensorSpec(np.dtype(np.float32), (-1, len(data.classes)))]),
@@ -570,7 +573,7 @@ def asking() -> Iterator[None]:
         # It says already what is wrong with the store.
         raise
     except TRACKING_ERRORS as error:
-        raise PendingError(f"MLflow does not answer: {one_line(error)}") from None
+        raise PendingError(f"MLflow does not answer: {causes.in_a_line(error)}") from None
 
 
 def existing_client() -> MlflowClient:

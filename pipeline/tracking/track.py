@@ -9,7 +9,7 @@ from mlflow.entities import Run
 from tqdm import tqdm
 
 from pipeline.colors import variant_colors
-from pipeline.errors import PendingError, one_line
+from pipeline.errors import PendingError
 from pipeline.evaluation.divergence import diverged_seeds
 from pipeline.evaluation.results import read_test_scores
 from pipeline.examples.dataset import Dataset
@@ -21,6 +21,7 @@ from pipeline.provenance.lineage_file import exchange
 from pipeline.runs.manifest import Manifest, read_manifest
 from pipeline.runs.tables import read_history, run_folder
 from pipeline.tracking import comparison as comparison_records
+from pipeline.tracking.causes import in_a_line
 from pipeline.tracking.cells import cell_tags
 from pipeline.tracking.champion import crown_from_file
 from pipeline.tracking.experiment_pages import COLOR, of_runs
@@ -78,7 +79,7 @@ def run(params: Params) -> None:
     except TRACKING_ERRORS as error:
         pending = f"{len(runs) - len(mirrored)} of {len(runs)} runs and the comparison"
         raise PendingError(
-            f"MLflow does not take the runs: {one_line(error)}; pending are {pending}: "
+            f"MLflow does not take the runs: {in_a_line(error)}; pending are {pending}: "
             "`python -m pipeline track` adds them once it does; `python -m pipeline doctor` says "
             "what is wrong"
         ) from None

@@ -153,6 +153,11 @@ def test_the_rule_in_words_names_its_numbers():
     assert "test is at most 0.01. With fewer than 8 pairs there is no verdict." in alone
     assert "at least 0.75" in alone
     assert "test, adjusted over the 2 comparisons made here (Holm), is at most 0.1. With" in many
+    # Twice 2 / 2⁵ is above 0.1, twice 2 / 2⁶ is not.
+    assert many.endswith(
+        "With fewer than 5 pairs there is no verdict, and with fewer than 6 in each of the 2 there "
+        "is none either."
+    )
 
 
 REPEATED = Looks(repeated=True)

@@ -60,8 +60,9 @@ def test_what_is_settled_needs_no_more():
     assert told(answer) == []
 
 
-def test_two_pairs_do_not_tell_how_pairs_vary():
-    answer = answered(in_pairs(DIFFERENCES[:2]))
+@pytest.mark.parametrize("pairs", [2, 5])
+def test_fewer_pairs_than_a_verdict_takes_do_not_tell_how_pairs_vary(pairs):
+    answer = answered(in_pairs(DIFFERENCES[:pairs]))
     assert told(answer) == []
 
 

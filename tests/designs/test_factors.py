@@ -68,7 +68,7 @@ def test_what_another_parameter_fixes_is_not_compared():
         for row in seeded("abc")
     ]
     assert names(rows) == [("model",)]
-    assert "family goes with model." in told(rows)
+    assert "family follows from model: not compared by itself." in told(rows)
 
 
 def test_a_parameter_of_one_method_is_named_with_it():
@@ -80,7 +80,7 @@ def test_a_parameter_of_one_method_is_named_with_it():
     (factor,) = factors(rows)
     assert factor.combined
     assert factor.levels == ("model line", "depth 3, model tree", "depth 5, model tree")
-    assert "depth goes with model tree only." in told(rows)
+    assert "depth was varied only where model is tree." in told(rows)
 
 
 def test_what_varies_with_the_data_in_one_method_is_not_compared():
@@ -90,7 +90,7 @@ def test_what_varies_with_the_data_in_one_method_is_not_compared():
         for model, window in (("a", 1), ("b", 2 + place))
     ]
     assert names(rows) == [("model",)]
-    assert "window goes with model b only." in told(rows)
+    assert "window was varied only where model is b." in told(rows)
 
 
 def test_a_full_factorial_is_compared_a_factor_at_a_time():

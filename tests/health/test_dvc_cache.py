@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import DataError
+from pipeline.execution.under_dvc import RWLOCK
 from pipeline.health import dvc_cache, dvc_state
 from tests.health.dvc import dvc
 
@@ -153,3 +154,13 @@ def test_nothing_is_removed_while_dvc_is_at_work():
     flip(cached(TWO))
     (finding,) = dvc_state.findings(at_work=True)
     assert finding.mend is None
+
+
+@pytest.mark.usefixtures("repository")
+def test_a_damaged_rwlock_hides_no_damaged_file():
+    flip(cached(TWO))
+    RWLOCK.write_bytes(b"")
+
+    found = [finding.what for finding in dvc_state.findings(at_work=False)]
+
+    assert [str(RWLOCK) in found[0], TWO[2:] in found[1]] == [True, True]

@@ -38,7 +38,6 @@ def test_runs_are_tracked_in_the_root_unless_told_otherwise(project, monkeypatch
             "sqlite+pysqlite:////home/my%20self/a/b.db?timeout=9",
         ),
         ("sqlite:////elsewhere/mlflow.db", "sqlite:////elsewhere/mlflow.db"),
-        ("sqlite:///:memory:", "sqlite:///:memory:"),
         ("sqlite:///file:a.db?uri=true", "sqlite:///file:a.db?uri=true"),
     ],
 )
@@ -86,6 +85,15 @@ def test_a_folder_is_refused_unless_mlflow_is_told_to_take_it(monkeypatch, given
     assert places.tracking_uri() == given
 
 
+@pytest.mark.parametrize(
+    "given", ["sqlite://", "sqlite:///", "sqlite:///:memory:", "sqlite+pysqlite:///:memory:?a=b"]
+)
+def test_a_database_that_keeps_nothing_is_refused(monkeypatch, given):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", given)
+    with pytest.raises(UnusableAddressError, match=r"in memory, .* as in sqlite:///mlflow\.db"):
+        places.tracking_uri()
+
+
 @pytest.mark.parametrize("given", ["databricks", "databricks://profile", "uc:main", "C:/mlruns"])
 def test_what_mlflow_takes_without_slashes_is_left_to_it(monkeypatch, given):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", given)
@@ -96,8 +104,6 @@ def test_what_mlflow_takes_without_slashes_is_left_to_it(monkeypatch, given):
     ("uri", "path"),
     [
         ("sqlite:////elsewhere/mlflow.db", Path("/elsewhere/mlflow.db")),
-        ("sqlite:///:memory:", None),
-        ("sqlite://", None),
         # What stands there is SQLite's own URI, not a path.
         ("sqlite:///file:/elsewhere/mlflow.db?mode=ro&uri=true", None),
         ("postgresql://127.0.0.1/mlflow", None),

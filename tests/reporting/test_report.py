@@ -138,7 +138,11 @@ def test_p_values_have_two_digits(make, p, shown):
 @pytest.mark.parametrize(
     ("correlation", "sentence"),
     [
-        (0.9, "their results are correlated, which makes the intervals narrower"),
+        (
+            0.9,
+            "their results are correlated (r = 0.90 over 10 pairs), which makes the interval of ",
+        ),
+        (-0.9, "their results are negatively correlated (r = -0.90 over 10 pairs), which makes"),
         (0.1, "their results are hardly correlated"),
     ],
 )

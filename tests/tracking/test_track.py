@@ -47,6 +47,26 @@ def test_the_store_knows_how_its_indexes_are_filled(recorded):
         assert connection.execute(of_metrics).fetchone() > (0,)
 
 
+def test_runs_that_dvc_made_links_are_recorded_with_their_models(recorded, client, tmp_path):
+    # With DVC's `cache.type = symlink`.
+    contents = {}
+    for number, path in enumerate(sorted(Path("runs").rglob("seed-*/*"))):
+        kept = tmp_path / f"{number:032x}"
+        contents[path.name] = path.read_bytes()
+        path.rename(kept)
+        path.symlink_to(kept)
+
+    runs = recorded()
+
+    assert {run.info.status for run in runs.values()} == {"FINISHED"}
+    models = client.search_logged_models([runs[NAMES[-1]].info.experiment_id])
+    assert len(models) == len(NAMES)
+    for name, content in contents.items():
+        (kept,) = Path(models[0].artifact_location.removeprefix("file://")).rglob(name)
+        assert not kept.is_symlink()
+        assert kept.stat().st_size == len(content)
+
+
 def test_runs_are_recorded_whole(recorded, client):
     runs = recorded()
 

@@ -101,8 +101,8 @@ def _expect_enough(examples: Examples, classes: tuple[str, ...], splits: int, da
         rare = int(np.argmin(counts))
         raise data_error(
             Path(data.path),
-            f"has {counts[rare]} training examples of class {_named(classes[rare])}, and "
-            f"it takes {splits}, one for each split: add some, or leave the class out",
+            f"has too few training examples of class {_named(classes[rare])}: {counts[rare]}, "
+            f"where each split takes one, {splits} in all; add some, or leave the class out",
         )
 
 

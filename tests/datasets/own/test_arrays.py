@@ -130,7 +130,7 @@ def with_one(value):
         ({"x_test": BYTES[:1], "y_test": [0]}, " has no test examples of class '1': add some"),
         (
             {"x_test": BYTES[:3], "y_test": [0, 1, 7]},
-            " has 0 training examples of class '7', and it",
+            " has too few training examples of class '7': 0,",
         ),
         ({"y_train": np.zeros(6, int)}, " has one class only, '0'"),
         ({"y_train": np.eye(6)}, ": y_train is [6, 6]: labels are [examples]; of one column for "),

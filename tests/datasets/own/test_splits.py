@@ -118,8 +118,8 @@ def test_a_class_with_too_few_examples_is_named(of_classes, test, splits):
         drawn(part(*of_classes), test=test, validation_size=2, test_size=None if test else 2)
 
     assert str(error.value) == (
-        f"own.csv has {of_classes[1]} training examples of class 'b', and it takes {splits}, one "
-        "for each split: add some, or leave the class out"
+        f"own.csv has too few training examples of class 'b': {of_classes[1]}, where each split "
+        f"takes one, {splits} in all; add some, or leave the class out"
     )
 
 

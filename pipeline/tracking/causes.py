@@ -1,0 +1,29 @@
+"""Why a store failed: MLflow wraps what its libraries raise, and says more than fits in a line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import requests
+
+from pipeline.errors import one_line
+
+
+def causes(error: BaseException | None) -> Iterator[BaseException]:
+    """Yields an error and those that led to it."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def in_a_line(error: BaseException) -> str:
+    """Returns what failed, and what to do where that is known; else what MLflow says."""
+    for cause in causes(error):
+        if isinstance(cause, requests.exceptions.ProxyError):
+            return "the proxy that is set in the environment fails: name the server in NO_PROXY"
+        if isinstance(cause, requests.exceptions.SSLError) and "WRONG_VERSION" in str(cause):
+            return "the server speaks no https: write http:// in MLFLOW_TRACKING_URI"
+    told, has_body, _ = str(error).partition(". Response body: ")
+    if has_body and "error code 404" in told:
+        return "there is no MLflow server at the path in MLFLOW_TRACKING_URI: correct it"
+    return one_line(told)

@@ -200,6 +200,18 @@ def test_wrong_workers_in_the_environment_are_reported(start, no_tensorflow):
     assert "'many' is not a valid integer" in ended.stderr
 
 
+@pytest.mark.usefixtures("project")
+def test_a_forgotten_environment_is_to_be_activated():
+    assert "make setup" in cli._remedy()
+
+    Path(".venv").mkdir()
+    assert "source .venv/bin/activate" in cli._remedy()
+
+    Path(".venv").rmdir()
+    Path(".venv").symlink_to(sys.prefix)
+    assert "make setup" in cli._remedy()
+
+
 def test_params_prints_what_each_variant_trains_with(start):
     ended = start("params")
 

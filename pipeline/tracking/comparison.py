@@ -15,7 +15,7 @@ from PIL import Image
 from pipeline.files import damaged, missing
 from pipeline.params import Comparison
 from pipeline.provenance.lineage import Lineage
-from pipeline.tracking.experiment_pages import DIFFERENCE, run_path
+from pipeline.tracking.experiment_pages import COLOR, DIFFERENCE, run_path
 from pipeline.tracking.patience import persistent
 from pipeline.tracking.records import source_tags
 from pipeline.tracking.store import Point, RunRecord, Store, is_finished
@@ -29,6 +29,8 @@ _PICTURE_WIDTH = 760
 _PICTURES = "description"
 # MLflow cuts off a description after 8,000 characters; a link to a run has fewer than 100.
 _LONGEST, _LINK = 7900, 100
+# MLflow would give a comparison the colour of some variant.
+_GREY = "#7F7F7F"
 
 
 def read_report() -> str:
@@ -77,6 +79,7 @@ def record(
         tags={
             "kind": "comparison",
             "verdict": comparison["verdict"],
+            COLOR: _GREY,
             **source_tags("compare"),
             **lineage.tags,
         },

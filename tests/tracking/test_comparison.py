@@ -7,6 +7,7 @@ import mlflow
 import pytest
 from PIL import Image
 
+from pipeline.colors import COLORS
 from pipeline.errors import DataError, MissingInputError
 from pipeline.params import Comparison
 from pipeline.provenance.lineage import Lineage
@@ -62,6 +63,7 @@ def test_a_comparison_shows_its_variants_and_its_results(mirrored):
         "confidence": "0.95",
     }  # fmt: skip
     assert run.data.tags["verdict"] == "not_settled"
+    assert run.data.tags["mlflow.runColor"] not in COLORS
     assert run.data.tags["mlflow.source.name"] == "compare"
     # What has no value has no point.
     assert run.data.metrics == {

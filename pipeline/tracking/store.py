@@ -339,8 +339,12 @@ class Store:
                 raise missing(path)
         with moving_files(), tempfile.TemporaryDirectory() as temporary:
             saved = f"{temporary}/model"
-            # DVC may have made the files links into its cache, which MLflow does not follow.
-            copies = [shutil.copy(folder / name, temporary) for name in _MODEL_FILES]
+            # MLflow does not follow links, which DVC may have made into its cache. It records where a
+            # file was, so that what is no link is not copied.
+            files = {
+                path.name: str(shutil.copy(path, temporary) if path.is_symlink() else path)
+                for path in (folder / name for name in _MODEL_FILES)
+            }
             mlflow.pyfunc.save_model(
                 saved,
                 mlflow_model=Model(
@@ -350,7 +354,7 @@ class Store:
                     model_id=model.model_id,
                 ),
                 python_model=str(_SERVED_MODEL),
-                artifacts=dict(zip(_MODEL_FILES, copies, strict=True)),
+                artifacts=files,
                 signature=ModelSignature(
                     _input_schema(data),
                     Schema([TensorSpec(np.dtype(np.float32), (-1, len(data.classes)))]),

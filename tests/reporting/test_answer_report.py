@@ -120,7 +120,7 @@ def test_a_table_of_times():
     assert of.header[4] == "A / B"
     assert re.fullmatch(r"0\.\d{3} \(0\.\d{3} to 0\.\d{3}\)", of.rows[0][4])
     assert "ratio of geometric means" in prose(TIMES)
-    assert "Of a ratio the interval must exclude 1." in prose(TIMES)
+    assert "Of a ratio the interval, Student's of the logarithms, must exclude 1;" in prose(TIMES)
 
 
 def test_several_factors_are_named():

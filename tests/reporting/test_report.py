@@ -140,9 +140,9 @@ def test_p_values_have_two_digits(make, p, shown):
     [
         (
             0.9,
-            "their results are correlated (r = 0.90 over 10 pairs), which makes the interval of ",
+            "their results are correlated (r = 0.90 over 8 pairs), which makes the interval of ",
         ),
-        (-0.9, "their results are negatively correlated (r = -0.90 over 10 pairs), which makes"),
+        (-0.9, "their results are negatively correlated (r = -0.90 over 8 pairs), which makes"),
         (0.1, "their results are hardly correlated"),
     ],
 )

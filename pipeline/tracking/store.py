@@ -339,8 +339,8 @@ class Store:
                 raise missing(path)
         with moving_files(), tempfile.TemporaryDirectory() as temporary:
             saved = f"{temporary}/model"
-            # MLflow does not follow links, which DVC may have made into its cache. It records where a
-            # file was, so that what is no link is not copied.
+            # MLflow does not follow links, which DVC may have made into its cache. Other files stay
+            # where they are, because MLflow records that place.
             files = {
                 path.name: str(shutil.copy(path, temporary) if path.is_symlink() else path)
                 for path in (folder / name for name in _MODEL_FILES)

@@ -111,5 +111,8 @@ def _stem(store: str, metric: str, asked: Asked) -> str:
     parts = [*place.parts[-2:-1], place.stem, metric, *asked.by]
     # Other answers about the same have pictures of their own.
     parts += [f"by-{name}" for name in asked.pair_by]
-    parts += [part for part in (asked.against and f"against-{asked.against}", asked.at) if part]
+    if asked.against:
+        parts.append(f"against-{asked.against}")
+    if asked.at:
+        parts.append(asked.at)
     return "-".join(part for part in parts if part.strip("/."))

@@ -11,7 +11,7 @@ from pipeline.errors import DataError, PendingError, without_passwords
 from pipeline.health.backups import opened, unused
 from pipeline.health.findings import Finding
 from pipeline.provenance.places import database, tracking_uri
-from pipeline.tracking.causes import in_a_line
+from pipeline.stores.causes import advice
 
 _PATIENCE_SECONDS = 5
 
@@ -48,7 +48,7 @@ def _server(uri: str) -> Iterator[Finding]:
         with requests.get(f"{uri.rstrip('/')}/health", timeout=_PATIENCE_SECONDS) as response:
             fault = f"answers HTTP {response.status_code}" if response.status_code >= 500 else ""
     except (requests.RequestException, ValueError) as error:
-        fault = f"does not answer: {in_a_line(error)}"
+        fault = ": ".join(filter(None, ("does not answer", advice(error))))
     if fault:
         what = f"the MLflow server {without_passwords(uri)} {fault}"
         remedy = (

@@ -11,6 +11,7 @@ from mlflow.utils.credentials import get_default_host_creds
 from mlflow.utils.rest_utils import http_request
 
 from pipeline.errors import DataError, PipelineError, UnavailableError, one_line, without_passwords
+from pipeline.stores.causes import advice
 from pipeline.stores.rows import ENTRY, POINT, RUN, Experiment, Rows, table
 from pipeline.stores.where import not_understood
 
@@ -150,8 +151,8 @@ class Server:
 
 
 def _cause(error: Exception) -> str:
-    """Returns the last part of what MLflow, requests and urllib3 say of a failed request."""
-    return one_line(str(error).rpartition(": ")[2].rstrip("')\""))
+    """Returns advice, or the last part of what MLflow, requests and urllib3 say of a request."""
+    return advice(error) or one_line(str(error).rpartition(": ")[2].rstrip("')\""))
 
 
 def _run(run: str, info: Mapping[str, Any]) -> list[object]:

@@ -12,7 +12,7 @@ import requests
 from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError, SQLAlchemyError
 
-from pipeline.tracking.causes import causes
+from pipeline.stores.causes import causes
 
 # How long to wait for a store that others keep busy: longer than any of them should take.
 PATIENCE_SECONDS = 60

@@ -44,8 +44,9 @@ from pipeline.errors import PendingError, PipelineError
 from pipeline.files import missing
 from pipeline.provenance.places import database, project_root, tracking_uri
 from pipeline.runs.tables import ARCHITECTURE, WEIGHTS
+from pipeline.stores.causes import in_a_line
 from pipeline.stores.postgresql import UnusableAddressError
-from pipeline.tracking import causes, patience
+from pipeline.tracking import patience
 from pipeline.tracking.database import HalfMadeError, analyze, check, is_there, make
 from pipeline.tracking.experiment_pages import NOTE
 from pipeline.tracking.patience import TakenBackError, patient
@@ -577,7 +578,7 @@ def asking() -> Iterator[None]:
         # It says already what is wrong with the store.
         raise
     except TRACKING_ERRORS as error:
-        raise PendingError(f"MLflow does not answer: {causes.in_a_line(error)}") from None
+        raise PendingError(f"MLflow does not answer: {in_a_line(error)}") from None
 
 
 def existing_client() -> MlflowClient:

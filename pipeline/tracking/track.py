@@ -20,8 +20,8 @@ from pipeline.provenance.lineage import Lineage, present_lineage
 from pipeline.provenance.lineage_file import exchange
 from pipeline.runs.manifest import Manifest, read_manifest
 from pipeline.runs.tables import read_history, run_folder
+from pipeline.stores.causes import in_a_line
 from pipeline.tracking import comparison as comparison_records
-from pipeline.tracking.causes import in_a_line
 from pipeline.tracking.cells import cell_tags
 from pipeline.tracking.champion import crown_from_file
 from pipeline.tracking.experiment_pages import COLOR, of_runs

@@ -13,6 +13,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from pipeline.commands.stored_comparison import _stem
+from pipeline.designs.asked import Asked
+
 CHECKOUT = Path(__file__).parents[2]
 IMPORTED_AS = {
     "scikit-learn": "sklearn", "vl-convert-python": "vl_convert", "ruamel.yaml": "ruamel",
@@ -187,3 +190,20 @@ def test_a_comparison_of_several_experiments_is_logged_in_none(command, store, t
     assert err == (
         "error: --log needs one experiment, and there are runs of 2: choose with --experiment\n"
     )
+
+
+def test_other_answers_about_the_same_runs_have_pictures_of_their_own():
+    asked = [
+        Asked(),
+        Asked(by=("model",)),
+        Asked(pair_by=("model",)),
+        Asked(against="model"),
+        Asked(at="best"),
+    ]
+    assert [_stem("here/mlruns", "f1", one) for one in asked] == [
+        "here-mlruns-f1",
+        "here-mlruns-f1-model",
+        "here-mlruns-f1-by-model",
+        "here-mlruns-f1-against-model",
+        "here-mlruns-f1-best",
+    ]

@@ -254,8 +254,7 @@ def test_a_lost_server_is_reported_without_its_password(monkeypatch):
 
     (finding,) = findings()
 
-    assert finding.what.startswith(f"the MLflow server http://127.0.0.1:{port} does not answer: ")
-    assert "secret" not in finding.what
+    assert finding.what == f"the MLflow server http://127.0.0.1:{port} does not answer"
 
 
 @pytest.mark.usefixtures("tracked_project")

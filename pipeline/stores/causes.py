@@ -16,14 +16,19 @@ def causes(error: BaseException | None) -> Iterator[BaseException]:
         error = error.__cause__ or error.__context__
 
 
-def in_a_line(error: BaseException) -> str:
-    """Returns what failed, and what to do where that is known; else what MLflow says."""
+def advice(error: BaseException) -> str:
+    """Returns why a server could not be asked and what to do, where that is known; else ''."""
     for cause in causes(error):
         if isinstance(cause, requests.exceptions.ProxyError):
             return "the proxy that is set in the environment fails: name the server in NO_PROXY"
         if isinstance(cause, requests.exceptions.SSLError) and "WRONG_VERSION" in str(cause):
-            return "the server speaks no https: write http:// in MLFLOW_TRACKING_URI"
+            return "the server speaks no https: write http:// in its address"
+    return ""
+
+
+def in_a_line(error: BaseException) -> str:
+    """Returns what failed, and what to do where that is known; else what MLflow says."""
     told, has_body, _ = str(error).partition(". Response body: ")
     if has_body and "error code 404" in told:
         return "there is no MLflow server at the path in MLFLOW_TRACKING_URI: correct it"
-    return one_line(told)
+    return advice(error) or one_line(told)

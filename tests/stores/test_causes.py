@@ -7,7 +7,7 @@ import requests
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
-from pipeline.tracking.causes import in_a_line
+from pipeline.stores.causes import in_a_line
 from tests.faults.mirror import answer
 
 
@@ -42,7 +42,7 @@ def test_a_server_without_encryption_is_told_with_the_scheme(serve):
 
     told = failure(mirror.url.replace("http://", "https://"))
 
-    assert told == "the server speaks no https: write http:// in MLFLOW_TRACKING_URI"
+    assert told == "the server speaks no https: write http:// in its address"
 
 
 @pytest.mark.parametrize(

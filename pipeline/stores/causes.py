@@ -28,6 +28,11 @@ def advice(error: BaseException) -> str:
 
 def in_a_line(error: BaseException) -> str:
     """Returns what failed, and what to do where that is known; else what MLflow says."""
+    if "got unsupported URI" in str(error):
+        return (
+            "it has no store at such an address: name a server or a database in "
+            "MLFLOW_TRACKING_URI, as in http://localhost:5000 or sqlite:///mlflow.db"
+        )
     told, has_body, _ = str(error).partition(". Response body: ")
     if has_body and "error code 404" in told:
         return "there is no MLflow server at the path in MLFLOW_TRACKING_URI: correct it"

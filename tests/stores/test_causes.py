@@ -45,6 +45,16 @@ def test_a_server_without_encryption_is_told_with_the_scheme(serve):
     assert told == "the server speaks no https: write http:// in its address"
 
 
+def test_an_address_of_no_store_is_told_with_what_could_be_one():
+    with pytest.raises(MlflowException) as failed:
+        MlflowClient("foo://tracking:5000")
+
+    told = in_a_line(failed.value)
+
+    assert told.startswith("it has no store at such an address: ")
+    assert "\n" not in told
+
+
 @pytest.mark.parametrize(
     ("message", "told"),
     [

@@ -85,7 +85,7 @@ studies: setup  ## put published claims to the test; the gallery is studies/READ
 independent: setup  ## check six studies against plain NumPy and an example against Keras, and write the results to studies/INDEPENDENT.md
 	pytest -m "" tests/independent --page studies/INDEPENDENT.md
 
-bench: setup  ## measure its speed against peers; 15 minutes, and 3 GB of packages the first time
+bench: setup  ## measure its speed against peers; half an hour, and 3 GB of packages the first time
 	@$(MAKE) --no-print-directory $(PEERS_READY)
 	dvc repro prepare
 	@python -m benchmarks

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from itertools import chain
 from pathlib import Path
@@ -106,6 +106,8 @@ def load(path: Path) -> object:
     except MarkedYAMLError as error:
         where = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
         message = f"{path}{where}: {_one_line(error.problem)}"
+        if error.problem == "mapping values are not allowed here":
+            message += "; a blank may be missing after the colon on this line or the one before"
     except _NOT_YAML as error:
         message = f"{path} is not YAML: {_one_line(error)}"
     raise ParamsError(message)
@@ -134,7 +136,8 @@ def _nodes(root: Node | None) -> Iterator[Node]:
 def _variant(name: str, block: object, *, network: object, training: object) -> Variant:
     where = f"variants.{name}"
     if not isinstance(name, str) or not _VARIANT_NAME.fullmatch(name):
-        raise _error("a variant's name", "letters, digits, `_` and `-`", name, "variants")
+        rule = "letters, digits, `_` and `-`, of which a letter is the first"
+        raise _error("a variant's name", rule, name, "variants")
     block = dict(_mapping(block, where))
     own = {key: _mapping(block.pop(key, {}), f"{where}.{key}") for key in ("network", "training")}
     if "seeds" in own["training"]:
@@ -145,6 +148,11 @@ def _variant(name: str, block: object, *, network: object, training: object) -> 
         raise ParamsError(f"{message} choose between them ({PARAMS_FILE}, {where}.network)")
     kind = _normalization_kind(block, where)
     keys = ("label", "normalization", *kind.model_fields)
+    of_others = set().union(*(of.model_fields for of in NORMALIZATIONS.values()))
+    if unused := [key for key in block if key in of_others and key not in keys]:
+        takes = f"takes {', '.join(kind.model_fields)} only" if kind.model_fields else "takes none"
+        message = f"remove `{unused[0]}`: `normalization: {block['normalization']}` {takes}"
+        raise ParamsError(f"{message} ({PARAMS_FILE}, {where})")
     _expect_keys(block, keys, where, optional=("network", "training"))
     label = block.pop("label")
     del block["normalization"]
@@ -174,7 +182,7 @@ def _normalization_kind(block: Mapping[str, Any], where: str) -> type[Normalizat
         raise ParamsError(f"`normalization` is missing ({PARAMS_FILE}, {where})")
     kind = block["normalization"]
     if not isinstance(kind, str) or kind not in NORMALIZATIONS:
-        raise _error("normalization", f"one of {', '.join(NORMALIZATIONS)}", kind, where)
+        raise _no_choice("normalization", NORMALIZATIONS, kind, where)
     return NORMALIZATIONS[kind]
 
 
@@ -186,7 +194,7 @@ def _check_across_sections(params: Params) -> None:
     for role in ("baseline", "candidate"):
         name = getattr(params.comparison, role)
         if name not in params.variants:
-            raise _error(role, f"one of {', '.join(params.variants)}", name, "comparison")
+            raise _no_choice(role, params.variants, name, "comparison")
     labels = [variant.label for variant in params.variants.values()]
     if repeated := {label for label in labels if labels.count(label) > 1}:
         raise _error("label", "unique among the variants", min(repeated), "variants")
@@ -209,7 +217,7 @@ def _check_own_file(data: Data) -> None:
 def _check_published(params: Params) -> None:
     data = params.data
     if data.dataset not in DATASETS:
-        raise _error("dataset", f"one of {', '.join((*DATASETS, OWN_FILE))}", data.dataset, "data")
+        raise _no_choice("dataset", (*DATASETS, OWN_FILE), data.dataset, "data")
     if Path(data.path) != RAW_FOLDER:
         raise _error("path", f"{RAW_FOLDER} for {data.dataset}", data.path, "data")
     for key in ("label", "test_size", "split_seed"):
@@ -224,7 +232,8 @@ def _check_published(params: Params) -> None:
     for name, variant in params.variants.items():
         if variant.training.batch_size > training_size:
             rule = f"at most the {training_size} examples trained on"
-            where = f"variants.{name}.training"
+            own = variant.training.batch_size != params.training.batch_size
+            where = f"variants.{name}.training" if own else "training"
             raise _error("batch_size", rule, variant.training.batch_size, where)
 
 
@@ -255,14 +264,14 @@ def _message(error: ValidationError, cls: type[Section], where: str) -> str:
     if first["type"] == "missing":
         return f"`{key}` is missing {place}"
     if first["type"] == "extra_forbidden":
-        known = "" if path else f"; known are {', '.join(cls.model_fields) or 'none'}"
-        return f"`{_one_line(key)}` is not a known key{known} {place}"
+        return f"{_unknown(key, () if path else cls.model_fields)} {place}"
     if first["type"] == "value_error":
         block = key if isinstance(first["input"], Mapping) else ""
         blocks = ".".join(filter(None, (where, block))) or "top level"
         return f"{_one_line(first['ctx']['error'])} ({PARAMS_FILE}, {blocks})"
     rule = re.sub(r"^\w+ should (?=be|have|match)", "must ", first["msg"]).partition(" after ")[0]
-    rule = rule.replace("a valid integer", "an integer").replace("a valid ", "a ")
+    rule = rule.replace("a valid integer", "a whole number")
+    rule = rule.replace("a valid boolean", "true or false").replace("a valid ", "a ")
     rule = rule.replace("a tuple", "a list")
     if first["type"] == "literal_error":
         # All of the choices are ours, and short.
@@ -279,7 +288,9 @@ def _nearest(value: object, choices: Sequence[str]) -> str:
 
 def _mapping(value: object, where: str) -> Mapping[Any, Any]:
     if not isinstance(value, Mapping) or (not value and where in ("", "variants")):
-        raise _error(where or "the file", "a block of keys", value, "top level")
+        if not where:
+            raise ParamsError(f"{PARAMS_FILE} must be a block of keys, got {_shown(value)}")
+        raise _error(where, "a block of keys", value, "top level")
     return value
 
 
@@ -289,11 +300,24 @@ def _expect_keys(
     place = f"({PARAMS_FILE}, {where or 'top level'})"
     for key in tree:
         if key not in (*keys, *optional):
-            known = ", ".join((*keys, *optional))
-            raise ParamsError(f"`{_one_line(key)}` is not a known key; known are {known} {place}")
+            raise ParamsError(f"{_unknown(key, (*keys, *optional))} {place}")
     for key in keys:
         if key not in tree:
             raise ParamsError(f"`{key}` is missing {place}")
+
+
+def _unknown(key: object, known: Iterable[str]) -> str:
+    """Returns that a key is not known, and the one that it is most like, or all that are."""
+    hint = _nearest(key, known := tuple(known))
+    return f"`{_one_line(key)}` is not a known key" + (
+        hint or (f"; known are {', '.join(known)}" if known else "")
+    )
+
+
+def _no_choice(key: str, choices: Iterable[str], value: object, where: str) -> ParamsError:
+    names = tuple(choices)
+    rule, got = f"one of {', '.join(names)}", f"{_shown(value)}{_nearest(value, names)}"
+    return ParamsError(f"`{key}` must be {rule}, got {got} ({PARAMS_FILE}, {where})")
 
 
 def _error(key: str, rule: str, value: object, where: str) -> ParamsError:
@@ -301,7 +325,7 @@ def _error(key: str, rule: str, value: object, where: str) -> ParamsError:
 
 
 def _shown(value: object) -> str:
-    return _cut(repr(value), _LONGEST_SHOWN)
+    return "nothing" if value is None else _cut(repr(value), _LONGEST_SHOWN)
 
 
 def _one_line(text: object) -> str:

@@ -257,7 +257,7 @@ def test_params_says_that_seeds_are_too_few(start, project):
     few_seeds(project, 5)
 
     told = start("params").stdout.splitlines()[-2]
-    assert told == "With 5 pairs no p can be small enough for a verdict: that takes 6 seeds."
+    assert told == "5 pairs cannot give a verdict, whatever they show: that takes 6 seeds."
 
 
 # It ends where there is no data, and has said this before.
@@ -265,7 +265,7 @@ def test_params_says_that_seeds_are_too_few(start, project):
 @pytest.mark.parametrize(
     ("seeds", "told"),
     [
-        (5, ["With BN: With 5 pairs no p can be small enough for a verdict: that takes 6 seeds."]),
+        (5, ["With BN: 5 pairs cannot give a verdict, whatever they show: that takes 6 seeds."]),
         (6, []),
     ],
 )
@@ -288,7 +288,7 @@ def test_study_says_beforehand_that_seeds_are_too_few_unless_it_is_quick(start, 
 
     *said, error = start("study", "notebook", *filter(None, [scale])).stderr.splitlines()
     assert error.startswith("error: data/prepared.npz is not here")
-    told = "notebook: With 5 pairs no p can be small enough for a verdict: that takes 6 seeds."
+    told = "notebook: 5 pairs cannot give a verdict, whatever they show: that takes 6 seeds."
     assert said == ([] if scale else [told])
 
 
@@ -617,7 +617,8 @@ def test_the_ui_refuses_a_port_that_is_taken(start, python_at_once):
     assert ended.returncode == 75
     assert ended.stdout == ""
     told = (
-        f"error: port {port} is not available: Address already in use; choose another with --port\n"
+        f"error: port {port} is not available: Address already in use; choose another with --port "
+        "(make ui PORT=…)\n"
     )
     assert ended.stderr == told
 

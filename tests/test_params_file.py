@@ -121,7 +121,7 @@ BAD_VALUES = [
     ("training.optimizer.learning_rate", float("nan"), "a finite number"),
     ("training.optimizer.epsilon", float("inf"), "a finite number"),
     ("training.optimizer.beta_1", 1.0, "less than 1"),
-    ("training.optimizer.amsgrad", "no", "a boolean"),
+    ("training.optimizer.amsgrad", "no", "true or false"),
     (
         "variants.no_norm.normalization",
         "group",
@@ -133,7 +133,7 @@ BAD_VALUES = [
         "one of none, batch, layer, batch_renorm, noisy_batch",
     ),
     ("variants.batch_norm.momentum", 1.5, "less than 1"),
-    ("variants.batch_norm.center", 1, "a boolean"),
+    ("variants.batch_norm.center", 1, "true or false"),
     ("comparison.baseline", "bn", "one of batch_norm, no_norm"),
     ("comparison.candidate", "no_norm", "another variant than `baseline`"),
     ("comparison.confidence", 1.5, "less than 1"),
@@ -153,7 +153,7 @@ def test_a_bad_value_is_reported_with_key_rule_value_and_place(complaint, path, 
 
     place, _, key = path.rpartition(".")
     assert told.startswith(f"`{key}` must be {rule}")
-    told, _, place_told = told.partition(f", got {value!r}")
+    told, _, place_told = told.partition(f", got {'nothing' if value is None else repr(value)}")
     assert place_told.endswith(f" (params.yaml, {place or 'top level'})")
 
 
@@ -251,7 +251,7 @@ def test_what_is_not_trained_has_neither_rate_nor_decay(complaint, other):
 @pytest.mark.parametrize(
     ("section", "override", "told"),
     [
-        ("training", None, "*training` must be a block of keys, got None (*)"),
+        ("training", None, "*training` must be a block of keys, got nothing (*)"),
         ("training", {"epochs": 0}, "`epochs` must *, got 0 (*, variants.no_norm.training)"),
         ("training", {"batch_size": 60_000}, "`batch_size` must *, got 60000 (*no_norm*)"),
         ("training", {"seeds": 3}, "`seeds` cannot differ *(*, variants.no_norm.training)"),
@@ -273,7 +273,6 @@ def test_a_bad_override_is_reported_with_its_variant(complaint, section, overrid
         ("training.extra", ", ".join(Training.model_fields), "training"),
         ("training.optimizer.extra", "", "training.optimizer"),
         ("variants.no_norm.extra", "label, normalization", "variants.no_norm"),
-        ("variants.no_norm.momentum", "label, normalization", "variants.no_norm"),
         ("variants.batch_norm.extra", "momentum, epsilon, center, scale", "variants.batch_norm"),
         (
             "comparison.extra",
@@ -288,6 +287,54 @@ def test_an_unknown_key_is_reported_with_the_known_ones(complaint, path, known, 
     assert told.startswith(f"`{path.rpartition('.')[2]}` is not a known key")
     assert known in told
     assert told.endswith(f"(params.yaml, {place})")
+
+
+@pytest.mark.parametrize(
+    ("path", "meant"),
+    [
+        ("trainning", "training"),
+        ("training.epoch", "epochs"),
+        ("variants.batch_norm.momentun", "momentum"),
+    ],
+)
+def test_a_misspelt_key_is_reported_with_the_one_that_is_like_it(complaint, path, meant):
+    place, _, key = path.rpartition(".")
+
+    told = complaint(changed((path, 1)))
+
+    where = place or "top level"
+    assert told == f"`{key}` is not a known key; did you mean {meant!r}? (params.yaml, {where})"
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "meant"),
+    [
+        ("variants.batch_norm.normalization", "btach", "batch"),
+        ("comparison.candidate", "nonorm", "no_norm"),
+        ("data.dataset", "minst", "mnist"),
+    ],
+)
+def test_a_misspelt_choice_is_reported_with_the_one_that_is_like_it(complaint, path, value, meant):
+    assert f"got {value!r}; did you mean {meant!r}? (params.yaml" in complaint(
+        changed((path, value))
+    )
+
+
+def test_a_key_of_another_normalization_is_to_be_removed(complaint):
+    of_none = complaint(changed(("variants.no_norm.momentum", 0.9)))
+    of_layer = complaint(changed(("variants.batch_norm.normalization", "layer")))
+
+    assert of_none == (
+        "remove `momentum`: `normalization: none` takes none (params.yaml, variants.no_norm)"
+    )
+    assert of_layer == (
+        "remove `momentum`: `normalization: layer` takes epsilon, center, scale only (params.yaml, "
+        "variants.batch_norm)"
+    )
+
+
+def test_too_large_a_batch_is_reported_where_it_is_written(complaint):
+    assert complaint(changed(("training.batch_size", 60_000))).endswith("(params.yaml, training)")
 
 
 def leaves_and_blocks(tree, prefix=""):
@@ -381,11 +428,12 @@ def with_epochs(text):
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        pytest.param("", "must be a block of keys, got None", id="empty"),
-        pytest.param("# a comment\n", "must be a block of keys, got None", id="a comment alone"),
+        pytest.param("", "must be a block of keys, got nothing", id="empty"),
+        pytest.param("# a comment\n", "must be a block of keys, got nothing", id="a comment alone"),
         pytest.param("- data\n- network\n", "must be a block of keys, got ['data'", id="a list"),
         pytest.param("5", "must be a block of keys, got 5", id="a number"),
         pytest.param(with_epochs("10\n  epochs: 20"), 'duplicate key "epochs"', id="a key twice"),
+        pytest.param(TEXT.replace("epochs: 10", "epochs:10"), "a blank may be", id="no blank"),
         pytest.param(TEXT + "data: {}\n", 'duplicate key "data"', id="a section twice"),
         pytest.param(TEXT + "---\n" + TEXT, "another document", id="two documents"),
         pytest.param("data: [", "line 1", id="no end"),

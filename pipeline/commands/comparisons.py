@@ -126,7 +126,10 @@ def of_many(
     page = grid_report.blocks(compared)
     if unfinished:
         states = "; ".join(f"{experiment.name} {experiment.state}" for experiment in unfinished)
-        page.append(pages.Paragraph(f"Left out, for they have no results: {states}."))
+        told = f"Left out, for they have no results: {states}."
+        if any(experiment.state != "failed" for experiment in unfinished):
+            told += " Once they have, p is adjusted over them too, and a verdict may be another."
+        page.append(pages.Paragraph(told))
     page.append(pages.Picture(_ALT_OF_MANY.format(compared.measure.words), str(path)))
     print(pages.markdown(page) if form == "md" else grid_report.text(page), end="")
 

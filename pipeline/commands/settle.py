@@ -61,7 +61,7 @@ def command(at_most: int) -> None:
         if _is_settled(pairs, looks):
             return
         if pairs == at_most:
-            click.echo("The report says how many pairs it may take: reports/report.html")
+            click.echo("Not settled. How many more pairs could settle it: reports/report.html")
             return
         pairs, looks = min(at_most, max(fewest, pairs + BLOCK)), repeated
         _change(

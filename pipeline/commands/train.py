@@ -66,4 +66,5 @@ def _too_few(params: Params) -> str:
         # In a grid each variant is compared with the baseline; alone it is one comparison.
         if (experiments := how_many_together()) > 1:
             family = experiments * (len(params.variants) - 1)
-    return too_few_in_words(params.training.seeds, params.comparison.confidence, family)
+    few = too_few_in_words(params.training.seeds, params.comparison.confidence, family)
+    return f"{few} `compare --since` adjusts them so." if few and family > 1 else few

@@ -93,7 +93,8 @@ def _check_free(port: int) -> None:
             probe.bind((_HOST, port))
         except OSError as error:
             raise PendingError(
-                f"port {port} is not available: {error.strerror}; choose another with --port"
+                f"port {port} is not available: {error.strerror}; choose another with --port "
+                "(make ui PORT=…)"
             ) from None
 
 

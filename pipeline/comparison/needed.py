@@ -129,7 +129,7 @@ def needed_in_words(needed: Needed, within: str, add: Callable[[int], str]) -> s
     if needed.pairs is None:
         share = f"{100 * MEANINGFUL:.0f} %"
         too_little = (
-            f"and neither side wins clearly more than {share} of the pairs, which a verdict takes"
+            f"and neither side wins clearly more than {share} of the pairs, as a verdict demands"
             if needed.ahead <= MEANINGFUL
             else "too little beside its spread"
         )

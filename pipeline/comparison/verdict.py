@@ -149,10 +149,10 @@ def too_few_in_words(pairs: int, confidence: float, family: int, looks: Looks = 
     fewest = fewest_together(confidence, family, looks)
     if pairs >= fewest:
         return ""
-    together = f" where {family} are adjusted together" if family > 1 else ""
+    together = f" where {family} comparisons are adjusted together" if family > 1 else ""
+    there = f"{pairs} {'pair' if pairs == 1 else 'pairs'}"
     return (
-        f"With {pairs} pairs no p can be small enough for a verdict{together}: that takes "
-        f"{fewest} seeds."
+        f"{there} cannot give a verdict{together}, whatever they show: that takes {fewest} seeds."
     )
 
 

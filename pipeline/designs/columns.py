@@ -101,7 +101,8 @@ def columns(stored: StoredRuns, runs: pd.Index) -> Columns:
         # Of tags, only those that can make pairs are looked at unless they are asked for.
         if not name.startswith(_OF_MLFLOW) and _role(name, column.fillna(MISSING)) in _OF_TAGS:
             sources.setdefault(name, column)
-    # Of aliases the first one lends its name.
+    # Of aliases the first one lends its name: one that every run has, if any.
+    sources = dict(sorted(sources.items(), key=lambda source: bool(source[1].isna().any())))
     sources = {EXPERIMENT: _experiments(stored)[runs]} | sources
     varying: dict[str, pd.Series] = {}
     merged: dict[str, list[tuple[str, ...]]] = {}

@@ -75,7 +75,7 @@ class RayEngine(Engine):
         """Connects, and sends the code.
 
         Raises:
-            ArgumentError: if the address is one of Ray's client, which has no streams.
+            ArgumentError: if the address is one of Ray Client, which has no streams.
             PendingError: if no cluster answers there.
         """
         _expect_answer(self._address)
@@ -274,7 +274,7 @@ def _expect_answer(address: str) -> None:
     # Ray itself would try for minutes.
     if address.startswith("ray://"):
         raise ArgumentError(
-            f"RAY_ADDRESS={address} is one of Ray's client: start a node here instead, with "
+            f"RAY_ADDRESS={address} is an address of Ray Client: start a node here instead, with "
             "`ray start --address=HOST:6379 --num-cpus=0`, and set RAY_ADDRESS=auto"
         )
     host, colon, port = address.rpartition(":")

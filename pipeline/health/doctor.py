@@ -58,7 +58,7 @@ def _line(remark: Finding | Note) -> str:
 
 
 def _examine() -> tuple[list[str], list[Finding | Note]]:
-    """Returns the names of the checks, and the findings and notes of all of them."""
+    """Returns the checks that found nothing missing, and the findings and notes of all."""
     params, remarks = _read_params()
     checks: dict[str, _Check] = {
         "Python and packages": _environment,
@@ -68,10 +68,14 @@ def _examine() -> tuple[list[str], list[Finding | Note]]:
     }
     if params:
         checks["mirrors"] = partial(_mirrors, params)
+    well = ["params.yaml"]
     for name, check in checks.items():
+        found = list(_results(name, check))
+        # What is not there is not well, though nothing may be wrong with it.
+        well += [name] * (not any(isinstance(one, Note) and one.is_gap for one in found))
         # A damaged file may stop more than one check.
-        remarks += [remark for remark in _results(name, check) if remark not in remarks]
-    return ["params.yaml", *checks], remarks
+        remarks += [remark for remark in found if remark not in remarks]
+    return well, remarks
 
 
 def _read_params() -> tuple[Params | None, list[Finding | Note]]:

@@ -25,9 +25,15 @@ class Finding:
 
 @dataclass(frozen=True)
 class Note:
-    """Something worth knowing that is not wrong."""
+    """Something worth knowing that is not wrong.
+
+    Attributes:
+        what: what it is, in one line.
+        is_gap: whether something is missing, which therefore cannot be said to be well.
+    """
 
     what: str
+    is_gap: bool = False
 
 
 def listed(names: Sequence[str], most: int = 5) -> str:

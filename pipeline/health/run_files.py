@@ -23,7 +23,8 @@ def findings(variants: Collection[str]) -> Iterator[Finding | Note]:
     """
     trained, travelled = set(trained_variants()), read_lineage_file()
     if absent := [name for name in variants if name not in trained and _is_made_by_dvc(name)]:
-        yield Note(f"runs/ has no runs of {', '.join(absent)}: `dvc repro` makes them")
+        what = f"runs/ has no runs of {', '.join(absent)}: `dvc repro` makes them"
+        yield Note(what, is_gap=True)
     missing, damaged = [], []
     for name in (name for name in variants if name in trained):
         for fingerprint, seed in read_manifest(name).fingerprints().items():

@@ -35,8 +35,8 @@ from pipeline.reporting.words import shortened
 # In inches: a row, everything but the rows, and a panel of a trend.
 _ROW, _REST, _PANEL = 0.32, 1.1, (3.7, 3.0)
 _WIDTH = 9.0
-# In characters of a label, of a level in it and of a line of it; and in rows.
-_LONGEST, _LEVEL, _LINE, _MOST = 60, 22, 40, 40
+# In characters of a label, of a level in it, also beside no factor, and of a line; and in rows.
+_LONGEST, _LEVEL, _LEVEL_ALONE, _LINE, _MOST = 80, 22, 35, 40, 40
 _PANELS_ABREAST, _MOST_PANELS = 3, 9
 _DECIDED, _OPEN = COLORS[0], "#777777"
 
@@ -45,7 +45,6 @@ _DECIDED, _OPEN = COLORS[0], "#777777"
 class _Effect:
     """A row of a forest plot."""
 
-    label: str
     value: float
     low: float | None
     high: float | None
@@ -63,12 +62,12 @@ def figure(answer: Answer) -> Figure:
 
 @figure.register
 def _(answer: Paired) -> Figure:
-    return _forest([_of_pairs(one) for one in answer.comparisons], answer.basis.metric, answer)
+    return _forest([_of_pairs(one) for one in answer.comparisons], answer)
 
 
 @figure.register
 def _(answer: Unpaired) -> Figure:
-    return _forest([_unpaired(one) for one in answer.comparisons], answer.basis.metric, answer)
+    return _forest([_unpaired(one) for one in answer.comparisons], answer)
 
 
 @figure.register
@@ -104,7 +103,7 @@ def _of_pairs(of: Comparison) -> _Effect:
     # As in the table: over so few pairs an interval would look more certain than it is.
     few = of.verdict == "too_few_pairs"
     low, high = (None, None) if few else (interval.ci_low, interval.ci_high)
-    return _Effect(_pair(of), math.nan if value is None else value, low, high, _is_decided(of))
+    return _Effect(math.nan if value is None else value, low, high, _is_decided(of))
 
 
 def _unpaired(of: UnpairedPair) -> _Effect:
@@ -112,20 +111,25 @@ def _unpaired(of: UnpairedPair) -> _Effect:
         math.exp(end) if of.as_ratio and end is not None else end
         for end in (of.compared.mean, of.compared.ci_low, of.compared.ci_high)
     )
-    return _Effect(_pair(of), math.nan if value is None else value, low, high, _is_decided(of))
+    return _Effect(math.nan if value is None else value, low, high, _is_decided(of))
 
 
-def _pair(of: Comparison | UnpairedPair) -> str:
-    a, b = (shortened(level or NO_VALUE, _LEVEL) for level in (of.candidate, of.baseline))
-    return f"{of.factor}: {a} against {b}"
+def _pair(of: Comparison | UnpairedPair, *, has_factor: bool) -> str:
+    longest = _LEVEL if has_factor else _LEVEL_ALONE
+    a, b = (shortened(level or NO_VALUE, longest) for level in (of.candidate, of.baseline))
+    return f"{of.factor}: {a} against {b}" if has_factor else f"{a} against {b}"
 
 
 def _is_decided(of: Comparison | UnpairedPair) -> bool:
     return of.verdict in {"candidate_better", "baseline_better"}
 
 
-def _forest(effects: Sequence[_Effect], metric: Metric, answer: Paired | Unpaired) -> Figure:
-    drawn, axis = _rows([effect.label for effect in effects])
+def _forest(effects: Sequence[_Effect], answer: Paired | Unpaired) -> Figure:
+    metric, comparisons = answer.basis.metric, answer.comparisons
+    several = len({of.factor for of in comparisons}) > 1
+    drawn, axis = _rows([_pair(of, has_factor=several) for of in comparisons])
+    if not several:
+        axis.set_ylabel(_shown(comparisons[0].factor))
     axis.axvline(1 if metric.as_ratio else 0, color="black", linewidth=0.8)
     for place, effect in enumerate(effects[:_MOST]):
         color = _DECIDED if effect.is_decided else _OPEN

@@ -385,8 +385,9 @@ def _(answer: Trends) -> list[Block]:
         rows.append(row)
     told = (
         f"{answer.factor} is a number with a run or few for each of many values, so what is looked "
-        f"at is whether {name} rises or falls with it, not each value against each. A correlation "
-        "is no proof of a cause."
+        f"at is whether {name} rises or falls with it, not each value against each. A trend is "
+        f"clear if both p are at most {1 - answer.basis.confidence:.2g}. A correlation is no proof "
+        "of a cause."
     )
     if len(answer.trends) > 1:
         told += " Each p is for itself: none is adjusted for the others."

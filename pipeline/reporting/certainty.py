@@ -24,7 +24,7 @@ def in_short(contrast: Contrast) -> list[tuple[str, str, str]]:
         (
             "Pairs won",
             f"{paired.wins} of {paired.n}",
-            "How often it is ahead of the run that began with the same weights and batches.",
+            "How often the first is ahead of the run with the same initial weights and batches.",
         ),
         (
             "Wilcoxon signed-rank test, p",

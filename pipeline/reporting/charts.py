@@ -129,8 +129,8 @@ def differences(
     tooltip = [
         _text("seed", "seed"),
         _number("difference", f"difference, {measure.unit}", f"+.{measure.decimals}f"),
-        _text("candidate_told", "candidate"),
-        _text("baseline_told", "baseline"),
+        _text("candidate_told", "one run"),
+        _text("baseline_told", "the other"),
     ]
     points = {
         "mark": {"type": "circle", "size": 80, "opacity": 1},

@@ -182,8 +182,8 @@ def _text(
     ]
     page += [
         pages.Paragraph(
-            f"{name} is unlike the images trained on: {_share(share)} as unlike them. The models "
-            "answer all the same."
+            f"{name} is unlike the images trained on: {_share(share)} as unlike them, so do "
+            "not rely on the answers."
         )
         for file in given
         if file.path in likeness

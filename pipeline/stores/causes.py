@@ -36,4 +36,14 @@ def in_a_line(error: BaseException) -> str:
     told, has_body, _ = str(error).partition(". Response body: ")
     if has_body and "error code 404" in told:
         return "there is no MLflow server at the path in MLFLOW_TRACKING_URI: correct it"
-    return advice(error) or one_line(told)
+    if "error code 401" in told or "error code 403" in told:
+        return (
+            "the server refuses the login: set MLFLOW_TRACKING_USERNAME and "
+            "MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN"
+        )
+    if known := advice(error):
+        return known
+    if any(isinstance(cause, ConnectionRefusedError) for cause in causes(error)):
+        return "no server listens there (Connection refused): start it, or correct its address"
+    # What SQLAlchemy adds are the statement and a link.
+    return one_line(told.partition("\n[SQL: ")[0])

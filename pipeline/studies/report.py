@@ -170,6 +170,9 @@ def page(
 
 def _how_many_more(study: Study, judgement: Judged) -> Iterator[str]:
     """Yields, for each outcome that is not settled, how many seeds would probably settle it."""
+    if study.is_quick:
+        # Its seeds are not those of study.yaml, and its runs are shorter.
+        return
     rule, first = judgement.rule, judgement.rule.chosen_on or 0
     for outcome in judgement.outcomes:
         if more := needed(rule, outcome):
@@ -177,7 +180,7 @@ def _how_many_more(study: Study, judgement: Judged) -> Iterator[str]:
             unit = " points" if _in_points(rule) else ""
             within = f"{_difference(rule, max(map(abs, ends)))}{unit}"
             told = needed_in_words(more, within, lambda pairs: _with_more(study, first + pairs))
-            yield f"At {_at(outcome.at)}: {told}" if outcome.at else told
+            yield f"At {_at(outcome.at)}, {told[0].lower()}{told[1:]}" if outcome.at else told
 
 
 def _with_more(study: Study, seeds: int) -> str:

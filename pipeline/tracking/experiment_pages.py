@@ -37,9 +37,9 @@ def of_runs(experiment_id: str) -> dict[str, str]:
     """Returns the tags for an experiment of runs and comparisons: a table, and charts by cell."""
     columns = {
         f"tags.`{CELL}`": 170,
+        "tags.`verdict`": 140,
         # So wide that their names are not cut.
         **{f"metrics.`{metric}`": 40 + 7 * len(metric) for metric in _SECTIONS["test"]},
-        "tags.`verdict`": 140,
         "params.`measure`": 110,
         f"metrics.`{DIFFERENCE['mean']}`": 130,
         "tags.`dvc.experiment`": 130,

@@ -646,7 +646,14 @@ def _answering(uri: str) -> MlflowClient:
     seconds in all.
     """
     if uri.startswith("postgresql"):
-        create_engine(uri, poolclass=NullPool).connect().close()
+        try:
+            create_engine(uri, poolclass=NullPool).connect().close()
+        except TypeError:
+            # SQLAlchemy takes what psycopg returns from a database without an encoding for text.
+            raise UnusableAddressError(
+                "the database in MLFLOW_TRACKING_URI is not in UTF-8: make another, as in "
+                "createdb --encoding=UTF8 --template=template0"
+            ) from None
     return MlflowClient(uri)
 
 

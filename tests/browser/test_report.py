@@ -119,6 +119,19 @@ def test_a_tap_tells_the_same_until_the_next_elsewhere(visit):
     tooltip.wait_for(state="hidden")
 
 
+def test_on_a_phone_what_is_told_of_a_pair_is_not_cut(visit):
+    page = visit(viewport=PHONE, has_touch=True, is_mobile=True)
+    page.locator("#differences-chart").scroll_into_view_if_needed()
+    settle(page)
+    pairs = page.locator("#differences-chart svg .mark-symbol path")
+    for place in range(pairs.count()):
+        box = pairs.nth(place).bounding_box()
+        page.touchscreen.tap(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+        told = page.locator("#vg-tooltip-element.visible").bounding_box()
+        assert told["x"] >= 0
+        assert told["x"] + told["width"] <= PHONE["width"]
+
+
 def test_pointing_at_a_pair_tells_both_of_its_accuracies(page):
     page.locator(
         "#differences-chart svg path[aria-label], #differences-chart svg .mark-symbol path"

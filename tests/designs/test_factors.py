@@ -61,6 +61,15 @@ def test_aliases_are_named_together():
     assert "model and net always change together: no run tells them apart." in told(rows)
 
 
+def test_of_aliases_one_that_every_run_has_lends_its_name():
+    rows = [
+        row | {"params": row["params"] | ({"center": "True"} if of == "norm" else {})}
+        for of in ("none", "norm")
+        for row in seeded([of])
+    ]
+    assert names(rows) == [("model", "center")]
+
+
 def test_what_another_parameter_fixes_is_not_compared():
     family = {"a": "tree", "b": "tree", "c": "net"}
     rows = [
@@ -79,7 +88,7 @@ def test_a_parameter_of_one_method_is_named_with_it():
     ]
     (factor,) = factors(rows)
     assert factor.combined
-    assert factor.levels == ("model line", "depth 3, model tree", "depth 5, model tree")
+    assert factor.levels == ("model line", "model tree, depth 3", "model tree, depth 5")
     assert "depth was varied only where model is tree." in told(rows)
 
 

@@ -246,7 +246,10 @@ def test_where_nothing_listens_it_is_told_at_once():
 
 @pytest.mark.parametrize(
     ("address", "error", "says"),
-    [("ray://127.0.0.1:1", ArgumentError, "Ray's client"), ("nonsense", PendingError, "Invalid")],
+    [
+        ("ray://127.0.0.1:1", ArgumentError, "of Ray Client"),
+        ("nonsense", PendingError, "Invalid"),
+    ],
 )
 def test_other_addresses_are_refused(address, error, says):
     with pytest.raises(error, match=says), ray_engine.RayEngine(address, []):

@@ -186,6 +186,17 @@ def test_a_project_without_runs_is_well_and_no_store_is_made(project, examine):
 
 
 @pytest.mark.usefixtures("project")
+def test_runs_that_are_not_here_are_not_said_to_be_well(examine):
+    Path("params.yaml").write_text(PARAMS)
+    Path("dvc.lock").write_text("schema: '2.0'\nstages:\n  train@no_norm:\n    cmd: x\n")
+
+    note, well = examine("--fix")
+
+    assert note == "note: runs/ has no runs of no_norm: `dvc repro` makes them"
+    assert well.startswith("all is well: params.yaml, Python and packages, DVC's files, MLflow")
+
+
+@pytest.mark.usefixtures("project")
 def test_the_command_line_ends_with_1_until_all_is_well():
     Path("params.yaml").write_text(PARAMS)
     Path(".dvc/tmp").mkdir(parents=True)

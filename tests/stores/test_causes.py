@@ -66,11 +66,32 @@ def test_an_address_of_no_store_is_told_with_what_could_be_one():
             "API request to endpoint /x failed with error code 502 != 200. Response body: '<p>'",
             "API request to endpoint /x failed with error code 502 != 200",
         ),
+        (
+            "API request to endpoint /x failed with error code 401 != 200. Response body: '<p>'",
+            (
+                "the server refuses the login: set MLFLOW_TRACKING_USERNAME and "
+                "MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN"
+            ),
+        ),
         ("database\nis locked", "database is locked"),
+        (
+            "(sqlite3.DatabaseError) malformed\n[SQL: SELECT 1]\n(Background on this error at: x)",
+            "(sqlite3.DatabaseError) malformed",
+        ),
     ],
 )
 def test_bodies_of_answers_are_left_out(message, told):
     assert in_a_line(MlflowException(message)) == told
+
+
+@pytest.mark.usefixtures("once")
+def test_a_server_that_is_down_is_told_without_what_libraries_add():
+    with socket.create_server(("127.0.0.1", 0)) as freed:
+        port = freed.getsockname()[1]
+
+    assert failure(f"http://127.0.0.1:{port}") == (
+        "no server listens there (Connection refused): start it, or correct its address"
+    )
 
 
 def test_what_a_server_does_not_answer_is_as_requests_has_it():

@@ -32,8 +32,8 @@ def spread(seed):
 
 AHEAD = table(lambda _, name, seed: 0.9 + (name == "a") * (0.02 + spread(seed)))
 SEVEN = (
-    "With 8 pairs no p can be small enough for a verdict where 7 are adjusted together: that takes "
-    "9 seeds."
+    "8 pairs cannot give a verdict where 7 comparisons are adjusted together, whatever they show: "
+    "that takes 9 seeds."
 )
 RULE = Rule(measure="test_accuracy", expected="greater", at={RATE: 0.1})
 
@@ -128,7 +128,7 @@ def test_too_few_seeds_settle_nothing(study, rule, seeds, verdict):
         ),
         (
             [of(RULE, at=None, best_by="validation_accuracy", chosen_on=3)],
-            "With 5 pairs no p can be small enough for a verdict: that takes 6 seeds.",
+            "5 pairs cannot give a verdict, whatever they show: that takes 6 seeds.",
         ),
     ],
 )

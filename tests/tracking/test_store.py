@@ -26,6 +26,7 @@ from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
 from pipeline.runs.models import write_model
+from pipeline.stores.postgresql import UnusableAddressError
 from pipeline.tracking import patience
 from pipeline.tracking import store as tracking
 from pipeline.tracking.patience import TakenBackError
@@ -834,3 +835,17 @@ def test_an_experiment_that_another_makes_meanwhile_is_used(tracked_project, mon
 
     monkeypatch.setattr(mlflow.MlflowClient, "create_experiment", create_after_another)
     assert Store("digits").open(RECORD).info.experiment_id == made[0]
+
+
+def test_a_database_in_no_encoding_is_told_with_how_to_make_another(postgresql_server, monkeypatch):
+    import psycopg  # noqa: PLC0415  It may be missing: then the test is skipped.
+
+    with psycopg.connect(postgresql_server.address(), autocommit=True) as connection:
+        connection.execute(
+            "CREATE DATABASE plain ENCODING 'SQL_ASCII' LC_COLLATE 'C' LC_CTYPE 'C' "
+            "TEMPLATE template0"
+        )
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", postgresql_server.address("plain"))
+
+    with pytest.raises(UnusableAddressError, match="is not in UTF-8: make another, as in createdb"):
+        tracking.made_client()

@@ -292,7 +292,7 @@ def test_an_unknown_key_is_reported_with_the_known_ones(complaint, path, known, 
 @pytest.mark.parametrize(
     ("path", "meant"),
     [
-        ("trainning", "training"),
+        ("trainingg", "training"),
         ("training.epoch", "epochs"),
         ("variants.batch_norm.momentun", "momentum"),
     ],

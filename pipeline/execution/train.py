@@ -124,7 +124,11 @@ class _Watched(Watcher):
         started = None if self.checkpoints.has(seed) else time.time()
         self.live.begin(seed, started)
         self.journal[seed] = replace(self.lineage, started=started)
-        return self.checkpoints.restore(seed)
+        if snapshot := self.checkpoints.restore(seed):
+            self.progress.say(
+                f"seed {seed} goes on: {len(snapshot.history)} epochs were done before"
+            )
+        return snapshot
 
     def keep(self, seed: int, snapshot: Snapshot) -> None:
         self.checkpoints.keep(seed, snapshot)

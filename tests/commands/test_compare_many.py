@@ -145,7 +145,9 @@ def test_all_experiments_since_a_commit(record, compare):
 
     code, out, _ = compare("--since", "second")
     assert code == 0
-    told = "Left out, for they have no results: waiting is queued. Once they have, p is adjusted over"
+    told = (
+        "Left out, for they have no results: waiting is queued. Once they have, p is adjusted over"
+    )
     assert f"{told} them too" in " ".join(out.split())
 
 

@@ -6,6 +6,7 @@ two checkpoints back, beside the tracking store. What was broken off goes on fro
 
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -205,7 +206,9 @@ def test_asked_to_end(clone, start, undisturbed, count, number, code):
     assert set(statuses(clone).values()) == {"KILLED"}
     kept = sum(epochs(clone).values())
     assert 0 < kept < SEEDS * EPOCHS
-    clone.run(*TRAIN, "no_norm")
+    said = clone.run(*TRAIN, "no_norm").stderr
+    done = map(int, re.findall(r"seed \d goes on: (\d+) epochs were done before", said))
+    assert sum(done) == kept
     assert clone.hashes("runs/no_norm") == undisturbed.hashes("runs/no_norm")
 
 

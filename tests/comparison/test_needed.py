@@ -168,8 +168,8 @@ def test_the_answer_in_words():
     )
     often_lost = replace(out_of_reach, ahead=0.75)
     assert needed_in_words(often_lost, "0.5 points", "Add up to {}.".format).endswith(
-        "within ± 0.5 points, and neither side wins clearly more than 75 % of the pairs, which a "
-        "verdict takes."
+        "within ± 0.5 points, and neither side wins clearly more than 75 % of the pairs, as a "
+        "verdict demands."
     )
     unknown = replace(known, there=2, pairs=6, is_spread_known=False)
     told = needed_in_words(unknown, "0.5 points", "Add up to {}.".format)

@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
+from pipeline.colors import variant_colors
 from pipeline.examples.prepared import read_prepared
 from pipeline.execution.checkpoints import Checkpoints
 from pipeline.execution.earlier_runs import earlier_runs
@@ -57,7 +58,7 @@ def run(
     dataset = read_prepared()
     not_portable = check_variant(params, variant, dataset)
     manifest = manifest_of(params, variant)
-    chosen = params.variants[variant]
+    chosen, color = params.variants[variant], variant_colors(params.variants)[variant]
     asked = interruption or Interruption()
     trains_on = engine(engine_name, workers, [chosen.network.code], asked)
     # As of now: who edits the code while it trains has not trained with what is then there.
@@ -69,7 +70,7 @@ def run(
         epochs = chosen.training.epochs * (len(manifest.seeds) - len(earlier))
         with (
             asked,
-            LiveView(params.tracking.experiment, manifest, lineage) as live,
+            LiveView(params.tracking.experiment, manifest, lineage, color) as live,
             EpochProgress(chosen.label, epochs) as progress,
             trains_on,
         ):

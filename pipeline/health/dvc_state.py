@@ -79,7 +79,8 @@ def _lock() -> Finding | None:
     )
     if _CONFLICT.search(content):
         return Finding(
-            f"{LOCK} contains an unfinished merge", "`git checkout --ours dvc.lock` resolves it"
+            f"{LOCK} contains an unfinished merge",
+            "`git checkout --ours dvc.lock reports`, `dvc repro`, then `git add dvc.lock reports`",
         )
     committed = _committed_lock()
     if committed is None:

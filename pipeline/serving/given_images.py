@@ -55,7 +55,7 @@ def read_images(path: Path, first: int, mode: Mode) -> GivenImages:
         DataError: if it is neither a picture, in mode `ink` with something on it, nor an IDX file
             of images.
     """
-    start = beginning(path, "a picture, or an IDX file")
+    start = beginning(path, "a picture, an IDX file or an .npz")
     if start.startswith(idx.GZIP) or _is_idx(start):
         return _read_idx(path, first)
     try:

@@ -37,9 +37,19 @@ class LiveView:
     that resumes them opens them again.
     """
 
-    def __init__(self, experiment: str, manifest: Manifest, lineage: Lineage) -> None:
-        """Opens nothing: the store is opened at the first epoch."""
+    def __init__(
+        self, experiment: str, manifest: Manifest, lineage: Lineage, color: str | None = None
+    ) -> None:
+        """Opens nothing: the store is opened at the first epoch.
+
+        Args:
+            experiment: MLflow's, by its name.
+            manifest: of the runs.
+            lineage: of the training.
+            color: of the runs in MLflow, as in `#0072B2`; by default MLflow chooses.
+        """
         self._experiment, self._manifest, self._lineage = experiment, manifest, lineage
+        self._color = color
         self._began: dict[int, float | None] = {}
         self._queue: queue.SimpleQueue[EpochScores | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._show, name="live view", daemon=True)
@@ -90,7 +100,7 @@ class LiveView:
                 return
             # MLflow takes seconds to import. Here they pass while other threads train.
             from pipeline.tracking.cells import cell_tags
-            from pipeline.tracking.experiment_pages import of_runs
+            from pipeline.tracking.experiment_pages import COLOR, of_runs
             from pipeline.tracking.store import TRACKING_ERRORS, Store
 
             try:
@@ -99,6 +109,7 @@ class LiveView:
                     # every run again and offer it all epochs so far.
                     store, runs, news = Store(self._experiment, of_runs), {}, so_far
                     shown = cell_tags(store, self._manifest)
+                    shown |= {COLOR: self._color} if self._color else {}
                 self._log(store, runs, shown, news)
                 if ended:
                     for run in runs.values():

@@ -156,6 +156,7 @@ def test_an_unfinished_merge_is_left_to_the_user():
     (finding,) = findings()
 
     assert "unfinished merge" in finding.what
+    assert "git checkout --ours dvc.lock reports" in finding.remedy
     assert finding.mend is None
 
 

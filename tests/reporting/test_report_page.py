@@ -213,6 +213,14 @@ def test_settings_that_differ_are_apart_from_shared_ones(page):
     assert "<code>network.<wbr>hidden_dims</code></th><td>[4]</td>" in shared
 
 
+def test_of_own_data_the_settings_are_those_of_the_file(make):
+    _, shared = make(dataset="file", path="data/my.csv").split("What they share</caption>")
+    values = dict(re.findall(r"<code>data.<wbr>(\w+)</code></th><td>([^<,]*)", shared))
+    assert values == {
+        "dataset": "file", "path": "data/my.csv", "validation_size": "300",
+    }  # fmt: skip
+
+
 def test_each_hash_is_shown_once_with_what_it_is_of(page):
     assert page.count("<code>da7a</code>") == 1
     assert '<th scope="row">Prepared data</th>' in page

@@ -50,6 +50,14 @@ def history(project, name, key):
     return [(point.step, point.value) for point in points]
 
 
+def test_runs_have_their_colour_while_they_train(tracked_project):
+    with LiveView("digits", MANIFEST, LINEAGE, "#0072B2") as view:
+        view.tell(epoch(0, 0))
+
+    (run,) = seen(tracked_project).values()
+    assert run.data.tags["mlflow.runColor"] == "#0072B2"
+
+
 def test_all_epochs_are_shown(tracked_project):
     show(epoch(0, 0), epoch(1, 0), epoch(0, 1), epoch(1, 1))
 

@@ -132,6 +132,9 @@ def page(
     """
     about = study.about
     stage = "study" if about.course is None else "followed"
+    again = f"dvc repro studies/dvc.yaml:{stage}@{study.name}"
+    if study.is_quick:
+        again = f"python -m pipeline study {study.name} --quick"
     blocks = [
         Paragraph(f"**{_answer(record)}.** {record['measured']}"),
         *(Paragraph(_distance_in_words(d)) for d in record.get("distance_from_published", ())),
@@ -162,7 +165,7 @@ def page(
             f"{study.params.variants[judged[0].candidate].training.seeds} seeds per cell. "
             "[results.csv](results.csv) has a row per run, [verdict.json](verdict.json) all "
             "numbers of the verdict, [study.yaml](study.yaml) the protocol. "
-            f"To run it again: `dvc repro studies/dvc.yaml:{stage}@{study.name}`."
+            f"To run it again: `{again}`."
         ),
     ]
     return f"# {study.about.claim}\n\n{markdown(blocks)}"

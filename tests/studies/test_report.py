@@ -222,6 +222,7 @@ def test_the_quick_scale_is_marked_on_page_and_in_the_gallery(study, rows):
     assert "(quick)" in gallery([record])
     # Its seeds are not those that the study has, so none can be added to them.
     assert "would settle it" not in text
+    assert text.endswith("To run it again: `python -m pipeline study test --quick`.\n")
 
 
 def test_the_gallery_has_verdict_numbers_and_picture_of_each(study, rows):

@@ -35,11 +35,13 @@ DIFFERENCE = {key: f"difference/{key}" for key in ("mean", "ci_low", "ci_high", 
 
 def of_runs(experiment_id: str) -> dict[str, str]:
     """Returns the tags for an experiment of runs and comparisons: a table, and charts by cell."""
+    accuracy, *others = (f"metrics.`{metric}`" for metric in _SECTIONS["test"])
     columns = {
         f"tags.`{CELL}`": 170,
+        # Beside MLflow's assistant there is room for one metric.
+        accuracy: _width(accuracy),
         "tags.`verdict`": 140,
-        # So wide that their names are not cut.
-        **{f"metrics.`{metric}`": 40 + 7 * len(metric) for metric in _SECTIONS["test"]},
+        **{metric: _width(metric) for metric in others},
         "params.`measure`": 110,
         f"metrics.`{DIFFERENCE['mean']}`": 130,
         "tags.`dvc.experiment`": 130,
@@ -113,6 +115,11 @@ def _table(columns: Mapping[str, int]) -> dict[str, Any]:
         "columnOrder": [*_FIRST_COLUMNS, *columns],
         "columnWidths": {**_FIRST_COLUMNS, **columns},
     }
+
+
+def _width(metric: str) -> int:
+    """Returns the pixels of a column in which the metric's name is not cut."""
+    return 40 + 7 * len(metric.removeprefix("metrics.").strip("`"))
 
 
 def _charts() -> dict[str, Any]:

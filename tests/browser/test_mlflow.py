@@ -152,6 +152,8 @@ def test_a_table_shows_what_counts_beside_mlflows_assistant(places, visit):
         box = page.get_by_text(column, exact=True).first.bounding_box()
         # The assistant takes 400 pixels on the right.
         assert box["x"] + box["width"] < 1040
+    box = page.get_by_text("verdict", exact=True).first.bounding_box()
+    assert box["x"] + box["width"] < 1440
 
 
 def test_runs_have_the_colour_that_their_variant_has_in_the_report(places, visit):

@@ -72,7 +72,8 @@ def _examine() -> tuple[list[str], list[Finding | Note]]:
     for name, check in checks.items():
         found = list(_results(name, check))
         # What is not there is not well, though nothing may be wrong with it.
-        well += [name] * (not any(isinstance(one, Note) and one.is_gap for one in found))
+        if not any(isinstance(remark, Note) and remark.is_gap for remark in found):
+            well.append(name)
         # A damaged file may stop more than one check.
         remarks += [remark for remark in found if remark not in remarks]
     return well, remarks

@@ -44,17 +44,17 @@ def findings() -> Iterator[Finding]:
 
 
 def _server(uri: str) -> Iterator[Finding]:
-    known = ""
+    remedy = "start it or correct MLFLOW_TRACKING_URI"
     try:
         with requests.get(f"{uri.rstrip('/')}/health", timeout=_PATIENCE_SECONDS) as response:
             fault = f"answers HTTP {response.status_code}" if response.status_code >= 500 else ""
     except (requests.RequestException, ValueError) as error:
-        known = advice(error)
-        fault = f"cannot be asked: {known}" if known else "does not answer"
+        fault = "does not answer"
+        if known := advice(error):
+            fault, remedy = f"cannot be asked: {known}", "do so"
     if fault:
         what = f"the MLflow server {without_passwords(uri)} {fault}"
-        remedy = "" if known else "start it or correct MLFLOW_TRACKING_URI"
-        yield Finding(what, f"{remedy or 'do so'}, then `python -m pipeline track` adds the runs")
+        yield Finding(what, f"{remedy}, then `python -m pipeline track` adds the runs")
 
 
 def _tables(path: Path) -> set[str]:

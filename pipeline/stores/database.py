@@ -27,6 +27,7 @@ from sqlalchemy.exc import OperationalError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 from pipeline.errors import DataError, UnavailableError, one_line
+from pipeline.stores.postgresql import connected
 from pipeline.stores.rows import ENTRY, POINT, Experiment, Rows, last
 from pipeline.stores.sqlite_copy import Copy
 from pipeline.stores.where import matching
@@ -116,7 +117,7 @@ class Database:
     @contextmanager
     def _connection(self) -> Iterator[Connection]:
         try:
-            with self._engine.connect() as connection:
+            with connected(self._engine) as connection:
                 yield connection
         except OperationalError as error:
             raise UnavailableError(f"{self._name} cannot be read: {one_line(error.orig)}") from None

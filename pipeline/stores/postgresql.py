@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from importlib.util import find_spec
+from typing import TYPE_CHECKING
 
 from pipeline.errors import ArgumentError
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection, Engine
 
 
 class UnusableAddressError(ArgumentError):
@@ -31,6 +35,22 @@ def with_driver(address: str) -> str:
             "the address of PostgreSQL has more than one @: write %40 for one in a password"
         )
     return f"postgresql+{driver or _installed()}{colon}{rest}"
+
+
+def connected(engine: Engine) -> Connection:
+    """Returns a connection to a database.
+
+    Raises:
+        UnusableAddressError: if the database has no encoding. SQLAlchemy takes what psycopg
+            returns from one for text, though it is bytes.
+    """
+    try:
+        return engine.connect()
+    except TypeError:
+        raise UnusableAddressError(
+            "the database of PostgreSQL is not in UTF-8: make another, as in createdb "
+            "--encoding=UTF8 --template=template0"
+        ) from None
 
 
 def _installed() -> str:

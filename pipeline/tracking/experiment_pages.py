@@ -35,13 +35,13 @@ DIFFERENCE = {key: f"difference/{key}" for key in ("mean", "ci_low", "ci_high", 
 
 def of_runs(experiment_id: str) -> dict[str, str]:
     """Returns the tags for an experiment of runs and comparisons: a table, and charts by cell."""
-    accuracy, *others = (f"metrics.`{metric}`" for metric in _SECTIONS["test"])
+    accuracy, *others = _SECTIONS["test"]
     columns = {
         f"tags.`{CELL}`": 170,
         # Beside MLflow's assistant there is room for one metric.
-        accuracy: _width(accuracy),
+        **_metrics(accuracy),
         "tags.`verdict`": 140,
-        **{metric: _width(metric) for metric in others},
+        **_metrics(*others),
         "params.`measure`": 110,
         f"metrics.`{DIFFERENCE['mean']}`": 130,
         "tags.`dvc.experiment`": 130,
@@ -117,9 +117,9 @@ def _table(columns: Mapping[str, int]) -> dict[str, Any]:
     }
 
 
-def _width(metric: str) -> int:
-    """Returns the pixels of a column in which the metric's name is not cut."""
-    return 40 + 7 * len(metric.removeprefix("metrics.").strip("`"))
+def _metrics(*names: str) -> dict[str, int]:
+    """Returns a column for each metric, so wide that its name is not cut."""
+    return {f"metrics.`{name}`": 40 + 7 * len(name) for name in names}
 
 
 def _charts() -> dict[str, Any]:

@@ -45,7 +45,7 @@ from pipeline.files import missing
 from pipeline.provenance.places import database, project_root, tracking_uri
 from pipeline.runs.tables import ARCHITECTURE, WEIGHTS
 from pipeline.stores.causes import in_a_line
-from pipeline.stores.postgresql import UnusableAddressError
+from pipeline.stores.postgresql import UnusableAddressError, connected
 from pipeline.tracking import patience
 from pipeline.tracking.database import HalfMadeError, analyze, check, is_there, make
 from pipeline.tracking.experiment_pages import NOTE
@@ -646,14 +646,7 @@ def _answering(uri: str) -> MlflowClient:
     seconds in all.
     """
     if uri.startswith("postgresql"):
-        try:
-            create_engine(uri, poolclass=NullPool).connect().close()
-        except TypeError:
-            # SQLAlchemy takes what psycopg returns from a database without an encoding for text.
-            raise UnusableAddressError(
-                "the database in MLFLOW_TRACKING_URI is not in UTF-8: make another, as in "
-                "createdb --encoding=UTF8 --template=template0"
-            ) from None
+        connected(create_engine(uri, poolclass=NullPool)).close()
     return MlflowClient(uri)
 
 

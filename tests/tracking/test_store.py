@@ -27,6 +27,7 @@ from sqlalchemy.engine import Engine
 
 from pipeline.runs.models import write_model
 from pipeline.stores.postgresql import UnusableAddressError
+from pipeline.stores.read import read_store
 from pipeline.tracking import patience
 from pipeline.tracking import store as tracking
 from pipeline.tracking.patience import TakenBackError
@@ -849,3 +850,5 @@ def test_a_database_in_no_encoding_is_told_with_how_to_make_another(postgresql_s
 
     with pytest.raises(UnusableAddressError, match="is not in UTF-8: make another, as in createdb"):
         tracking.made_client()
+    with pytest.raises(UnusableAddressError, match="is not in UTF-8: make another, as in createdb"):
+        read_store(postgresql_server.address("plain"))
